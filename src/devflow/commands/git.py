@@ -1,0 +1,99 @@
+"""Getting a commit onto a server: a bare mirror per repository, fetched, then laid out without its history."""
+
+from __future__ import annotations
+
+_ACCESS = """\
+if [ -n "$deploy_key" ]; then
+  ( umask 077; printf '%s' "$deploy_key" >"$run/deploy_key" )
+  GIT_SSH_COMMAND="ssh -i '$run/deploy_key' -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=15"
+  GIT_SSH_COMMAND="$GIT_SSH_COMMAND -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile='$devflow/known_hosts'"
+  export GIT_SSH_COMMAND
+fi
+export GIT_TERMINAL_PROMPT=0 LC_ALL=C
+"""
+"""How git reaches the repository, for each step that does: a step is a process of its own. ssh wants the key 0600."""
+
+_MIRROR = """\
+in_mirror() { git -c 'safe.directory=*' --git-dir="$mirror" "$@"; }
+"""
+
+_FETCH = """\
+case $repository in
+  /*|file://*)
+    path=${repository#file://}
+    [ -d "$path" ] || explain "There is no repository $path on $server. A local path is looked for on the server itself: give an https or ssh address, or put the repository there." ;;
+esac
+if [ ! -d "$mirror" ]; then
+  mkdir -p "$devflow/repos"
+  git init -q --bare "$mirror.$$" && { mv -T "$mirror.$$" "$mirror" 2>/dev/null || rm -rf "$mirror.$$"; }
+  git --git-dir="$mirror" config gc.auto 0
+  git --git-dir="$mirror" config maintenance.auto false
+fi
+exec 8>>"$mirror/devflow.lock"
+flock 8
+have=''
+if [ -n "$commit" ]; then have=$(in_mirror log -1 --no-show-signature --format=%H "$commit" -- 2>/dev/null) || have=''; fi
+if [ -z "$have" ]; then
+  if ! in_mirror fetch -q --no-tags --force "$repository" "+refs/heads/$branch:refs/devflow/$branch" 2>"$run/fetch"; then
+    reason=$(cat "$run/fetch"); printf '%s\\n' "$reason"
+    case $reason in
+      *"couldn't find remote ref"*) explain "The repository has no branch '$branch' (an empty repository has none at all). Push the branch, or set another one for this environment." ;;
+      *"Permission denied"*|*"could not read Username"*|*"Authentication failed"*|*"publickey"*) explain "The repository refused $server. Add the project's deploy key to the repository (read access is enough), or check its address." ;;
+      *"not found"*|*"does not exist"*|*"does not appear to be a git repository"*) explain "There is no git repository at $repository, as $server sees it. Check the address and the deploy key." ;;
+      *"No space left"*|*"Disk quota"*) explain "The disk of $server is full: $(df -Pk "$devflow" | tail -n 1). Free some space and deploy again." ;;
+      *"Could not resolve host"*|*"timed out"*|*"Connection refused"*|*"No route to host"*|*"Failed to connect"*|*"Could not connect"*) explain "$server cannot reach the repository's host. Check DNS and firewall on the server, and the address." ;;
+      *) explain "git could not fetch '$branch' from $repository: $(printf '%s' "$reason" | tail -n 1)" ;;
+    esac
+  fi
+  if [ -n "$commit" ] && ! in_mirror cat-file -e "$commit^{commit}" 2>/dev/null; then
+    in_mirror fetch -q --no-tags "$repository" "$commit" 2>/dev/null || explain "There is no commit $commit in the repository. Push it first, or choose another."
+  fi
+fi
+shown=$(in_mirror log -1 --no-show-signature --encoding=UTF-8 --format=%H%x09%an%x20%x3c%ae%x3e%x09%s "${commit:-refs/devflow/$branch}" --) || explain "git cannot read the commit ${commit:-of $branch}."
+exec 8>&-
+note commit "$shown"
+commit=${shown%%"	"*}
+printf '%s\\n' "$commit" >"$run/commit"
+echo "Commit $commit from $branch"
+"""
+
+_CHECKOUT = """\
+read -r commit <"$run/commit"
+[ -d "$root/releases" ] || mkdir -p "$root/releases"
+if [ -e "$path" ]; then rm -rf "$path"; fi
+mkdir "$path" || explain "The release cannot be made in $root/releases on $server: disk full, read-only, or another owner."
+if ! { in_mirror archive --format=tar "$commit" || echo failed >"$run/archive"; } | tar -x -C "$path" || [ -e "$run/archive" ]; then
+  full=$(df -Pk "$root" | tail -n 1)
+  explain "The files of the commit could not be written to $path on $server (see the output above). Disk: $full"
+fi
+if [ -f "$path/.gitattributes" ] && grep -q 'filter=lfs' "$path/.gitattributes"; then
+  command -v git-lfs >/dev/null || explain "The repository keeps files in Git LFS, and $server has no git-lfs. Install it there: apt-get install git-lfs"
+  whole=1
+fi
+if [ -f "$path/.gitmodules" ] || [ -n "${whole:-}" ]; then
+  rm -rf "$path"
+  git clone -q --shared --no-checkout "$mirror" "$path" && cd "$path" && git remote set-url origin "$repository"
+  git checkout -q --detach "$commit" || explain "The files of the commit could not be checked out on $server (see the output above)."
+  if [ -f .gitmodules ]; then
+    case $repository in /*|file://*) files=always ;; *) files=user ;; esac  # its parts may lie beside it
+    git -c "protocol.file.allow=$files" submodule --quiet update --init --recursive --depth 1 || explain "A submodule could not be fetched by $server (see the output above). Give the deploy key read access to it too, or use relative addresses in .gitmodules."
+  fi
+  find . -name .git -prune -exec rm -rf {} +
+fi
+printf '%s\\n' "$commit" >"$path/REVISION"
+"""
+
+_LIST = """\
+read -r commit <"$run/commit"
+in_mirror ls-tree --name-only "$commit" >"$run/files"
+head -n 500 "$run/files" | while IFS= read -r file; do note file "$file"; done
+"""
+
+FETCH = _ACCESS + _MIRROR + _FETCH
+"""Brings the commit into the mirror and says which it is; `$run/commit` holds it for the steps that follow."""
+
+CHECKOUT = _ACCESS + _MIRROR + _CHECKOUT
+"""Lays the commit out as the release's folder, with submodules and large files where it has any."""
+
+LIST = _MIRROR + _LIST
+"""Notes the names at the top of the commit's tree."""

@@ -1,0 +1,154 @@
+"""Release folders of a site: `<root>/{releases/<id>,shared,current}`. All run with the variables of engine/script.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from devflow.core.shell import quote
+
+MINIMUM_FREE_MB = 50
+
+CHECK = f"""\
+command -v git >/dev/null || explain "git is not installed on $server. Install it there: apt-get install git"
+command -v flock >/dev/null || explain "flock (util-linux) is not installed on $server. Install it there: apt-get install util-linux"
+if [ -e "$root/current" ] && [ ! -L "$root/current" ]; then
+  explain "$root/current on $server is a folder or file, not a link. Move it away; the panel makes a link of that name."
+fi
+[ -d "$root/releases" ] && [ -d "$root/shared" ] || mkdir -p "$root/releases" "$root/shared" 2>/dev/null || explain "The folder $root cannot be made or written on $server by $(id -un). Make it once: sudo install -d -o $(id -un) $root"
+[ -w "$root/releases" ] && [ -w "$root" ] || explain "$(id -un) may not write $root on $server. Give it the folder: sudo chown -R $(id -un) $root"
+df -Pk "$root" "$devflow" | {{
+  read -r _
+  while read -r _ _ _ free _ mount; do
+    [ "$free" -ge {MINIMUM_FREE_MB * 1024} ] || explain "Only $((free / 1024)) MB are free in $mount on $server; a deployment needs {MINIMUM_FREE_MB} MB at least. Free some space and deploy again."
+  done
+}}
+"""
+
+CHECK_KEPT = """\
+[ -d "$path" ] || explain "The release $release is not on $server any more. Choose a newer one, or deploy its commit."
+"""
+
+_POINT = """\
+point() { ln -sfn "$2" "$1.next.$deployment"; mv -T "$1.next.$deployment" "$1"; }
+point_variables() {
+  link=$(readlink "$root/shared/.env" 2>/dev/null) || link=''
+  if [ -f "$root/shared/.env.d/$1" ]; then
+    if [ -e "$root/shared/.env" ] && [ -z "$link" ]; then mv "$root/shared/.env" "$root/shared/.env.before-devflow"; fi
+    point "$root/shared/.env" ".env.d/$1"
+  elif [ "${link#.env.d/}" != "$link" ]; then
+    if [ -f "$root/shared/.env.before-devflow" ]; then mv -T "$root/shared/.env.before-devflow" "$root/shared/.env"
+    else rm -f "$root/shared/.env"
+    fi
+  fi
+}
+"""
+"""`point LINK TARGET`: by one rename. `point_variables RELEASE`: shared/.env as that release wants it, of ours or by hand."""
+
+ACTIVATE = (
+    _POINT
+    + """\
+before=$(readlink "$root/current" 2>/dev/null) || before=''
+[ "$before" = "releases/$release" ] || printf '%s\\n' "$before" >"$root/.devflow/before.$deployment"
+point_variables "$release"
+point "$root/current" "releases/$release"
+"""
+)
+
+VERIFY = """\
+now=$(readlink "$root/current") || now=nothing
+[ "$now" = "releases/$release" ] || explain "$root/current on $server points to $now, not to this release: something else changed it."
+"""
+
+UNDO = (
+    _POINT
+    + """\
+rm -f "$root/current.next.$deployment" "$root/shared/.env.next.$deployment"
+if [ -f "$root/.devflow/before.$deployment" ]; then
+  read -r before <"$root/.devflow/before.$deployment" || before=''
+  now=$(readlink "$root/current" 2>/dev/null) || now=''
+  point_variables "${before##*/}"
+  if [ "$now" = "releases/$release" ] && [ -n "$before" ]; then
+    point "$root/current" "$before"
+    echo "Release ${before##*/} serves again."
+    note took_back "${before##*/}"
+  elif [ "$now" = "releases/$release" ]; then
+    rm -f "$root/current"
+    echo "There was no release before; nothing is served."
+    note took_back nothing
+  fi
+  echo "$before" >"$run/took_back"
+fi
+"""
+)
+
+THROW_AWAY = """\
+now=$(readlink "$root/current" 2>/dev/null) || now=''
+if [ "$now" != "releases/$release" ]; then
+  rm -rf "$path" "$root/shared/.env.d/$release" || echo "Some files of the release stay in $path: they cannot be removed."
+fi
+"""
+
+FORGET_BEFORE = 'rm -f "$root/.devflow/before.$deployment"\n'
+
+REPORT = """\
+current=$(readlink "$root/current" 2>/dev/null) || current=''
+note current "${current##*/}"
+for folder in "$root"/releases/*/; do
+  folder=${folder%/}
+  [ "$folder" = "$root/releases/*" ] || note release "${folder##*/}"
+done
+"""
+
+PRUNE = """\
+before=''
+[ -f "$root/.devflow/before.$deployment" ] && read -r before <"$root/.devflow/before.$deployment"
+current=$(readlink "$root/current") || current=''
+before=${before##*/}; current=${current##*/}
+set -- "$root"/releases/*/
+excess=$(($# - keep))
+for folder in "$@"; do
+  folder=${folder%/}; name=${folder##*/}
+  [ "$excess" -gt 0 ] || break
+  if [ "$name" != "$current" ] && [ "$name" != "$before" ]; then
+    excess=$((excess - 1))
+    if rm -rf "$folder" "$root/shared/.env.d/$name"; then echo "Removed release $name"
+    else echo "Release $name cannot be removed; remove it by hand: $folder"
+    fi
+  fi
+done
+"""
+
+
+def link_shared(files: Iterable[str], folders: Iterable[str]) -> str:
+    """Links shared files and folders into the release. What a commit brings for a new shared folder is copied there first."""
+    lines = [
+        "link_shared() {",
+        '  target="$root/shared/$1"; place="$path/$1"',
+        '  [ -d "${target%/*}" ] && [ -d "${place%/*}" ] || mkdir -p "${target%/*}" "${place%/*}"',
+    ]
+    lines += [
+        '  if [ ! -e "$target" ] && [ ! -L "$target" ]; then',
+        '    if [ -e "$place" ]; then cp -a "$place" "$target"; elif [ "$2" = folder ]; then mkdir "$target"; fi',
+        "  fi",
+        '  if [ -e "$place" ] || [ -L "$place" ]; then rm -rf "$place"; fi',
+        '  if [ "$2" = folder ] || [ -e "$target" ] || [ "$1" != .env ]; then ln -s "$target" "$place"; fi',
+        "}",
+    ]
+    lines += [f"link_shared {quote(path)} file" for path in files]
+    lines += [f"link_shared {quote(path)} folder" for path in folders]
+    return "\n".join(lines) + "\n"
+
+
+def remember_reload(commands: Iterable[str]) -> str:
+    """Keeps the reloading commands beside the site, for `devflow-run rollback`, which must do without the panel."""
+    lines = quote("\n".join(commands))
+    return f'printf "%s\\n" {lines} >"$root/.devflow/reload" || echo "The commands that reload could not be kept."\n'
+
+
+WRITE_VARIABLES = """\
+umask 077
+mkdir -p "$root/shared/.env.d"
+dotenv >"$root/shared/.env.d/$release" || explain "The variables cannot be written to $root/shared on $server: is the disk full?"
+rm -f "$path/.env"
+ln -s "$root/shared/.env.d/$release" "$path/.env"
+"""

@@ -1,0 +1,215 @@
+"""Plans: what a deployment will do, as a plain value that can be printed, stored and tested without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from devflow.engine.task import Phase, Recipe, Task, Where
+
+COMMAND_PHASES = tuple(phase.value for phase in Phase if phase not in (Phase.PREFLIGHT, Phase.UNDO))
+"""Phases that take a team's own commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server as the plan names it: the panel's id of it and its name."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """`url` is whole or a path on the server itself; tried `retries` + 1 times, a second apart."""
+
+    url: str
+    status: int = 200
+    text: str = ""
+    timeout_seconds: int = 10
+    retries: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """All that a plan needs to know of an environment.
+
+    Of variables it has the keys only: a plan holds no secrets. `mirror` names the project's mirror on a server.
+    """
+
+    name: str
+    environment_id: str
+    repository: str
+    mirror: str
+    branch: str
+    root: str
+    keep: int
+    targets: tuple[Target, ...]
+    shared_files: tuple[str, ...] = ()
+    shared_folders: tuple[str, ...] = ()
+    variable_keys: tuple[str, ...] = ()
+    health: HealthCheck | None = None
+    task_commands: Mapping[str, str] | None = None
+    phase_commands: Mapping[str, Iterable[str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A task in its place in a plan. `servers` are the names of those that run it."""
+
+    position: int
+    task: Task
+    servers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Steps that travel as one run, on these servers; the next group begins when all of them have ended well."""
+
+    name: str
+    steps: tuple[Step, ...]
+    servers: tuple[str, ...]
+
+    @property
+    def is_undo(self) -> bool:
+        return self.steps[0].task.phase is Phase.UNDO
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`release` is the folder's name under `<root>/releases`; `commit` is '' where the branch's head is taken."""
+
+    strategy: str
+    recipe: str
+    release: str
+    commit: str
+    is_rollback: bool
+    site: Site
+    steps: tuple[Step, ...]
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """One group for one server; for several, a new one wherever all must have come so far, or where others run.
+
+        The last of several holds nothing but the panel's own cleaning up.
+        """
+        groups: list[list[Step]] = []
+        for step in self.steps:
+            if step.task.phase is Phase.UNDO:
+                continue
+            if groups and not _is_barrier(groups[-1][-1], step, many=len(self.site.targets) > 1):
+                groups[-1].append(step)
+            else:
+                groups.append([step])
+        return tuple(
+            Group(name=f"{number}-{steps[0].task.phase}", steps=tuple(steps), servers=steps[0].servers)
+            for number, steps in enumerate(groups, 1)
+        )
+
+    @property
+    def undo(self) -> Group:
+        """What takes a server back to how it was; safe to run at any point and again."""
+        steps = tuple(step for step in self.steps if step.task.phase is Phase.UNDO)
+        return Group(name="undo", steps=steps, servers=tuple(target.name for target in self.site.targets))
+
+    @property
+    def undo_again(self) -> Group:
+        """The same under a name of its own, for a server that went down while it was undoing."""
+        return replace(self.undo, name="undo-again")
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as stored with a deployment; `from_json` gives it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Plan:
+        site = dict(document["site"])
+        site["targets"] = tuple(Target(**target) for target in site["targets"])
+        site["health"] = HealthCheck(**site["health"]) if site["health"] else None
+        for key in ("shared_files", "shared_folders", "variable_keys"):
+            site[key] = tuple(site[key])
+        return cls(**{**document, "site": Site(**site), "steps": tuple(_step(step) for step in document["steps"])})
+
+
+def compose(site: Site, recipe: Recipe, builtin: Iterable[Task], *, reload_only: bool = False) -> tuple[Step, ...]:
+    """The steps of a deployment: the strategy's tasks, the recipe's (as the team changed them), the team's commands.
+
+    A rollback takes only the commands that reload what serves (`reload_only`).
+    """
+    recipe_tasks, own = _recipe_tasks(site, recipe), _own_tasks(site)
+    if reload_only:
+        recipe_tasks, own = ([task for task in tasks if task.phase is Phase.RELOAD] for tasks in (recipe_tasks, own))
+    return place(site, _interleave([*builtin], recipe_tasks, own))
+
+
+def reload_commands(site: Site, recipe: Recipe) -> tuple[str, ...]:
+    """What makes whatever serves the site take up a release, in order."""
+    return tuple(
+        task.command for task in (*_recipe_tasks(site, recipe), *_own_tasks(site)) if task.phase is Phase.RELOAD
+    )
+
+
+def place(site: Site, tasks: Iterable[Task]) -> tuple[Step, ...]:
+    """The tasks in order, each with the servers that it runs on."""
+    everywhere = tuple(target.name for target in site.targets)
+    return tuple(
+        Step(position=number, task=task, servers=everywhere if task.where is Where.ALL else everywhere[:1])
+        for number, task in enumerate(tasks)
+    )
+
+
+def _interleave(builtin: list[Task], recipe: list[Task], own: list[Task]) -> list[Task]:
+    """By phase: what the panel does, then the recipe, then the team; but switching comes after warming, and the panel's
+    last word (check, prune, unlock) after all. Undo takes back, reloads what serves the release before, cleans up."""
+    reloads = [task for task in [*recipe, *own] if task.phase is Phase.RELOAD]
+    again = [replace(task, phase=Phase.UNDO, name=f"{task.name} again") for task in reloads]
+    ordered: list[Task] = []
+    for phase in Phase:
+        panel = [task for task in builtin if task.phase is phase]
+        if phase is Phase.UNDO:
+            ordered += [*panel[:1], *again, *panel[1:]]
+            continue
+        others = [task for task in [*recipe, *own] if task.phase is phase]
+        ordered += [*others, *panel] if phase in (Phase.ACTIVATE, Phase.VERIFY, Phase.FINISH) else [*panel, *others]
+    return ordered
+
+
+def _recipe_tasks(site: Site, recipe: Recipe) -> list[Task]:
+    """The recipe's tasks as the team changed them, without those it switched off."""
+    changed = site.task_commands or {}
+    return [task for task in (_override(task, changed) for task in recipe.tasks) if task.command]
+
+
+def _own_tasks(site: Site) -> list[Task]:
+    return [
+        Task(
+            name=f"{phase} command {number}", phase=Phase(phase), command=command, undo="cannot be undone by the panel"
+        )
+        for phase, commands in (site.phase_commands or {}).items()
+        for number, command in enumerate(commands, 1)
+    ]
+
+
+def _override(task: Task, changed: Mapping[str, str]) -> Task:
+    return replace(task, command=changed[task.name], condition="", needs=()) if task.name in changed else task
+
+
+def _is_barrier(last: Step, step: Step, *, many: bool) -> bool:
+    if not many:
+        return False
+    before, after = last.task.phase, step.task.phase
+    together = {
+        (Phase.PREFLIGHT, Phase.PREPARE),
+        (Phase.ACTIVATE, Phase.RELOAD),
+        (Phase.ACTIVATE, Phase.VERIFY),
+        (Phase.RELOAD, Phase.VERIFY),
+    }
+    is_last_word = after is Phase.FINISH and step.task.is_builtin and not last.task.is_builtin
+    return is_last_word or last.servers != step.servers or (before is not after and (before, after) not in together)
+
+
+def _step(document: dict[str, Any]) -> Step:
+    task = dict(document["task"])
+    task |= {"phase": Phase(task["phase"]), "where": Where(task["where"]), "needs": tuple(task["needs"])}
+    return Step(position=document["position"], task=Task(**task), servers=tuple(document["servers"]))

@@ -1,0 +1,395 @@
+"""Carries a plan out: group by group on all its servers, from wherever an earlier worker left off, and back again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from devflow.core.errors import ConnectError, HostKeyError, RemoteError
+from devflow.engine import script
+from devflow.engine.output import Frame, JournalReader, Line
+from devflow.engine.plan import Group, Plan, Target
+from devflow.engine.script import RunSecrets
+from devflow.engine.task import Phase
+from devflow.remote import run
+from devflow.remote.run import INTERRUPTED, NotInstalledError
+from devflow.remote.transport import Connection
+
+FIRST_CONTACT_SECONDS = 20
+"""How long a server that this deployment has not reached yet is tried before the deployment fails."""
+LOST_CONTACT_SECONDS = 900
+"""How long a server that was reached is waited for. What runs there goes on by itself meanwhile."""
+STEADY_SECONDS = 10
+"""A connection that held so long counts as good again: waiting for the server starts anew when it is lost."""
+STOP_AGAIN_SECONDS = 0.5
+_CANCELLED = ("cancelled", "Cancelled.")
+
+
+@dataclass(slots=True)
+class RunProgress:
+    """How far a run is known: bytes of its journal that are recorded, and its exit code once it has ended."""
+
+    offset: int = 0
+    exit_code: int | None = None
+
+
+class Recorder(Protocol):
+    """Where what is observed goes.
+
+    `record` may buffer; `keep_up` returns when it may buffer more, the others when all is kept.
+
+    Every write may raise ClaimLostError: then another worker carries this deployment, and this one must stop.
+    """
+
+    def progress(self, server: str, group: str) -> RunProgress: ...
+    def record(self, server: str, group: str, items: list[Line | Frame], progress: RunProgress) -> None: ...
+    async def keep_up(self) -> None: ...
+    async def enter(self, phase: Phase) -> None: ...
+    async def decide(self, ending: str, error: str) -> None: ...
+
+
+class Reach(Protocol):
+    """The way to servers: a shared connection by the panel's id of a server."""
+
+    async def get(self, server_id: str) -> Connection: ...
+    def drop(self, server_id: str, connection: Connection) -> None: ...
+
+
+@dataclass(slots=True)
+class Observed:
+    """What the servers said in this deployment, by server name.
+
+    `booted_at` is when a server's uptime began, in the panel's time (seconds since the epoch).
+    """
+
+    commit: str = ""
+    took_back: dict[str, str] = field(default_factory=dict)
+    undoing: set[str] = field(default_factory=set)
+    undone: set[str] = field(default_factory=set)
+    current: dict[str, str] = field(default_factory=dict)
+    releases: dict[str, list[str]] = field(default_factory=dict)
+    explained: dict[str, str] = field(default_factory=dict)
+    failed_step: dict[str, int] = field(default_factory=dict)
+    failed_undo: dict[str, int] = field(default_factory=dict)
+    last_line: dict[str, str] = field(default_factory=dict)
+    booted_at: dict[str, float] = field(default_factory=dict)
+    reached: set[str] = field(default_factory=set)
+
+    def to_json(self) -> dict[str, Any]:
+        """As kept with the deployment, for a worker that takes over."""
+        return {key: sorted(value) if isinstance(value, set) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Observed:
+        known: dict[str, Any] = {key: set(value) if key in _SETS else value for key, value in document.items()}
+        return cls(**known)
+
+
+_SETS = ("undoing", "undone", "reached")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`status` is one of success, failed, rolled_back, cancelled."""
+
+    status: str
+    error: str
+
+
+class Runner:
+    """One deployment being carried out. `ending` and `error` are what an earlier worker had decided, if any."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        deployment: str,
+        secrets: RunSecrets,
+        nonce_key: bytes,
+        reach: Reach,
+        recorder: Recorder,
+        observed: Observed,
+        cancelled: asyncio.Event,
+        ending: str = "",
+        error: str = "",
+    ) -> None:
+        self._plan, self._deployment, self._secrets, self._nonce_key = plan, deployment, secrets, nonce_key
+        self._reach, self._recorder, self._cancelled = reach, recorder, cancelled
+        self._observed, self._ending, self._error = observed, ending, error
+        self._targets = {target.name: target for target in plan.site.targets}
+        self._commit_known = asyncio.Event()
+        if plan.commit or observed.commit:
+            self._commit_known.set()
+
+    async def carry_out(self) -> Outcome:
+        """Goes on until the deployment has ended. Raises ClaimLostError when it is another worker's."""
+        if not self._ending:
+            for group in self._plan.groups:
+                await self._recorder.enter(group.steps[0].task.phase)
+                failure = await self._run_group(group)
+                if failure is not None:
+                    await self._decide(*failure)
+                    break
+            else:
+                return Outcome("success", "")
+        await self._take_back()
+        return self._outcome()
+
+    async def _run_group(self, group: Group) -> tuple[str, str] | None:
+        """Runs a group everywhere; None when it ended well on all servers, else the ending and what went wrong."""
+        if self._cancelled.is_set() and not self._is_past_cancelling(group):  # an earlier worker may have started it
+            await self._stop(group)
+            return _CANCELLED
+        leader, *others = (self._targets[name] for name in group.servers)
+        leading = asyncio.ensure_future(self._settle(group, leader))
+        runs = [leading, *(asyncio.ensure_future(self._settle_after(leading, group, target)) for target in others)]
+        everyone = asyncio.gather(*runs)
+        cancel = asyncio.ensure_future(self._cancelled.wait())
+        first: list[asyncio.Future[Any]] = [everyone, cancel]
+        try:
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            while not everyone.done() and not self._is_past_cancelling(group):
+                await self._stop(group)
+                await asyncio.wait([everyone], timeout=STOP_AGAIN_SECONDS)  # a server may just be being reached
+            errors = [error for error in await everyone if error]
+        finally:
+            cancel.cancel()
+            for task in runs:
+                task.cancel()
+            await asyncio.gather(everyone, *runs, return_exceptions=True)
+        if self._cancelled.is_set() and not (group == self._plan.groups[-1] and not errors):
+            return _CANCELLED
+        return ("failed", "\n".join(errors)) if errors else None
+
+    def _is_past_cancelling(self, group: Group) -> bool:
+        """True for what has ended everywhere, and for cleaning up on several servers: half could not go back."""
+        is_point_of_no_return = len(self._targets) > 1 and group == self._plan.groups[-1]
+        return is_point_of_no_return or all(self._has_ended(group, name) for name in group.servers)
+
+    def _has_ended(self, group: Group, server: str) -> bool:
+        return self._recorder.progress(server, group.name).exit_code is not None
+
+    async def _settle_after(self, leading: asyncio.Future[str], group: Group, target: Target) -> str:
+        """As `_settle`, once the leading server has told which commit the branch is at, so that all bring the same."""
+        known: asyncio.Future[Any] = asyncio.ensure_future(self._commit_known.wait())
+        try:
+            await asyncio.wait([leading, known], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            known.cancel()
+        return "" if self._cancelled.is_set() else await self._settle(group, target)
+
+    async def _settle(self, group: Group, target: Target) -> str:
+        """Runs a group on one server; '' when it ended well, else what went wrong, in words."""
+        try:
+            code = await self._follow(group, target)
+        except RemoteError as error:
+            return str(error)
+        return "" if code == 0 else self._explain(group, target, code)
+
+    async def _follow(self, group: Group, target: Target) -> int:
+        """The exit code of the run, over as many connections as it takes. Raises RemoteError."""
+        progress = self._recorder.progress(target.name, group.name)
+        if progress.exit_code is not None:
+            return progress.exit_code
+        identity = script.run_id(self._deployment, target, group)
+        nonce = script.nonce_of(identity, self._nonce_key)
+        text = script.render(
+            self._plan,
+            group,
+            target,
+            deployment=self._deployment,
+            commit=self._plan.commit or self._observed.commit,
+            secrets=self._secrets,
+            nonce=nonce,
+        ).text
+
+        async def attempt(connection: Connection) -> int:
+            self._observed.reached.add(target.name)
+            reader = JournalReader(nonce, progress.offset)
+            follower = await run.follow(connection, target.name, identity, progress.offset, text)
+            try:
+                async for chunk in follower.chunks():
+                    items = reader.feed(chunk)
+                    progress.exit_code = reader.ended
+                    self._take(group, target, reader, items, progress)
+                    if reader.ended is not None:
+                        return reader.ended
+                    await self._recorder.keep_up()
+                code = await follower.exit_code()
+            finally:
+                follower.close()
+            progress.exit_code = code
+            self._take(group, target, reader, reader.finish(), progress)
+            return code
+
+        return await self._insist(target, attempt)
+
+    def _take(
+        self, group: Group, target: Target, reader: JournalReader, items: list[Line | Frame], progress: RunProgress
+    ) -> None:
+        progress.offset = reader.offset
+        for item in items:
+            observe(self._observed, self._plan, target.name, item)
+        if self._observed.commit:
+            self._commit_known.set()
+        self._recorder.record(target.name, group.name, items, progress)
+
+    async def _stop(self, group: Group) -> None:
+        """Ends the group's run on every server that was reached."""
+        running = [
+            name for name in group.servers if name in self._observed.reached and not self._has_ended(group, name)
+        ]
+        await asyncio.gather(*(self._kill(group, self._targets[name]) for name in running))
+
+    async def _kill(self, group: Group, target: Target) -> None:
+        identity = script.run_id(self._deployment, target, group)
+
+        async def attempt(connection: Connection) -> int:
+            await run.kill(connection, target.name, identity)
+            return 0
+
+        try:
+            await self._insist(target, attempt)
+        except RemoteError as error:
+            self._observed.explained[target.name] = str(error)
+
+    async def _insist(self, target: Target, attempt: Callable[[Connection], Awaitable[int]]) -> int:
+        """Tries until it works, the error is not one of the way, or the server was away for too long."""
+        lost_since, pause = 0.0, 0.2
+        while True:
+            connection = None
+            began = time.monotonic()
+            try:
+                connection = await self._reach.get(target.id)
+                began = time.monotonic()
+                return await attempt(connection)
+            except NotInstalledError:
+                assert connection is not None
+                await run.install(connection, target.name)
+            except ConnectError as error:
+                if connection is not None:
+                    self._reach.drop(target.id, connection)
+                    if time.monotonic() - began > STEADY_SECONDS:
+                        lost_since, pause = 0.0, 0.2
+                lost_since = lost_since or began
+                patience = LOST_CONTACT_SECONDS if target.name in self._observed.reached else FIRST_CONTACT_SECONDS
+                if not error.transient or isinstance(error, HostKeyError) or time.monotonic() - lost_since > patience:
+                    raise
+                await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+                pause = min(pause * 2, 3.0)
+
+    async def _take_back(self) -> None:
+        """Undoes on every server that was reached and has not undone it all by itself."""
+        await self._recorder.enter(Phase.UNDO)
+        waiting = [
+            target
+            for name, target in self._targets.items()
+            if name in self._observed.reached and not (name in self._observed.undone and self._ending == "failed")
+        ]
+        errors = await asyncio.gather(*(self._undo(target) for target in waiting))
+        failed = [f"Taking back: {error}" for error in errors if error]
+        if failed:
+            self._error = "\n".join([self._error, *failed])
+
+    async def _undo(self, target: Target) -> str:
+        """Undoes on one server, once more when it went down meanwhile; '' or what went wrong."""
+        self._observed.explained.pop(target.name, None)
+        error = await self._settle(self._plan.undo, target)
+        if self._recorder.progress(target.name, self._plan.undo.name).exit_code == INTERRUPTED:
+            error = await self._settle(self._plan.undo_again, target)
+        return error
+
+    async def _decide(self, ending: str, error: str) -> None:
+        self._ending, self._error = ending, error
+        await self._recorder.decide(ending, error)
+
+    def _outcome(self) -> Outcome:
+        if not self._plan.is_rollback and all(self._has_kept(name) for name in self._targets):
+            return Outcome("success", "")  # stopped or interrupted when all was done: nothing was left to take back
+        if self._ending == "failed" and self._observed.took_back:
+            return Outcome("rolled_back", self._error)
+        return Outcome(self._ending, self._error)
+
+    def _has_kept(self, server: str) -> bool:
+        """True where undoing went well and left the new release in place."""
+        observed = self._observed
+        is_undone = server in observed.undone and server not in observed.failed_undo
+        return is_undone and observed.current.get(server) == self._plan.release
+
+    def _explain(self, group: Group, target: Target, code: int) -> str:
+        """What went wrong in a run, as a person wants to hear it."""
+        name = target.name
+        observed = self._observed
+        position = (observed.failed_undo if group.is_undo else observed.failed_step).get(name)
+        step = next(
+            (step.task.name for step in self._plan.steps if step.position == position), group.steps[0].task.name
+        )
+        if explained := observed.explained.get(name):
+            return f"{name}, step '{step}': {explained}"
+        if code == INTERRUPTED:
+            why = "it was killed, or the server restarted or ran out of memory"
+            return f"{name}: the run was interrupted during '{step}': {why}."
+        last = "" if group.is_undo else observed.last_line.get(name, "")
+        return (
+            f"{name}: step '{step}' failed with exit code {code}" + (f": {last}" if last else ".") + _hint(code, last)
+        )
+
+
+def observe(observed: Observed, plan: Plan, server: str, item: Line | Frame) -> None:
+    """Takes one item of a server's journal into what is known of the deployment."""
+    if isinstance(item, Line):
+        if item.text.strip() and server not in observed.undoing:
+            observed.last_line[server] = item.text.strip()[-300:]
+        return
+    if item.kind == "explain":
+        observed.explained.setdefault(server, item.rest)
+    elif item.kind == "begin":
+        _begin(observed, plan, server, int(item.rest))
+    elif item.kind == "end":
+        _end(observed, plan, server, *map(int, item.rest.split()))
+    elif item.kind == "note":
+        key, _, value = item.rest.partition(" ")
+        _note(observed, server, key, value)
+
+
+def _begin(observed: Observed, plan: Plan, server: str, position: int) -> None:
+    if plan.steps[position].task.phase is Phase.UNDO:
+        observed.undoing.add(server)
+    else:
+        observed.failed_step[server] = position
+
+
+def _end(observed: Observed, plan: Plan, server: str, position: int, code: int) -> None:
+    is_last = plan.undo.steps and position == plan.undo.steps[-1].position
+    if is_last and code == 0:
+        observed.undone.add(server)
+    if code != 0 and plan.steps[position].task.phase is Phase.UNDO:
+        observed.failed_undo[server] = position
+
+
+def _note(observed: Observed, server: str, key: str, value: str) -> None:
+    if key == "commit":
+        observed.commit = value.split("\t", 1)[0]
+    elif key == "took_back":
+        observed.took_back[server] = value
+    elif key == "current":
+        observed.current[server] = value
+        observed.releases[server] = []
+    elif key == "release":
+        observed.releases[server].append(value)
+
+
+def _hint(code: int, last: str) -> str:
+    if "No space left on device" in last or "Disk quota exceeded" in last:
+        return " The disk is full: free some space and deploy again."
+    if code == 124:
+        return " It took too long and was ended."
+    if code == 127:
+        return " A program is missing on the server: install it there, or change the command."
+    if code in (137, -9):
+        return " It was killed, most likely because the server ran out of memory."
+    return ""

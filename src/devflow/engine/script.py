@@ -1,0 +1,173 @@
+"""A group of steps as the shell script of one journaled run. What is from outside enters in its first lines, quoted."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets as random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from devflow.core import dotenv
+from devflow.core.shell import quote
+from devflow.engine.plan import Group, Plan, Step, Target
+from devflow.engine.task import Phase
+
+FRAME = "\x1e"
+"""ASCII record separator: encloses a frame in a run's journal."""
+UNDO_SECONDS = 60
+"""How long a command may take that is repeated while a release is taken back: nobody could cancel that."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSecrets:
+    """What a script carries and a plan does not: the environment's variables and the project's deploy key."""
+
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    deploy_key: str = field(default="", repr=False)
+
+    def values(self) -> tuple[str, ...]:
+        """All that must never be shown."""
+        return (*self.variables.values(), self.deploy_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """`nonce` marks the frames of this script in its journal; output that only looks like a frame does not have it."""
+
+    run_id: str
+    nonce: str
+    text: str = field(repr=False)
+
+
+def run_id(deployment: str, target: Target, group: Group) -> str:
+    """The run's name on the server, without an attempt number: nothing is ever run twice by accident.
+
+    `<deployment>-<server>-<group>`, where the group's number and phase hold exactly one hyphen and `undo` none.
+    """
+    return f"{deployment}-{target.id}-{group.name}"
+
+
+def nonce_of(identity: str, key: bytes) -> str:
+    """The nonce of a run: derived from the panel's key, so that a worker that takes over knows it too."""
+    return hashlib.blake2b(identity.encode(), key=key[:64], digest_size=12).hexdigest()
+
+
+def render(
+    plan: Plan, group: Group, target: Target, *, deployment: str, commit: str, secrets: RunSecrets, nonce: str
+) -> Script:
+    """The script of `group` on `target`. `commit` is the full id, or '' to take the branch's head."""
+    identity = run_id(deployment, target, group)
+    steps = [step for step in group.steps if target.name in step.servers]
+    undo = [] if group.is_undo else [step for step in plan.undo.steps if target.name in step.servers]
+    parts = [
+        _head(plan, target, identity=identity, deployment=deployment, commit=commit, secrets=secrets, nonce=nonce),
+        *(_function(step, target) for step in [*steps, *undo]),
+        _undo(undo),
+        "holds_lock || ended 1\n" if _holds_lock(group) else "",
+        *(f"{'attempt' if group.is_undo else 'step'} {step.position}\n" for step in steps),
+        'ended "$worst"\n#end\n',
+    ]
+    return Script(run_id=identity, nonce=nonce, text="".join(parts))
+
+
+def _holds_lock(group: Group) -> bool:
+    """True for a group that must find the lock taken by an earlier one."""
+    return not group.is_undo and all(step.task.phase is not Phase.PREFLIGHT for step in group.steps)
+
+
+def _head(
+    plan: Plan, target: Target, *, identity: str, deployment: str, commit: str, secrets: RunSecrets, nonce: str
+) -> str:
+    site = plan.site
+    end = f"end-{random.token_hex(8)}"
+    exports = "".join(f"  export {key}={quote(value)}\n" for key, value in secrets.variables.items())
+    return f"""\
+umask 022
+devflow=$HOME/.devflow
+run=$devflow/runs/{identity}
+echo "$$" >"$run/pgid"
+read -r boot_id </proc/sys/kernel/random/boot_id && echo "$boot_id" >"$run/boot_id"
+export DEVFLOW_RUN={identity}
+nonce={nonce}
+deployment={deployment}
+environment={site.environment_id}
+server={quote(target.name)}
+site={quote(site.name)}
+repository={quote(site.repository)}
+branch={quote(site.branch)}
+mirror="$devflow/repos/"{quote(site.mirror)}.git
+commit={quote(commit)}
+root={quote(site.root)}
+release={quote(plan.release)}
+path=$root/releases/$release
+keep={site.keep}
+deploy_key={quote(secrets.deploy_key)}
+worst=0
+dotenv() {{
+  cat <<'{end}'
+{dotenv.render(dict(secrets.variables))}{end}
+}}
+user_env() {{
+  :
+{exports}}}
+frame() {{
+  read -r now _ </proc/uptime
+  printf '{FRAME}%s %s %s{FRAME}\\n' "$nonce" "$now" "$*"
+}}
+note() {{ frame "note $1 $2"; }}
+explain() {{ frame "explain $*"; exit 1; }}
+attempt() {{
+  frame "begin $1"
+  ( set -e; "task_$1" )
+  code=$?
+  if [ "$code" -ne 0 ]; then worst=$code; fi
+  frame "end $1 $code"
+}}
+step() {{
+  attempt "$1"
+  if [ "$code" -ne 0 ]; then failed; fi
+}}
+ended() {{
+  rm -f "$run/script" "$run/deploy_key"
+  echo "$1" >"$run/rc" && frame "ended $1"
+  exit "$1"
+}}
+holds_lock() (
+  held=''; by=''
+  [ -s "$root/.devflow/lock" ] && read -r held by _ <"$root/.devflow/lock"
+  [ "$by" = "$deployment" ] || explain "This deployment does not hold the lock of $root on $server any more."
+)
+"""
+
+
+def _function(step: Step, target: Target) -> str:
+    task = step.task
+    if task.is_builtin:
+        return f"task_{step.position}() {{\n{task.command}}}\n"
+    is_undo = task.phase is Phase.UNDO
+    folder = '"$root/current"' if is_undo else '"$path"'
+    lines = ['[ -s "$run/took_back" ] && [ -e "$root/current" ] || return 0'] if is_undo else []
+    lines.append(f"cd {folder}")
+    if task.condition:
+        lines.append(f"if ! {{ {task.condition}; }}; then note skipped {step.position}; return 0; fi")
+    lines += [
+        f"command -v {quote(program)} >/dev/null || explain {quote(_missing(program, task.name, target))}"
+        for program in task.needs
+    ]
+    limit = f"timeout -k 5 {UNDO_SECONDS} " if is_undo else ""
+    lines += ["user_env", f"exec {limit}sh -ec {quote(task.command)}"]
+    return f"task_{step.position}() {{\n" + "\n".join(lines) + "\n}\n"
+
+
+def _missing(program: str, task: str, target: Target) -> str:
+    packages = {"php": "php-cli", "node": "nodejs", "python3": "python3 python3-venv"}
+    package = packages.get(program, program)
+    return (
+        f"{program} is not installed on {target.name}; '{task}' needs it. Install it there: apt-get install {package}"
+    )
+
+
+def _undo(undo: list[Step]) -> str:
+    """What a failing run does at once, whether or not a panel is there to see it."""
+    steps = "".join(f"  attempt {step.position}\n" for step in undo)
+    return f'failed() {{\n  failure=$code\n{steps}  ended "$failure"\n}}\n'

@@ -1,0 +1,165 @@
+#!/bin/sh
+# devflow-run: journaled runs on this server, detached from whoever started them.
+#
+#   start ID OFFSET   script on stdin, last line "#end"; starts it once, then follows its journal from byte OFFSET
+#   status ID         "running PID" | "ended CODE" | "interrupted" | "absent"
+#   kill ID           ends all its processes: TERM, after 10 s KILL; then it counts as interrupted
+#   list              the runs, newest first        log ID   the whole journal of a run
+#   rollback SITE     back to the release before (SITE: a folder like /srv/shop); needs no panel
+#   unlock SITE       removes the lock of a panel that is gone for good
+#
+# A run is ~/.devflow/runs/<ID>/{script,log,pgid,boot_id,rc}. After `start` the last line on stderr is
+# "devflow-run: ended CODE" or "devflow-run: interrupted". Exit codes: 97 unknown command, 98 home cannot be written,
+# 99 the script came incomplete, 96 the run was taken back before it began, 95 following broke off while the run goes on.
+set -u
+umask 077
+devflow=$HOME/.devflow
+runs=$devflow/runs
+
+die() { code=$1; shift; printf 'devflow-run: %s\n' "$*" >&2; exit "$code"; }
+
+valid() { case $1 in ''|*[!a-zA-Z0-9-]*) die 97 "not a run id: $1" ;; esac; }
+
+boot() { read -r boot_id </proc/sys/kernel/random/boot_id && printf '%s\n' "$boot_id"; }
+
+uptime() { read -r now _ </proc/uptime && printf '%s\n' "${now%.*}"; }
+
+# Every live process of a run: its group, and whatever left the group but still carries the run's name.
+members() {
+  pgid=''; [ -s "$runs/$1/pgid" ] && read -r pgid <"$runs/$1/pgid"
+  [ -s "$runs/$1/boot_id" ] && [ "$(cat "$runs/$1/boot_id")" = "$(boot)" ] || return 0
+  grep -lszx "DEVFLOW_RUN=$1" /proc/[0-9]*/environ | tr -dc '0-9\n'
+  for folder in /proc/[0-9]*; do
+    { read -r line <"$folder/stat"; } 2>/dev/null || continue
+    set -- ${line##*) }
+    if [ "$1" != Z ] && [ "$3" = "$pgid" ]; then echo "${folder#/proc/}"; fi
+  done
+}
+
+status() {
+  if [ ! -d "$runs/$1" ]; then echo absent
+  elif [ -s "$runs/$1/rc" ]; then read -r rc <"$runs/$1/rc"; echo "ended $rc"
+  else
+    pgid=''; [ -s "$runs/$1/pgid" ] && read -r pgid <"$runs/$1/pgid"
+    if [ -n "$pgid" ] && kill -0 "$pgid" 2>/dev/null && [ "$(cat "$runs/$1/boot_id")" = "$(boot)" ]; then echo "running $pgid"
+    elif [ -s "$runs/$1/rc" ]; then read -r rc <"$runs/$1/rc"; echo "ended $rc"
+    else echo interrupted
+    fi
+  fi
+}
+
+start() {
+  run=$runs/$1
+  pid=''
+  if [ ! -d "$run" ]; then
+    case $1 in *-undo|*-undo-again) ;; *) [ ! -d "$runs/${1%-*-*}-undo" ] || die 96 "this deployment was taken back" ;; esac
+    fresh=$runs/.new.$1.$$
+    { [ -d "$runs" ] || mkdir -p "$runs"; } && mkdir "$fresh" && cat >"$fresh/script" || { rm -rf "$fresh" 2>/dev/null; die 98 "$devflow cannot be written by $(id -un)"; }
+    [ "$(tail -n 1 "$fresh/script")" = "#end" ] || { rm -rf "$fresh"; die 99 "the script came incomplete"; }
+    : >"$fresh/log"
+    if mv -T "$fresh" "$run" 2>/dev/null; then
+      setsid sh "$run/script" </dev/null >>"$run/log" 2>&1 &
+      pid=$!
+    else
+      rm -rf "$fresh"
+    fi
+  fi
+  if [ -z "$pid" ] && [ ! -s "$run/rc" ]; then
+    await_start "$1"
+    { read -r pid <"$run/pgid"; } 2>/dev/null || pid=''
+    [ "$(cat "$run/boot_id" 2>/dev/null)" = "$(boot)" ] && kill -0 "$pid" 2>/dev/null || pid=''
+  fi
+  if [ -n "$pid" ]; then tail -c "+$(($2 + 1))" -f --pid="$pid" -s 0.01 "$run/log"
+  else tail -c "+$(($2 + 1))" "$run/log"
+  fi
+  [ -s "$run/rc" ] || await_start "$1"  # whoever read may be gone before the script has come to its first line
+  state=$(status "$1")
+  case $state in
+    running*) exit 95 ;;  # whoever read went away: no reason to end the run
+    interrupted) stop "$1" ;;
+  esac
+  printf 'devflow-run: %s\n' "$state" >&2
+}
+
+# A run that has just been started writes its process group and then its boot as the first things it does.
+await_start() {
+  tries=0
+  until [ -s "$runs/$1/boot_id" ] || [ "$tries" -ge 50 ]; do tries=$((tries + 1)); sleep 0.1; done
+}
+
+# A run that never was is marked as ended, so that a start that is still on its way only finds the mark.
+forbid() {
+  fresh=$runs/.new.$1.$$
+  mkdir -p "$fresh" && : >"$fresh/log" && echo 143 >"$fresh/rc" && mv -T "$fresh" "$runs/$1" 2>/dev/null || rm -rf "$fresh"
+}
+
+stop() {
+  [ -d "$runs/$1" ] || forbid "$1"
+  [ ! -s "$runs/$1/rc" ] || return 0  # what it left behind on purpose (a service) may stay
+  await_start "$1"
+  signal=TERM; since=$(uptime); pgid=''
+  [ -s "$runs/$1/pgid" ] && read -r pgid <"$runs/$1/pgid"
+  while alive=$(members "$1"); [ -n "$alive" ]; do
+    waited=$(($(uptime) - since))
+    [ "$waited" -lt 15 ] || die 1 "these processes of $1 cannot be ended: $(echo $alive)"
+    [ "$waited" -lt 10 ] || signal=KILL
+    # the group at one stroke, so that the script does not go on with its next line when only a command of it was ended
+    if [ -n "$signal" ]; then kill -s "$signal" -- "-$pgid" $alive 2>/dev/null; signal=''; fi
+    sleep 0.1
+  done
+  rm -f "$runs/$1/script" "$runs/$1/deploy_key"
+}
+
+site() {
+  case $1 in /*) ;; *) die 2 "give the site's folder, like /srv/shop" ;; esac
+  [ -d "$1/.devflow" ] || die 1 "$1 is not a folder that a panel deploys to"
+  cd "$1" || exit 1
+}
+
+# By one rename: point LINK TARGET
+point() { ln -sfn "$2" "$1.next.$$" && mv -T "$1.next.$$" "$1" || exit 1; }
+
+# shared/.env as release $1 wants it: the panel's file, or the one that was there by hand before.
+point_variables() {
+  link=$(readlink shared/.env) || link=''
+  if [ -f "shared/.env.d/$1" ]; then point shared/.env ".env.d/$1"
+  elif [ "${link#.env.d/}" != "$link" ]; then
+    if [ -f shared/.env.before-devflow ]; then mv -T shared/.env.before-devflow shared/.env; else rm -f shared/.env; fi
+  fi
+}
+
+rollback() {
+  site "$1"
+  [ -L current ] || die 1 "$1/current is not there: nothing has been deployed to $1"
+  exec 9>>.devflow/lock.mutex
+  flock 9
+  [ ! -s .devflow/lock ] || die 1 "$1 is locked by: $(cat .devflow/lock). When that panel is gone for good: devflow-run unlock $1"
+  now=$(readlink current); now=${now##*/}
+  to=${2:-}
+  if [ -z "$to" ]; then
+    for folder in releases/*/; do
+      name=${folder%/}; name=${name##*/}
+      [ "$name" = "$now" ] && break
+      to=$name
+    done
+  fi
+  [ -n "$to" ] && [ -d "releases/$to" ] || die 1 "there is no release before $now in $1/releases"
+  point_variables "$to"
+  point current "releases/$to"
+  exec 9>&-
+  printf 'Release %s serves now (before: %s).\n' "$to" "$now"
+  if [ -s .devflow/reload ]; then (cd "releases/$to" && sh -e "$1/.devflow/reload") || die 1 "reloading failed; see $1/.devflow/reload"; fi
+}
+
+case ${1:-} in
+  start) valid "${2:-}"; start "$2" "${3:-0}" ;;
+  status) valid "${2:-}"; status "$2" ;;
+  kill) valid "${2:-}"; stop "$2" ;;
+  list)
+    # shellcheck disable=SC2045 # the names are run ids
+    for folder in $(ls -1t "$runs" 2>/dev/null); do printf '%s  %s\n' "$folder" "$(status "$folder")"; done ;;
+  log) valid "${2:-}"; cat "$runs/$2/log" ;;
+  rollback) rollback "${2:-}" "${3:-}" ;;
+  unlock) site "${2:-}"; rm -f .devflow/lock ;;
+  *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2; exit 97 ;;
+esac

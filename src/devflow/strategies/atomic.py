@@ -1,0 +1,107 @@
+"""`atomic`: a release beside the others, then one rename of a link. Until then nothing that serves is touched."""
+
+from __future__ import annotations
+
+from devflow.commands import git, health, lock, releases
+from devflow.engine.plan import Site, reload_commands
+from devflow.engine.task import Phase, Recipe, Task
+
+_HARMLESS = "changes nothing that is served"
+_THROWN_AWAY = "the release is thrown away"
+
+
+def deploy(site: Site, recipe: Recipe) -> list[Task]:
+    """The panel's own tasks of a deployment."""
+    files = tuple(dict.fromkeys((*recipe.shared_files, *site.shared_files)))
+    folders = tuple(dict.fromkeys((*recipe.shared_folders, *site.shared_folders)))
+    if site.variable_keys:
+        files = tuple(path for path in files if path != ".env")
+    tasks = [
+        _own(
+            "check server",
+            Phase.PREFLIGHT,
+            releases.CHECK,
+            _HARMLESS,
+            f"git, flock, disk space and rights in {site.root}",
+        ),
+        _own("lock", Phase.PREFLIGHT, lock.TAKE, "unlocked", f"lock {site.root} against other deployments and panels"),
+        _own(
+            "fetch",
+            Phase.PREPARE,
+            git.FETCH,
+            _HARMLESS,
+            f"git fetch {site.branch} from {site.repository} into the mirror",
+        ),
+        _own(
+            "release",
+            Phase.PREPARE,
+            git.CHECKOUT,
+            _THROWN_AWAY,
+            f"lay the commit out in {site.root}/releases/<release>",
+        ),
+    ]
+    if files or folders:
+        link = releases.link_shared(files, folders)
+        shown = ", ".join([*files, *(f"{folder}/" for folder in folders)])
+        tasks.append(_own("link shared", Phase.PREPARE, link, _THROWN_AWAY, f"link from {site.root}/shared: {shown}"))
+    if site.variable_keys:
+        write = f"write the release's .env (0600): {', '.join(site.variable_keys)}"
+        tasks.append(_own("write variables", Phase.PREPARE, releases.WRITE_VARIABLES, _THROWN_AWAY, write))
+    return [*tasks, *_go_live(site, recipe), *_take_back(keeps_release=False)]
+
+
+def rollback(site: Site, recipe: Recipe) -> list[Task]:
+    """The panel's own tasks of going back to a kept release."""
+    return [
+        _own("lock", Phase.PREFLIGHT, lock.TAKE, "unlocked", f"lock {site.root} against other deployments and panels"),
+        _own("check release", Phase.PREFLIGHT, releases.CHECK_KEPT, _HARMLESS, "the release is still on the server"),
+        *_go_live(site, recipe),
+        *_take_back(keeps_release=True),
+    ]
+
+
+def _go_live(site: Site, recipe: Recipe) -> list[Task]:
+    switch = f"one rename: {site.root}/current -> releases/<release>"
+    served = f"{site.root}/current is the new release"
+    tasks = [
+        _own("activate", Phase.ACTIVATE, releases.ACTIVATE, "the link goes back to the release before", switch),
+        _own("verify release", Phase.VERIFY, releases.VERIFY, _HARMLESS, served),
+    ]
+    if site.health:
+        check = health.check(
+            url=site.health.url,
+            status=site.health.status,
+            text=site.health.text,
+            timeout_seconds=site.health.timeout_seconds,
+            retries=site.health.retries,
+        )
+        wanted = f"{site.health.url} answers {site.health.status}" + (
+            f" with {site.health.text!r}" if site.health.text else ""
+        )
+        tasks.append(
+            _own("health check", Phase.VERIFY, check, _HARMLESS, f"{wanted}, tried {site.health.retries + 1} times")
+        )
+    remember = releases.remember_reload(reload_commands(site, recipe))
+    unlock = remember + releases.REPORT + releases.FORGET_BEFORE + lock.RELEASE
+    forever = "cannot be undone: old releases beyond the set number are removed"
+    return [
+        *tasks,
+        _own("prune", Phase.FINISH, releases.PRUNE, forever, f"keep the newest {site.keep} releases"),
+        _own("unlock", Phase.FINISH, unlock, _HARMLESS, f"unlock {site.root}"),
+    ]
+
+
+def _take_back(*, keeps_release: bool) -> list[Task]:
+    """Only run when something failed, or somebody cancelled."""
+    clean = "" if keeps_release else releases.THROW_AWAY
+    unlock = clean + releases.REPORT + releases.FORGET_BEFORE + lock.RELEASE
+    return [
+        _own(
+            "take back", Phase.UNDO, releases.UNDO, _HARMLESS, "only after a failure: the release before serves again"
+        ),
+        _own("clean up", Phase.UNDO, unlock, _HARMLESS, "only after a failure: throw the new release away, unlock"),
+    ]
+
+
+def _own(name: str, phase: Phase, command: str, undo: str, summary: str) -> Task:
+    return Task(name=name, phase=phase, command=command, undo=undo, is_builtin=True, summary=summary)
