@@ -1,0 +1,465 @@
+"""What the API takes and gives. Inputs refuse fields that they do not know; times are in UTC."""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from devflow.apps.accounts.models import ApiToken, Membership, Team
+from devflow.apps.deployments.models import Deployment, Release, Step
+from devflow.apps.deployments.selectors import deployment_document, step_document
+from devflow.apps.projects.models import Environment, Project, Variable
+from devflow.apps.projects.selectors import VariableDifference
+from devflow.apps.servers.models import Server
+from devflow.core import keys
+from devflow.core.shell import MASK
+
+UNCHANGED: Any = None
+"""Default of a setting that may be left out, and may not be null."""
+
+
+class Input(BaseModel):
+    """Base of what is sent to the API."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    def given(self) -> dict[str, Any]:
+        """Only what was sent."""
+        return self.model_dump(exclude_unset=True)
+
+
+# --- problems ---------------------------------------------------------------------------------------------------------
+
+
+class FieldProblem(BaseModel):
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. `errors` names the fields that were refused; the panel's log knows the problem by its `id`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem]
+    id: str
+
+
+# --- people -----------------------------------------------------------------------------------------------------------
+
+
+class TeamOut(BaseModel):
+    id: UUID
+    name: str
+    slug: str
+    is_current: bool
+
+    @classmethod
+    def of(cls, team: Team, current: Team) -> Self:
+        return cls(id=team.pk, name=team.name, slug=team.slug, is_current=team == current)
+
+
+class WhoAmI(BaseModel):
+    """`scopes` is null for a session, which may do all that the role allows."""
+
+    email: str
+    name: str
+    team: TeamOut
+    role: str
+    scopes: list[str] | None
+    version: str
+
+
+class MemberOut(BaseModel):
+    email: str
+    name: str
+    role: str
+    joined_at: datetime
+
+    @classmethod
+    def of(cls, member: Membership) -> Self:
+        return cls(email=member.user.email, name=member.user.name, role=member.role, joined_at=member.created_at)
+
+
+class TokenIn(Input):
+    name: str = Field(description="What the token is for.", examples=["deploy from CI"])
+    scopes: list[str] = Field(description="Any of read, deploy, admin; never more than the maker has.")
+    expires_at: AwareDatetime | None = Field(None, description="Null: does not expire.")
+
+
+class TokenOut(BaseModel):
+    """`prefix` is the beginning of its text, to recognise it by."""
+
+    id: UUID
+    name: str
+    user: str
+    prefix: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+    @classmethod
+    def of(cls, token: ApiToken, /, **more: Any) -> Self:
+        return cls(
+            id=token.pk,
+            name=token.name,
+            user=token.user.email,
+            prefix=token.prefix,
+            scopes=token.scopes,
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+            last_used_at=token.last_used_at,
+            **more,
+        )
+
+
+class TokenCreated(TokenOut):
+    token: str = Field(description="The token itself, which cannot be shown again.")
+
+
+# --- servers ----------------------------------------------------------------------------------------------------------
+
+
+class ServerIn(Input):
+    name: str = Field(examples=["web1"])
+    host: str = Field("", description="Host name or IP address.", examples=["web1.example.com"])
+    port: int = 22
+    user: str = Field("root", description="Login name on the server.", examples=["deploy"])
+    private_key: str = Field(
+        "", description="Private SSH key without a passphrase. Empty: the panel makes one (ed25519)."
+    )
+    host_key: str = Field(
+        "", description="The server's public host key, to be pinned. Empty: the first one that is seen."
+    )
+    is_local: bool = Field(False, description="The panel's own machine, instead of a host.")
+
+
+class Maintenance(Input):
+    on: bool
+
+
+class ServerOut(BaseModel):
+    """`facts` is what the last check read: system, CPU, memory, disk, tools; `public_key` the panel's key for it."""
+
+    id: UUID
+    name: str
+    host: str
+    port: int
+    user: str
+    address: str
+    is_local: bool
+    public_key: str
+    host_key: str
+    host_key_fingerprint: str
+    status: str
+    status_message: str
+    facts: dict[str, Any]
+    checked_at: datetime | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, server: Server) -> Self:
+        return cls(
+            id=server.pk,
+            name=server.name,
+            host=server.host,
+            port=server.port,
+            user=server.user,
+            address=server.address,
+            is_local=server.is_local,
+            public_key=server.public_key,
+            host_key=server.host_key,
+            host_key_fingerprint=keys.fingerprint(server.host_key),
+            status=server.status,
+            status_message=server.status_message,
+            facts=server.facts,
+            checked_at=server.checked_at,
+            created_at=server.created_at,
+        )
+
+
+# --- projects ---------------------------------------------------------------------------------------------------------
+
+
+class ProjectIn(Input):
+    slug: str = Field(examples=["shop"])
+    repository: str = Field(
+        description="https, ssh, or a path on the servers.", examples=["git@github.com:acme/shop.git"]
+    )
+    name: str = ""
+    recipe: str = Field("", description="How the framework is deployed. Empty: detected from the files of the commit.")
+    deploy_key: str = Field(
+        "", description="Private SSH key for the repository. Empty: made, where the address is an ssh one."
+    )
+
+
+class ProjectPatch(Input):
+    name: str = UNCHANGED
+    repository: str = UNCHANGED
+    recipe: str = UNCHANGED
+    deploy_key: str = UNCHANGED
+
+
+class EnvironmentSettings(Input):
+    """All that can be set of an environment; what is left out keeps its value, or its default."""
+
+    root: str = Field(UNCHANGED, description="Folder of the site on the servers; /srv/<project>-<environment>.")
+    strategy: str = Field(UNCHANGED, description="How the release goes live.", examples=["atomic"])
+    keep: int = Field(UNCHANGED, description="How many releases are kept on the servers.", examples=[5])
+    auto_deploy: bool = Field(UNCHANGED, description="Deployed when the branch is pushed to.")
+    health_url: str = Field(
+        UNCHANGED, description="Address, or a path that is asked on the server itself. Empty: no check."
+    )
+    health_status: int = Field(UNCHANGED, description="Expected status.", examples=[200])
+    health_text: str = Field(UNCHANGED, description="Text that the answer must contain. Empty: any.")
+    health_timeout_seconds: int = UNCHANGED
+    health_retries: int = UNCHANGED
+    shared_files: list[str] = Field(UNCHANGED, description="Files that all releases share, besides the recipe's.")
+    shared_folders: list[str] = Field(UNCHANGED, description="Folders that all releases share, besides the recipe's.")
+    task_commands: dict[str, str] = Field(
+        UNCHANGED, description="Own commands in place of the recipe's, by task; '' switches a task off."
+    )
+    phase_commands: dict[str, list[str]] = Field(UNCHANGED, description="Own commands after the recipe's, by phase.")
+
+
+class EnvironmentIn(EnvironmentSettings):
+    name: str = Field(examples=["production"])
+    branch: str = Field(examples=["main"])
+    servers: list[str] = Field(description="Names of the servers that it is deployed to.", examples=[["web1"]])
+
+
+class EnvironmentPatch(EnvironmentSettings):
+    branch: str = UNCHANGED
+    servers: list[str] = UNCHANGED
+
+
+class EnvironmentOut(BaseModel):
+    """`detected` is what the last look at the repository found, or {} before one."""
+
+    id: UUID
+    project: str
+    name: str
+    branch: str
+    servers: list[str]
+    root: str
+    strategy: str
+    keep: int
+    auto_deploy: bool
+    health_url: str
+    health_status: int
+    health_text: str
+    health_timeout_seconds: int
+    health_retries: int
+    shared_files: list[str]
+    shared_folders: list[str]
+    task_commands: dict[str, str]
+    phase_commands: dict[str, list[str]]
+    detected: dict[str, Any]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, environment: Environment) -> Self:
+        same = {field: getattr(environment, field) for field in EnvironmentSettings.model_fields}
+        return cls(
+            id=environment.pk,
+            project=environment.project.slug,
+            name=environment.name,
+            branch=environment.branch,
+            servers=[server.name for server in environment.servers.all()],
+            detected=environment.detected,
+            created_at=environment.created_at,
+            **same,
+        )
+
+
+class ProjectOut(BaseModel):
+    """`recipe` is '' where it is detected; `deploy_key_public` has to be added to the repository."""
+
+    id: UUID
+    slug: str
+    name: str
+    repository: str
+    recipe: str
+    deploy_key_public: str
+    environments: list[EnvironmentOut]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, project: Project) -> Self:
+        return cls(
+            id=project.pk,
+            slug=project.slug,
+            name=project.name,
+            repository=project.repository,
+            recipe=project.recipe,
+            deploy_key_public=project.deploy_key_public,
+            environments=[EnvironmentOut.of(environment) for environment in project.environments.all()],
+            created_at=project.created_at,
+        )
+
+
+# --- variables --------------------------------------------------------------------------------------------------------
+
+
+class VariablesIn(Input):
+    values: dict[str, str] = Field(examples=[{"APP_ENV": "production"}])
+
+
+class VariablesText(Input):
+    text: str = Field(description="The text of a `.env` file.", examples=["APP_ENV=production\n"])
+
+
+class VariableKeys(BaseModel):
+    """The variables that were set."""
+
+    keys: list[str]
+
+
+class VariableOut(BaseModel):
+    """Values are never shown here; see the export."""
+
+    key: str
+    value: str = Field(description="Always masked.", examples=[MASK])
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, variable: Variable) -> Self:
+        return cls(key=variable.key, value=MASK, updated_at=variable.updated_at)
+
+
+class DifferenceOut(BaseModel):
+    """A variable in which two environments differ: their values, or that only the first or the other has it."""
+
+    key: str
+    state: Literal["changed", "only here", "only there"]
+
+    @classmethod
+    def of(cls, difference: VariableDifference) -> Self:
+        return cls(key=difference.key, state=difference.state)
+
+
+# --- deployments ------------------------------------------------------------------------------------------------------
+
+
+class DeployIn(Input):
+    commit: str | None = Field(None, description="Full commit id. Null: the newest of the branch.")
+
+
+class ProjectDeployIn(DeployIn):
+    environment: str = Field(examples=["production"])
+
+
+class RollbackIn(Input):
+    to: str | None = Field(None, description="Id of the deployment whose release shall serve again. Null: see above.")
+
+
+class StepOut(BaseModel):
+    id: UUID
+    name: str
+    server: str
+    phase: str
+    status: str
+    started_at: datetime | None
+    duration_seconds: float | None
+    exit_code: int | None
+
+    @classmethod
+    def of(cls, step: Step) -> Self:
+        return cls.model_validate(step_document(step))
+
+
+class DeploymentOut(BaseModel):
+    """`log_bytes` and `log_lines` are the size of the log so far, `last_seq` the number of the last event."""
+
+    id: UUID
+    project: str
+    environment: str
+    status: str
+    commit: str | None
+    branch: str
+    message: str
+    author: str | None
+    trigger: str
+    requested_by: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_seconds: float | None
+    strategy: str
+    release: str
+    servers: list[str]
+    error: str | None
+    log_lines: int
+    log_bytes: int
+    last_seq: int
+    is_ended: bool
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> Self:
+        return cls.model_validate(deployment_document(deployment))
+
+
+class DeploymentDetail(DeploymentOut):
+    steps: list[StepOut]
+
+    @classmethod
+    def with_steps(cls, deployment: Deployment, steps: list[Step]) -> Self:
+        return cls.model_validate(deployment_document(deployment, steps))
+
+
+class ReleaseOut(BaseModel):
+    """A release that the servers keep; it is gone back to by its `deployment`."""
+
+    name: str
+    deployment: UUID
+    commit: str | None
+    message: str
+    is_current: bool
+    created_at: datetime
+
+    @classmethod
+    def of(cls, release: Release) -> Self:
+        deployment = release.deployment
+        return cls(
+            name=release.name,
+            deployment=deployment.pk,
+            commit=deployment.commit or None,
+            message=deployment.commit_message,
+            is_current=release.is_current,
+            created_at=release.created_at,
+        )
+
+
+class PlanStepOut(BaseModel):
+    """`condition` is a shell test in the release's folder: where it is false, nothing is done."""
+
+    name: str
+    phase: str
+    servers: list[str]
+    command: str
+    condition: str | None
+    undo: str
+    summary: str
+    is_builtin: bool
+
+
+class PlanOut(BaseModel):
+    """`commit` is null where the newest of the branch is taken; of `variables` only the keys are shown."""
+
+    strategy: str
+    recipe: str
+    release: str
+    commit: str | None
+    branch: str
+    repository: str
+    root: str
+    keep: int
+    servers: list[str]
+    variables: list[str]
+    shared_files: list[str]
+    shared_folders: list[str]
+    steps: list[PlanStepOut]

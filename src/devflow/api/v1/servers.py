@@ -1,0 +1,59 @@
+"""Servers."""
+
+from ninja import Router
+
+from devflow.api.auth import ApiRequest
+from devflow.api.paging import Page, PageQuery, cut
+from devflow.api.schemas import Maintenance, ServerIn, ServerOut
+from devflow.apps.servers import selectors, services
+
+router = Router(tags=["servers"])
+
+
+@router.get("", response=Page[ServerOut])
+def server_list(request: ApiRequest, paging: PageQuery) -> Page[ServerOut]:
+    """The team's servers by name."""
+    rows, following = cut(selectors.server_list(actor=request.auth), paging, key=lambda server: server.name)
+    return Page[ServerOut](items=[ServerOut.of(server) for server in rows], next=following)
+
+
+@router.post("", response={201: ServerOut})
+def server_add(request: ApiRequest, payload: ServerIn) -> ServerOut:
+    """Adds a server and has it checked. Add `public_key` to its authorized_keys where the panel made the key."""
+    return ServerOut.of(services.server_add(actor=request.auth, **payload.model_dump()))
+
+
+@router.get("{name}", response=ServerOut)
+def server_show(request: ApiRequest, name: str) -> ServerOut:
+    return ServerOut.of(selectors.server_get(actor=request.auth, name=name))
+
+
+@router.delete("{name}", response={204: None})
+def server_remove(request: ApiRequest, name: str) -> None:
+    """Forgets the server; nothing on it is changed. 409 while an environment deploys to it."""
+    server = selectors.server_get(actor=request.auth, name=name)
+    services.server_remove(actor=request.auth, server=server)
+
+
+@router.post("{name}/check", response={202: ServerOut})
+def server_check(request: ApiRequest, name: str) -> ServerOut:
+    """Has the server checked; it is done when `checked_at` has changed."""
+    server = selectors.server_get(actor=request.auth, name=name)
+    services.server_check_request(actor=request.auth, server=server)
+    return ServerOut.of(server)
+
+
+@router.post("{name}/maintenance", response={200: ServerOut})
+def server_maintenance(request: ApiRequest, name: str, payload: Maintenance) -> ServerOut:
+    """In maintenance a server takes no deployments."""
+    server = selectors.server_get(actor=request.auth, name=name)
+    services.server_maintenance_set(actor=request.auth, server=server, on=payload.on)
+    return ServerOut.of(server)
+
+
+@router.delete("{name}/host-key", response={202: ServerOut})
+def server_host_key_forget(request: ApiRequest, name: str) -> ServerOut:
+    """Forgets the pinned host key and has the server checked, which pins the present one (after a reinstallation)."""
+    server = selectors.server_get(actor=request.auth, name=name)
+    services.server_host_key_forget(actor=request.auth, server=server)
+    return ServerOut.of(server)

@@ -1,0 +1,294 @@
+"""Background entry points: a deployment carried from wherever it is to its end, by whichever worker holds it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections, transaction
+from django.db.models import Count, Q
+from django.utils import timezone
+from django_scopes import scope, scopes_disabled
+
+from devflow.apps.accounts.models import Team
+from devflow.apps.deployments import events, services
+from devflow.apps.deployments.events import NewEvent
+from devflow.apps.deployments.models import ACTIVE, Deployment, Run, Status, Step
+from devflow.apps.deployments.planning import plan_deploy, plan_rollback, recipe_of, site_of
+from devflow.apps.deployments.recorder import DeploymentRecorder
+from devflow.apps.projects.models import Environment, Variable
+from devflow.apps.servers.models import Server
+from devflow.apps.servers.reach import ServerReach
+from devflow.core.crypto import derive_key
+from devflow.core.errors import ClaimLostError, DevflowError
+from devflow.core.masking import Masker
+from devflow.engine import inspect
+from devflow.engine.plan import Plan, Site
+from devflow.engine.runner import Observed, Runner
+from devflow.engine.script import RunSecrets
+from devflow.recipes import detect
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Claimed:
+    """A deployment that this worker carries, with all that the engine needs."""
+
+    deployment: Deployment
+    team: Team
+    claim: uuid.UUID
+    plan: Plan | None
+    steps: list[Step]
+    runs: list[Run]
+    servers: list[Server]
+    secrets: RunSecrets = field(default_factory=RunSecrets)
+
+
+async def advance(*, deployment_id: str, reach: ServerReach, cancelled: Callable[[str], asyncio.Event]) -> None:
+    """Carries a deployment on until it has ended; does nothing when it has, or may not begin yet.
+
+    May be called any number of times, by several workers: the one that claimed last goes on, the others stop at their
+    next write.
+    """
+    claimed = await sync_to_async(_claim)(deployment_id)
+    if claimed is None:
+        return
+    stop = cancelled(deployment_id)
+    if claimed.deployment.cancel_requested_at is not None:
+        stop.set()
+    try:
+        reach.remember(claimed.servers)
+        claimed.secrets = await sync_to_async(_secrets)(claimed.deployment.environment, claimed.team)
+        if claimed.plan is None:
+            claimed.plan, claimed.steps = await _plan(claimed, reach)
+        await _carry_out(claimed, claimed.plan, reach, stop)
+    except ClaimLostError:
+        log.warning("deployment %s was taken over by another worker", deployment_id)
+        return
+    except (OperationalError, InterfaceError):
+        raise  # the database is away: the worker tries again
+    except DevflowError as error:
+        await sync_to_async(_fail)(claimed, str(error))
+    except Exception as error:  # a fault of the panel's: told at once, not tried for ever
+        log.exception("deployment %s failed by a fault of the panel", deployment_id)
+        reason = f"The panel had a fault of its own ({type(error).__name__}); the worker's log has it in full."
+        await sync_to_async(_fail)(claimed, f"{reason} Look at the site, and deploy again.")
+    await sync_to_async(services.deployments_adopt)()
+
+
+async def _carry_out(claimed: _Claimed, plan: Plan, reach: ServerReach, stop: asyncio.Event) -> None:
+    observed = Observed.from_json(claimed.deployment.observed)
+    if claimed.deployment.plan:  # an earlier worker may have reached a server without having come to write it down
+        observed.reached = {target.name for target in plan.site.targets}
+    recorder = DeploymentRecorder(
+        deployment=claimed.deployment,
+        team=claimed.team,
+        plan=plan,
+        steps=claimed.steps,
+        runs=claimed.runs,
+        observed=observed,
+        masker=Masker(claimed.secrets.values()),
+        claim=claimed.claim,
+    )
+    runner = Runner(
+        plan=plan,
+        deployment=claimed.deployment.pk.hex,
+        secrets=claimed.secrets,
+        nonce_key=derive_key(settings.MASTER_KEY, b"devflow-frames-v1"),
+        reach=reach,
+        recorder=recorder,
+        observed=observed,
+        cancelled=stop,
+        ending=claimed.deployment.ending,
+        error=claimed.deployment.error,
+    )
+    async with recorder.writing() as writer:
+        carrying = asyncio.ensure_future(runner.carry_out())
+        try:
+            await asyncio.wait([carrying, writer], return_when=asyncio.FIRST_COMPLETED)
+            if not carrying.done():
+                await writer
+            outcome = await carrying
+        finally:
+            carrying.cancel()
+            await asyncio.gather(carrying, return_exceptions=True)
+    await recorder.finish(outcome)
+
+
+async def _plan(claimed: _Claimed, reach: ServerReach) -> tuple[Plan, list[Step]]:
+    """Makes and stores the plan; looks into the repository first where the plan depends on what is in it."""
+    environment = claimed.deployment.environment
+    recipe, commit, detected = recipe_of(environment), claimed.deployment.commit, environment.detected
+    is_rollback = claimed.deployment.rollback_to_id is not None
+    if not is_rollback and not environment.project.recipe:
+        detected = await _look(environment, claimed.team, claimed.secrets, reach, commit)
+        recipe, commit = environment.project.recipe or detected["recipe"], detected["commit"]
+    return await sync_to_async(_store_plan)(claimed, recipe, commit, detected)
+
+
+async def _look(
+    environment: Environment, team: Team, secrets: RunSecrets, reach: ServerReach, commit: str
+) -> dict[str, str]:
+    """What `environment.detected` is to be, as the first server finds it; what went wrong is kept there and raised."""
+
+    def site() -> Site:
+        with scope(team=team):
+            return site_of(environment)
+
+    place = await sync_to_async(site)()
+    target = place.targets[0]
+    try:
+        connection = await reach.get(target.id)
+        seen = await inspect.look(connection, site=place, target=target, commit=commit, secrets=secrets)
+    except DevflowError as error:
+        await sync_to_async(_keep_detected)(environment, team, _detected(error=str(error)))
+        raise
+    return _detected(recipe=detect(seen.files).name, commit=seen.commit)
+
+
+def _detected(*, recipe: str = "", commit: str = "", error: str = "") -> dict[str, str]:
+    return {"recipe": recipe, "commit": commit, "error": error, "at": timezone.now().isoformat()}
+
+
+def _keep_detected(environment: Environment, team: Team, detected: dict[str, str]) -> None:
+    environment.detected = detected
+    with scope(team=team):
+        environment.save(update_fields=["detected"])
+
+
+async def inspect_environment(*, environment_id: str, reach: ServerReach) -> None:
+    """Looks which framework the branch holds, and keeps it in `environment.detected` (or what went wrong)."""
+
+    def load() -> tuple[Environment, RunSecrets, list[Server]] | None:
+        with scopes_disabled():
+            environment = Environment.objects.select_related("project", "team").filter(pk=environment_id).first()
+        if environment is None:
+            return None
+        with scope(team=environment.team):
+            return environment, _secrets(environment, environment.team), list(environment.servers.all())
+
+    loaded = await sync_to_async(load)()
+    if loaded is None:
+        return
+    environment, secrets, servers = loaded
+    reach.remember(servers)
+    with contextlib.suppress(DevflowError):  # the reason is in `detected` by now
+        detected = await _look(environment, environment.team, secrets, reach, "")
+        await sync_to_async(_keep_detected)(environment, environment.team, detected)
+
+
+def _claim(deployment_id: str) -> _Claimed | None:
+    """Takes the deployment over with a new claim; None when it has ended or must wait for its turn."""
+    close_old_connections()
+    deployment = _load(deployment_id)
+    if deployment is None:
+        return None
+    with scope(team=deployment.team):
+        claim = uuid.uuid4()
+        if deployment.status in ACTIVE:
+            taken = Deployment.objects.filter(pk=deployment.pk, status__in=ACTIVE).update(claim=claim)
+        else:
+            taken = _begin(deployment, claim)
+        if not taken:
+            return None
+        deployment = _load(deployment_id)
+        assert deployment is not None  # a removal would have found it active, and refused
+        plan = Plan.from_json(deployment.plan) if deployment.plan else None
+        return _Claimed(
+            deployment=deployment,
+            team=deployment.team,
+            claim=claim,
+            plan=plan,
+            steps=list(Step.objects.filter(deployment=deployment)) if plan else [],
+            runs=list(Run.objects.filter(deployment=deployment)) if plan else [],
+            servers=list(deployment.environment.servers.all()),
+        )
+
+
+def _load(deployment_id: str) -> Deployment | None:
+    with scopes_disabled():
+        found = Deployment.objects.select_related("team", "project", "environment__project")
+        return found.prefetch_related("environment__servers").filter(pk=deployment_id).first()
+
+
+def _begin(deployment: Deployment, claim: uuid.UUID) -> bool:
+    """queued → running, where no other is active in the environment and its servers have room."""
+    with transaction.atomic():
+        servers = list(Server.objects.select_for_update().filter(environments=deployment.environment_id).order_by("pk"))
+        busy = _active_by_server(servers)
+        if any(busy[server.pk] >= server.deployment_limit for server in servers):
+            return False
+        try:
+            with transaction.atomic():
+                begun = Deployment.objects.filter(pk=deployment.pk, status=Status.QUEUED).update(
+                    status=Status.RUNNING, claim=claim, started_at=timezone.now()
+                )
+        except IntegrityError:
+            return False
+        if begun:
+            started = NewEvent(
+                "deployment.started", {"status": Status.RUNNING.value, "environment": deployment.environment.name}
+            )
+            events.append(team_id=deployment.team_id, deployment_id=deployment.pk, events=[started], claim=claim)
+        return bool(begun)
+
+
+def _active_by_server(servers: list[Server]) -> dict[uuid.UUID, int]:
+    active = Count("environments__deployments", filter=Q(environments__deployments__status__in=ACTIVE))
+    counted = Server.objects.filter(pk__in=[server.pk for server in servers]).annotate(active=active)
+    return {server.pk: server.active for server in counted}
+
+
+def _secrets(environment: Environment, team: Team) -> RunSecrets:
+    """What the environment's scripts carry. Raises SealError when the master key is another one."""
+    with scope(team=team):
+        variables = {variable.key: variable.value for variable in Variable.objects.filter(environment=environment)}
+    return RunSecrets(variables=variables, deploy_key=environment.project.deploy_key)
+
+
+def _store_plan(claimed: _Claimed, recipe: str, commit: str, detected: dict[str, str]) -> tuple[Plan, list[Step]]:
+    deployment = claimed.deployment
+    with scope(team=claimed.team), transaction.atomic():
+        make = plan_rollback if deployment.rollback_to_id else plan_deploy
+        plan = make(
+            environment=deployment.environment, recipe=recipe or "static", release=deployment.release, commit=commit
+        )
+        held = Deployment.objects.filter(pk=deployment.pk, claim=claimed.claim).update(plan=plan.to_json())
+        if not held:
+            raise ClaimLostError("Another worker carries this deployment now.")
+        if detected is not deployment.environment.detected:
+            Environment.objects.filter(pk=deployment.environment_id).update(detected=detected)
+        steps = [
+            Step(
+                team=claimed.team,
+                deployment=deployment,
+                server_name=server,
+                phase=step.task.phase.value,
+                name=step.task.name,
+                position=step.position,
+                command=step.task.command.strip(),
+            )
+            for step in plan.steps
+            for server in step.servers
+        ]
+        Step.objects.bulk_create(steps)
+    return plan, steps
+
+
+def _fail(claimed: _Claimed, error: str) -> None:
+    """Ends a deployment without the engine's help."""
+    deployment = claimed.deployment
+    error = Masker(claimed.secrets.values()).mask(error)
+    with transaction.atomic(), scope(team=claimed.team):
+        ended = NewEvent("deployment.completed", {"status": Status.FAILED.value, "error": error})
+        if events.append(team_id=deployment.team_id, deployment_id=deployment.pk, events=[ended], claim=claimed.claim):
+            Deployment.objects.filter(pk=deployment.pk).update(
+                status=Status.FAILED, error=error, finished_at=timezone.now(), claim=None
+            )

@@ -1,0 +1,197 @@
+"""Reads of deployments, their steps, events, logs and releases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+from uuid import UUID
+
+from django_scopes import scope, scopes_disabled
+
+from devflow.apps.accounts.rights import Actor
+from devflow.apps.deployments.models import ENDED, Deployment, Event, Release, Step
+from devflow.apps.deployments.planning import plan_deploy, recipe_of
+from devflow.apps.projects.models import Environment, Project
+from devflow.core.errors import ConflictError, NotFoundError
+from devflow.engine.plan import Plan
+
+
+def deployment_list(
+    *,
+    actor: Actor,
+    project: Project | None = None,
+    environment: Environment | None = None,
+    status: str = "",
+    before: str = "",
+    limit: int = 50,
+) -> list[Deployment]:
+    """The newest first, with project, environment and requester loaded; `before` is the id of the last one seen."""
+    with scope(team=actor.team):
+        found = Deployment.objects.select_related("project", "environment", "requested_by").defer("plan", "observed")
+        if project:
+            found = found.filter(project=project)
+        if environment:
+            found = found.filter(environment=environment)
+        if status:
+            found = found.filter(status=status)
+        if _uuid(before):
+            found = found.filter(pk__lt=before)
+        return list(found.order_by("-id")[:limit])
+
+
+def deployment_get(*, actor: Actor, deployment_id: str) -> Deployment:
+    """Raises NotFoundError."""
+    with scope(team=actor.team):
+        found = None
+        if _uuid(deployment_id):
+            related = ("project", "environment", "requested_by", "rollback_to")
+            found = Deployment.objects.select_related(*related).filter(pk=deployment_id).first()
+    if found is None:
+        raise NotFoundError(f"There is no deployment {deployment_id!r} in this team.")
+    return found
+
+
+def deployments_latest(*, actor: Actor) -> dict[UUID, Deployment]:
+    """The newest deployment of each environment of the team, by the environment's id."""
+    with scope(team=actor.team):
+        newest = Deployment.objects.order_by("environment_id", "-id").distinct("environment_id")
+        found = newest.select_related("project", "environment", "requested_by").defer("plan", "observed")
+        return {deployment.environment_id: deployment for deployment in found}
+
+
+def step_list(*, actor: Actor, deployment: Deployment) -> list[Step]:
+    """In the order of the plan; servers within."""
+    with scope(team=actor.team):
+        return list(Step.objects.filter(deployment=deployment))
+
+
+def event_list(*, deployment_id: UUID | str, after_seq: int, limit: int = 500) -> list[Event]:
+    """Events after `after_seq` in order. The caller has checked that the reader may see the deployment."""
+    with scopes_disabled():
+        return list(Event.objects.filter(deployment_id=deployment_id, seq__gt=after_seq).order_by("seq")[:limit])
+
+
+def cancels_among(*, deployment_ids: list[str]) -> list[str]:
+    """Those of these deployments that somebody cancelled."""
+    with scopes_disabled():
+        cancelled = Deployment.objects.filter(pk__in=deployment_ids).exclude(cancel_requested_at=None)
+        return [str(pk) for pk in cancelled.values_list("pk", flat=True)]
+
+
+def log_read(*, actor: Actor, deployment: Deployment, offset: int = 0) -> Iterator[bytes]:
+    """The log as text in UTF-8 from byte `offset`, chunk by chunk."""
+    with scope(team=actor.team):
+        logs = Event.objects.filter(deployment=deployment, kind="deployment.log").order_by("seq")
+        first = logs.filter(log_offset__lte=offset).values_list("seq", flat=True).last() or 0
+        seq = first - 1
+    while True:
+        with scope(team=actor.team):
+            page = list(logs.filter(seq__gt=seq).values_list("seq", "log_offset", "text")[:200])
+        if not page:
+            return
+        yield b"".join(text.encode()[max(0, offset - start) :] for _, start, text in page)
+        seq = page[-1][0]
+
+
+def release_list(*, actor: Actor, environment: Environment) -> list[Release]:
+    """The releases that the environment's servers keep, the newest first, with their deployments."""
+    with scope(team=actor.team):
+        kept = Release.objects.filter(environment=environment, pruned_at=None)
+        return list(kept.select_related("deployment__requested_by").order_by("-name"))
+
+
+def plan_preview(*, actor: Actor, environment: Environment, commit: str = "") -> Plan:
+    """What a deployment would do now. Raises ConflictError while the recipe is not known."""
+    recipe = recipe_of(environment)
+    if not recipe:
+        raise ConflictError("The framework is not known yet: it is detected when the repository is first looked at.")
+    with scope(team=actor.team):
+        return plan_deploy(environment=environment, recipe=recipe, release="<release>", commit=commit)
+
+
+def deployment_document(deployment: Deployment, steps: Iterable[Step] | None = None) -> dict[str, Any]:
+    """A deployment as the API, the CLI and the streams show it (INTERFACE, "A deployment")."""
+    document: dict[str, Any] = {
+        "id": str(deployment.pk),
+        "project": deployment.project.slug,
+        "environment": deployment.environment.name,
+        "status": deployment.status,
+        "commit": deployment.commit or None,
+        "branch": deployment.branch,
+        "message": deployment.commit_message,
+        "author": deployment.author or None,
+        "trigger": deployment.trigger,
+        "requested_by": deployment.requested_by.email if deployment.requested_by else None,
+        "created_at": _time(deployment.created_at),
+        "started_at": _time(deployment.started_at),
+        "finished_at": _time(deployment.finished_at),
+        "duration_seconds": deployment.duration_seconds,
+        "strategy": deployment.strategy,
+        "release": deployment.release,
+        "servers": deployment.server_names,
+        "error": deployment.error or None,
+        "log_lines": deployment.log_lines,
+        "log_bytes": deployment.log_bytes,
+        "last_seq": deployment.last_seq,
+        "is_ended": deployment.status in ENDED,
+    }
+    if steps is not None:
+        document["steps"] = [step_document(step) for step in steps]
+    return document
+
+
+def step_document(step: Step) -> dict[str, Any]:
+    return {
+        "id": str(step.pk),
+        "name": step.name,
+        "server": step.server_name,
+        "phase": step.phase,
+        "status": step.status,
+        "started_at": _time(step.started_at),
+        "duration_seconds": step.duration_seconds,
+        "exit_code": step.exit_code,
+    }
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """A plan for people and programs: steps with their commands, servers, and how each is undone."""
+    site = plan.site
+    return {
+        "strategy": plan.strategy,
+        "recipe": plan.recipe,
+        "release": plan.release,
+        "commit": plan.commit or None,
+        "branch": site.branch,
+        "repository": site.repository,
+        "root": site.root,
+        "keep": site.keep,
+        "servers": [target.name for target in site.targets],
+        "variables": list(site.variable_keys),
+        "shared_files": list(site.shared_files),
+        "shared_folders": list(site.shared_folders),
+        "steps": [
+            {
+                "name": step.task.name,
+                "phase": step.task.phase.value,
+                "servers": list(step.servers),
+                "command": step.task.command.strip(),
+                "condition": step.task.condition or None,
+                "undo": step.task.undo,
+                "is_builtin": step.task.is_builtin,
+                "summary": step.task.summary,
+            }
+            for step in plan.steps
+        ],
+    }
+
+
+def _time(value: Any) -> str | None:
+    return value.isoformat() if value else None
+
+
+def _uuid(value: str) -> bool:
+    try:
+        UUID(str(value))
+    except ValueError:
+        return False
+    return True

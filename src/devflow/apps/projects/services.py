@@ -1,0 +1,302 @@
+"""Writes of projects, environments and variables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.db import IntegrityError, transaction
+from django_scopes import scope
+
+from devflow.apps.accounts import rights
+from devflow.apps.accounts.rights import Actor
+from devflow.apps.projects.models import Environment, Project, Variable
+from devflow.apps.servers.models import Server
+from devflow.core import dotenv, keys, names
+from devflow.core.errors import ConflictError, InvalidError, NotFoundError
+from devflow.engine.plan import COMMAND_PHASES
+from devflow.recipes import RECIPES
+from devflow.strategies import STRATEGIES
+
+KEEP_AT_LEAST, KEEP_AT_MOST = 2, 100
+_OPEN = ("pending", "queued", "waiting", "running", "verifying")
+
+
+def project_add(
+    *, actor: Actor, slug: str, repository: str, name: str = "", recipe: str = "", deploy_key: str = ""
+) -> Project:
+    """A new project.
+
+    For a repository reached over SSH a deploy key is made when none is given; add its public half to the repository.
+    `recipe` '' has it detected at each deployment. Raises ForbiddenError, InvalidError, ConflictError.
+    """
+    actor.require(rights.MANAGE)
+    project = Project(team=actor.team, slug=names.slug(slug, "slug"))
+    project.name = names.single_line(name or slug, "name")
+    _project_fill(project, repository=repository, recipe=recipe, deploy_key=deploy_key)
+    try:
+        with transaction.atomic(), scope(team=actor.team):
+            project.save(force_insert=True)
+    except IntegrityError:
+        raise ConflictError(f"There is a project {project.slug!r} in this team already.") from None
+    return project
+
+
+def project_update(
+    *,
+    actor: Actor,
+    project: Project,
+    name: str | None = None,
+    repository: str | None = None,
+    recipe: str | None = None,
+    deploy_key: str | None = None,
+) -> Project:
+    """Changes what is given (not None). Raises ForbiddenError, InvalidError."""
+    actor.require(rights.MANAGE)
+    if name is not None:
+        project.name = names.single_line(name, "name")
+    _project_fill(
+        project,
+        repository=project.repository if repository is None else repository,
+        recipe=project.recipe if recipe is None else recipe,
+        deploy_key=deploy_key or "",
+    )
+    with scope(team=actor.team):
+        project.save()
+    return project
+
+
+def project_remove(*, actor: Actor, project: Project) -> None:
+    """Forgets the project, its environments and deployments; the servers keep what is on them. Raises ConflictError."""
+    actor.require(rights.MANAGE)
+    with transaction.atomic(), scope(team=actor.team):
+        for environment in project.environments.all():
+            _refuse_while_deploying(environment)
+        project.delete()
+
+
+def environment_add(
+    *, actor: Actor, project: Project, name: str, branch: str, servers: Iterable[str], root: str = "", **settings: Any
+) -> Environment:
+    """A new environment; `servers` are names, `root` defaults to /srv/<project>-<environment>.
+
+    `settings` are those of `environment_update`. Raises ForbiddenError, InvalidError, ConflictError.
+    """
+    actor.require(rights.MANAGE)
+    environment = Environment(team=actor.team, project=project, name=names.slug(name))
+    root = root or f"/srv/{project.slug}-{environment.name}"
+    with transaction.atomic(), scope(team=actor.team):
+        chosen = _fill(environment, actor=actor, branch=branch, root=root, servers=servers, **settings) or []
+        _refuse_shared_folder(environment, chosen)
+        try:
+            with transaction.atomic():
+                environment.save(force_insert=True)
+        except IntegrityError:
+            raise ConflictError(f"There is an environment {environment.name!r} in {project.slug} already.") from None
+        environment.servers.set(chosen)
+    return environment
+
+
+def environment_update(*, actor: Actor, environment: Environment, **settings: Any) -> Environment:
+    """Changes what is given: branch, root, servers (names), strategy, keep, auto_deploy, health_url, health_status,
+    health_text, health_timeout_seconds, health_retries, shared_files, shared_folders, task_commands, phase_commands.
+
+    Raises ForbiddenError, InvalidError.
+    """
+    actor.require(rights.MANAGE)
+    with transaction.atomic(), scope(team=actor.team):
+        chosen = _fill(environment, actor=actor, **settings)
+        _refuse_shared_folder(environment, list(environment.servers.all()) if chosen is None else chosen)
+        environment.save()
+        if chosen is not None:
+            environment.servers.set(chosen)
+    return environment
+
+
+def environment_remove(*, actor: Actor, environment: Environment) -> None:
+    """Forgets the environment and its deployments; the servers keep what is on them. Raises ConflictError."""
+    actor.require(rights.MANAGE)
+    with transaction.atomic(), scope(team=actor.team):
+        _refuse_while_deploying(environment)
+        environment.delete()
+
+
+def variables_set(*, actor: Actor, environment: Environment, values: Mapping[str, str]) -> None:
+    """Adds or changes variables; they take effect with the next deployment. Raises ForbiddenError, InvalidError."""
+    actor.require(rights.MANAGE)
+    for key, value in values.items():
+        names.variable(key)
+        names.storable(value, key)
+    with transaction.atomic(), scope(team=actor.team):
+        present = {variable.key: variable for variable in Variable.objects.filter(environment=environment)}
+        for key, value in values.items():
+            variable = present.get(key) or Variable(team=actor.team, environment=environment, key=key)
+            variable.value = value
+            variable.save()
+
+
+def variables_import(*, actor: Actor, environment: Environment, text: str) -> list[str]:
+    """Sets the variables of a `.env` text; returns their keys. Raises ForbiddenError, InvalidError."""
+    values = dotenv.parse(text)
+    variables_set(actor=actor, environment=environment, values=values)
+    return list(values)
+
+
+def variable_unset(*, actor: Actor, environment: Environment, key: str) -> None:
+    """Raises NotFoundError, ForbiddenError."""
+    actor.require(rights.MANAGE)
+    with scope(team=actor.team):
+        deleted, _ = Variable.objects.filter(environment=environment, key=key).delete()
+    if not deleted:
+        raise NotFoundError(f"There is no variable {key!r} in {environment}.")
+
+
+def _project_fill(project: Project, *, repository: str, recipe: str, deploy_key: str) -> None:
+    project.repository = names.repository(repository.strip())
+    if recipe and recipe not in RECIPES:
+        raise InvalidError(f"There is no recipe {recipe!r}.", {"recipe": f"Choose one of: {', '.join(RECIPES)}."})
+    project.recipe = recipe
+    if deploy_key.strip():
+        project.deploy_key = deploy_key.strip() + "\n"
+    elif names.is_ssh_repository(project.repository) and not project.deploy_key_public:
+        project.deploy_key = keys.generate()
+    if project.deploy_key:
+        project.deploy_key_public = keys.public_of(project.deploy_key, f"devflow-{project.slug}", "deploy_key")
+
+
+def _fill(environment: Environment, *, actor: Actor, **settings: Any) -> list[Server] | None:
+    """Checks each setting and puts it in; returns the servers when they are among the settings."""
+    chosen = None
+    for field, value in settings.items():
+        if field == "servers":
+            chosen = _servers(actor, list(value))
+        elif field in _CHECKS:
+            setattr(environment, field, _CHECKS[field](value))
+        else:
+            raise InvalidError(f"There is no setting {field!r}.", {field: f"Choose from: {', '.join(_CHECKS)}."})
+    return chosen
+
+
+def _refuse_shared_folder(environment: Environment, servers: list[Server]) -> None:
+    """No environment deploys into another's folder on the same machine: each would prune the other's releases."""
+    machines = {_machine(server) for server in servers}
+    if len(machines) < len(servers):
+        message = "Two of these servers are the same machine. Choose one of them."
+        raise InvalidError(message, {"servers": message})
+    others = Environment.objects.exclude(pk=environment.pk).prefetch_related("servers").select_related("project")
+    for other in others:
+        is_near = machines & {_machine(server) for server in other.servers.all()}
+        if is_near and _overlap(environment.root, other.root):
+            message = f"{other} deploys to {other.root} on the same server. Give each environment a folder of its own."
+            raise InvalidError(message, {"root": message})
+
+
+def _machine(server: Server) -> tuple[str, int]:
+    return ("", 0) if server.is_local else (server.host.lower(), server.port)
+
+
+def _overlap(one: str, other: str) -> bool:
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+
+
+def _servers(actor: Actor, wanted: list[str]) -> list[Server]:
+    found = {server.name: server for server in Server.objects.filter(name__in=filter(str.isprintable, wanted))}
+    missing = [name for name in wanted if name not in found]
+    if missing or not wanted:
+        message = f"There is no server {', '.join(missing)}." if missing else "Choose at least one server."
+        raise InvalidError(message, {"servers": message})
+    return [found[name] for name in dict.fromkeys(wanted)]
+
+
+def _strategy(value: str) -> str:
+    if value not in STRATEGIES:
+        raise InvalidError(f"There is no strategy {value!r}.", {"strategy": f"Choose one of: {', '.join(STRATEGIES)}."})
+    return value
+
+
+def _number(field: str, low: int, high: int) -> Any:
+    def check(value: Any) -> int:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+            or not low <= value <= high
+        ):
+            raise InvalidError(f"{field} is not valid.", {field: f"Give a number from {low} to {high}."})
+        return int(value)
+
+    return check
+
+
+def _health_url(value: str) -> str:
+    value = value.strip()
+    if not value or value.startswith("/"):
+        return names.single_line(value, "health_url", 1000) if value else ""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or any(ord(c) < 33 for c in value):
+        raise InvalidError(
+            "The health check's address is not valid.",
+            {
+                "health_url": "Give an address like https://shop.example.com/up, or a path like /up, "
+                "which is asked on the server itself."
+            },
+        )
+    return value
+
+
+def _health_text(value: str) -> str:
+    return names.single_line(value, "health_text", 500) if value else ""
+
+
+def _paths(field: str) -> Any:
+    def check(values: Iterable[str]) -> list[str]:
+        return list(dict.fromkeys(names.relative_path(value.strip(), field) for value in values if value.strip()))
+
+    return check
+
+
+def _command(value: Any, field: str) -> str:
+    if not isinstance(value, str) or len(value) > 10_000:
+        raise InvalidError("A command is text of at most 10,000 characters.", {field: "Give commands as text."})
+    return names.storable(value, field).strip()
+
+
+def _task_commands(value: Mapping[str, str]) -> dict[str, str]:
+    return {names.single_line(task, "task_commands"): _command(text, "task_commands") for task, text in value.items()}
+
+
+def _phase_commands(value: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    unknown = [phase for phase in value if phase not in COMMAND_PHASES]
+    if unknown:
+        message = f"There is no phase {unknown[0]!r} for commands; choose from {', '.join(COMMAND_PHASES)}."
+        raise InvalidError(message, {"phase_commands": message})
+    commands = {phase: [_command(text, "phase_commands") for text in texts] for phase, texts in value.items()}
+    return {phase: [text for text in texts if text] for phase, texts in commands.items() if any(texts)}
+
+
+_CHECKS: dict[str, Any] = {
+    "branch": names.branch,
+    "root": names.root,
+    "strategy": _strategy,
+    "keep": _number("keep", KEEP_AT_LEAST, KEEP_AT_MOST),
+    "auto_deploy": bool,
+    "health_url": _health_url,
+    "health_status": _number("health_status", 100, 599),
+    "health_text": _health_text,
+    "health_timeout_seconds": _number("health_timeout_seconds", 1, 300),
+    "health_retries": _number("health_retries", 0, 100),
+    "shared_files": _paths("shared_files"),
+    "shared_folders": _paths("shared_folders"),
+    "task_commands": _task_commands,
+    "phase_commands": _phase_commands,
+}
+
+
+def _refuse_while_deploying(environment: Environment) -> None:
+    if environment.deployments.filter(status__in=_OPEN).exists():
+        raise ConflictError(f"A deployment to {environment} is under way. Cancel it or wait for its end.")

@@ -1,0 +1,55 @@
+"""Servers: where projects are deployed to."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django_scopes import ScopedManager
+
+from devflow.apps.accounts.models import Team
+from devflow.apps.sealed import Sealed
+from devflow.core.names import uuid7
+
+
+class ServerStatus(models.TextChoices):
+    UNKNOWN = "unknown", "Not checked yet"
+    ONLINE = "online", "Online"
+    OFFLINE = "offline", "Offline"
+    MAINTENANCE = "maintenance", "Maintenance"
+
+
+class Server(models.Model):
+    """`facts` is what the last check read (see remote/facts); `host_key` the pinned public key, as in known_hosts."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, models.CASCADE, related_name="servers")
+    name = models.CharField(max_length=63)
+    host = models.CharField(max_length=253, blank=True)
+    port = models.PositiveIntegerField(default=22)
+    user = models.CharField(max_length=32, blank=True)
+    is_local = models.BooleanField(default=False)
+    private_key_sealed = models.BinaryField(default=bytes, blank=True)
+    public_key = models.TextField(blank=True)
+    host_key = models.TextField(blank=True)
+    status = models.CharField(max_length=12, choices=ServerStatus.choices, default=ServerStatus.UNKNOWN)
+    status_message = models.TextField(blank=True)
+    facts = models.JSONField(default=dict, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    deployment_limit = models.PositiveSmallIntegerField(default=4)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    private_key = Sealed()
+    objects = ScopedManager(team="team")
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["team", "name"], name="server_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def address(self) -> str:
+        """`user@host:port`, or `this machine`."""
+        return "this machine" if self.is_local else f"{self.user}@{self.host}:{self.port}"

@@ -1,0 +1,89 @@
+"""Writes of servers."""
+
+from __future__ import annotations
+
+from django.db import IntegrityError, transaction
+from django_scopes import scope
+
+from devflow.apps.accounts import rights
+from devflow.apps.accounts.rights import Actor
+from devflow.apps.queue import enqueue
+from devflow.apps.servers.models import Server, ServerStatus
+from devflow.core import keys, names
+from devflow.core.errors import ConflictError, InvalidError
+
+
+def server_add(
+    *,
+    actor: Actor,
+    name: str,
+    host: str = "",
+    port: int = 22,
+    user: str = "root",
+    private_key: str = "",
+    host_key: str = "",
+    is_local: bool = False,
+) -> Server:
+    """A new server, checked in the background at once.
+
+    `private_key` is an OpenSSH private key without a passphrase; when it is empty the panel makes one (ed25519), whose
+    public half is in `public_key`. `host_key` pins the server's key (`ssh-ed25519 AAAA…`); empty pins the first seen.
+    Raises ForbiddenError, InvalidError, ConflictError.
+    """
+    actor.require(rights.MANAGE)
+    server = Server(team=actor.team, name=names.slug(name), is_local=is_local)
+    if not is_local:
+        server.host, server.port, server.user = names.host(host), _port(port), names.user(user)
+        server.host_key = keys.public_key(host_key, "host_key") if host_key.strip() else ""
+        server.private_key = private = private_key.strip() + "\n" if private_key.strip() else keys.generate()
+        server.public_key = keys.public_of(private, comment=f"devflow-{server.name}")
+    try:
+        with transaction.atomic(), scope(team=actor.team):
+            server.save(force_insert=True)
+            enqueue("servers.check", server_id=str(server.pk))
+    except IntegrityError:
+        raise ConflictError(f"There is a server {server.name!r} in this team already.") from None
+    return server
+
+
+def server_check_request(*, actor: Actor, server: Server) -> None:
+    """Has a worker check the server now; the result is in `status`, `status_message`, `facts`, `checked_at`."""
+    actor.require(rights.DEPLOY)
+    enqueue("servers.check", server_id=str(server.pk))
+
+
+def server_host_key_forget(*, actor: Actor, server: Server) -> None:
+    """Forgets the pinned host key, so that the next contact pins the server's present one (after a reinstallation)."""
+    actor.require(rights.MANAGE)
+    with scope(team=actor.team):
+        server.host_key = ""
+        server.save(update_fields=["host_key"])
+    server_check_request(actor=actor, server=server)
+
+
+def server_maintenance_set(*, actor: Actor, server: Server, on: bool) -> None:
+    """In maintenance a server takes no deployments; switching it off has it checked again."""
+    actor.require(rights.MANAGE)
+    with scope(team=actor.team):
+        server.status = ServerStatus.MAINTENANCE if on else ServerStatus.UNKNOWN
+        server.save(update_fields=["status"])
+    if not on:
+        enqueue("servers.check", server_id=str(server.pk))
+
+
+def server_remove(*, actor: Actor, server: Server) -> None:
+    """Forgets the server; nothing on it is changed. Raises ConflictError while an environment deploys to it."""
+    actor.require(rights.MANAGE)
+    with scope(team=actor.team):
+        users = [str(environment) for environment in server.environments.select_related("project")]
+        if users:
+            raise ConflictError(
+                f"{server.name} is used by: {', '.join(users)}. Remove these or give them another server first."
+            )
+        server.delete()
+
+
+def _port(value: int) -> int:
+    if not 1 <= value <= 65535:
+        raise InvalidError("The port is not valid.", {"port": "Give a port from 1 to 65535; SSH's own is 22."})
+    return value

@@ -1,0 +1,168 @@
+"""Commands that run the panel, and those of its administrator on the machine itself (`devflow admin …`)."""
+
+import os
+import secrets
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+import devflow
+from devflow.core.errors import InvalidError, NotFoundError
+
+if TYPE_CHECKING:
+    from devflow.apps.accounts.models import Team, User
+
+F = TypeVar("F", bound=Callable[..., None])
+Email = Annotated[str, typer.Option("--email", help="e-mail address of the user")]
+PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="read the password from stdin")]
+
+app = typer.Typer(help="Administration on the panel's own machine.", no_args_is_help=True)
+
+
+def up() -> None:
+    """Run everything: PostgreSQL (without DATABASE_URL), worker and web, until Ctrl-C or SIGTERM."""
+    _become("devflow.supervisor")
+
+
+def web(
+    host: Annotated[str | None, typer.Option(help="address to listen on")] = None,
+    port: Annotated[int | None, typer.Option(help="port to listen on")] = None,
+    uds: Annotated[str | None, typer.Option(metavar="PATH", help="listen on this Unix socket instead")] = None,
+) -> None:
+    """Serve pages, API and event streams."""
+    given = {"--host": host, "--port": port, "--uds": uds}
+    _become("devflow.server", *(f"{name}={value}" for name, value in given.items() if value is not None))
+
+
+def worker() -> None:
+    """Carry out deployments and everything else that is queued."""
+    _become("devflow.worker")
+
+
+def version() -> None:
+    """Print the version."""
+    print(devflow.__version__)
+
+
+def with_django(command: F) -> F:
+    """The command finds Django set up; models can only be imported in it."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        import django
+
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "devflow.settings.base")
+        django.setup()
+        command(*args, **kwargs)
+
+    return run  # type: ignore[return-value]
+
+
+@app.command("create-user")
+@with_django
+def create_user(
+    email: Email,
+    password_stdin: PasswordStdin = False,
+    superuser: Annotated[bool, typer.Option("--superuser", help="may administer the whole panel")] = False,
+    team: Annotated[str | None, typer.Option(metavar="SLUG", help="team to join, where there are several")] = None,
+    role: Annotated[str, typer.Option(help="owner, admin, developer or viewer of the team")] = "developer",
+) -> None:
+    """Create a user in the team; with --team, one who exists already joins it. The first user owns a new team.
+
+    Without --password-stdin a password is made and printed.
+    """
+    from django.db import transaction
+
+    from devflow.apps.accounts.selectors import user_find
+    from devflow.apps.accounts.services import membership_add, team_create, user_create
+
+    joined = _team(team)
+    if joined and team and (known := user_find(email=email)):
+        if password_stdin or superuser:
+            raise InvalidError(f"There is a user {email} already: they join {team} without a password or --superuser.")
+        membership_add(team=joined, user=known, role=role)
+        return
+    password = _line_of_stdin() if password_stdin else secrets.token_urlsafe(12)
+    with transaction.atomic():
+        user = user_create(email=email, password=password, is_superuser=superuser)
+        if joined:
+            membership_add(team=joined, user=user, role=role)
+        else:
+            team_create(name="Team", owner=user)
+    if not password_stdin:
+        print(password)
+
+
+@app.command("reset-password")
+@with_django
+def reset_password(email: Email, password_stdin: PasswordStdin = False) -> None:
+    """Set a new password, asked for or read from stdin, and end the user's sessions; their API tokens stay."""
+    from devflow.apps.accounts.services import password_set
+
+    user = _user(email)
+    if not password_stdin and not sys.stdin.isatty():
+        raise InvalidError("There is no terminal to ask on: give the password on stdin, with --password-stdin.")
+    password = (
+        _line_of_stdin()
+        if password_stdin
+        else typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
+    )
+    password_set(user=user, password=password)
+
+
+@app.command("create-token")
+@with_django
+def create_token(
+    email: Email,
+    scopes: Annotated[str, typer.Option(help="any of read, deploy, admin, separated by commas")],
+    team: Annotated[str | None, typer.Option(help="slug of the team, where the user is in several")] = None,
+) -> None:
+    """Create an API token and print it; it cannot be shown again."""
+    from devflow.apps.accounts.selectors import actor_get, team_list
+    from devflow.apps.accounts.services import token_create
+
+    user = _user(email)
+    teams = {found.slug: found for found in team_list(user=user)}
+    if team is not None and team not in teams:
+        raise NotFoundError(f"{email} is in no team {team!r} (but in: {', '.join(teams) or 'none'}).")
+    wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+    _, raw = token_create(
+        actor=actor_get(user=user, team=teams[team] if team else None), name="command line", scopes=wanted
+    )
+    print(raw)
+
+
+def _user(email: str) -> "User":
+    """Raises NotFoundError."""
+    from devflow.apps.accounts.selectors import user_find
+
+    user = user_find(email=email)
+    if user is None:
+        raise NotFoundError(f"There is no user {email}.")
+    return user
+
+
+def _team(slug: str | None) -> "Team | None":
+    """The team of this slug, or the only one; None while there is none. Raises NotFoundError, InvalidError."""
+    from devflow.apps.accounts.models import Team
+
+    teams = {team.slug: team for team in Team.objects.order_by("slug")}
+    if slug is None and len(teams) < 2:
+        return next(iter(teams.values()), None)
+    if slug is None:
+        raise InvalidError(f"There are several teams: choose one by --team ({', '.join(teams)}).")
+    if slug not in teams:
+        raise NotFoundError(f"There is no team {slug!r} (but: {', '.join(teams) or 'none'}).")
+    return teams[slug]
+
+
+def _line_of_stdin() -> str:
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _become(module: str, *arguments: str) -> NoReturn:
+    """Go on as another module, in a process that holds nothing of the command line's."""
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606 - no shell is wanted

@@ -1,0 +1,258 @@
+"""Deployments: plan, deploy, roll back, follow, list, show, log, cancel."""
+
+import sys
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from devflow.cli.client import Client
+from devflow.cli.errors import DONE, FAILED, INTERRUPTED, OF_DEPLOYMENT
+from devflow.cli.names import Deployment, Environment, Project
+from devflow.cli.output import (
+    Json,
+    duration,
+    log_line,
+    log_text,
+    moment,
+    print_fields,
+    print_json,
+    print_table,
+    shown,
+    tell,
+)
+
+Commit = Annotated[
+    str | None, typer.Option("--commit", metavar="SHA", help="Full commit id; else the branch's newest.")
+]
+NoFollow = Annotated[bool, typer.Option("--no-follow", help="Only queue it.")]
+
+app = typer.Typer(help="Deployments: list, show, log, cancel.", no_args_is_help=True)
+
+
+def plan(
+    project: Project,
+    environment: Environment,
+    commit: Commit = None,
+    full: Annotated[bool, typer.Option("--full", help="Also the shell text of the panel's own steps.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a deployment would do, without doing it."""
+    query = {"commit": commit} if commit else {}
+    document = Client().get("projects", project, "environments", environment, "plan", **query)
+    if as_json:
+        print_json(document)
+        return
+    facts = (
+        "recipe",
+        "strategy",
+        "repository",
+        "branch",
+        "commit",
+        "servers",
+        "root",
+        "keep",
+        "variables",
+        "shared_files",
+        "shared_folders",
+    )
+    print_fields({name.replace("_", " "): document[name] for name in facts})
+    for number, step in enumerate(document["steps"], 1):
+        condition = f" (where {step['condition']})" if step["condition"] else ""
+        print(f"\n{number:2}  {step['phase']}: {shown(step['name'])} on {', '.join(step['servers'])}{condition}")
+        command = step["command"] if full or not step["summary"] else step["summary"]
+        print("\n".join(f"      {line}" for line in log_text(command, colours=False).splitlines()))
+
+
+def deploy(
+    project: Project,
+    environment: Environment,
+    commit: Commit = None,
+    no_follow: NoFollow = False,
+    as_json: Json = False,
+) -> None:
+    """Deploy the branch's newest commit (or the one named) and follow it to its end."""
+    client = Client()
+    deployment = client.post("projects", project, "environments", environment, "deployments", body={"commit": commit})
+    _finish(client, deployment, no_follow=no_follow, as_json=as_json)
+
+
+def rollback(
+    project: Project,
+    environment: Environment,
+    to: Annotated[
+        str | None, typer.Option(metavar="DEPLOYMENT", help="Whose release shall serve; else the one before.")
+    ] = None,
+    no_follow: NoFollow = False,
+    as_json: Json = False,
+) -> None:
+    """Go back to a release that the servers keep, and follow it to its end."""
+    client = Client()
+    deployment = client.post("projects", project, "environments", environment, "rollback", body={"to": to})
+    _finish(client, deployment, no_follow=no_follow, as_json=as_json)
+
+
+@app.command("list")
+def deployment_list(
+    project: Annotated[str | None, typer.Argument(metavar="[PROJECT]")] = None,
+    environment: Annotated[str | None, typer.Argument(metavar="[ENV]")] = None,
+    status: Annotated[str | None, typer.Option(help="Only those with this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """The newest deployments: of the team, of a project, of an environment."""
+    client, query = Client(), {"status": status} if status else {}
+    if project and environment:
+        found = client.items("projects", project, "environments", environment, "deployments", limit=limit, **query)
+    else:
+        found = client.items("deployments", limit=limit, **query, **({"project": project} if project else {}))
+    if as_json:
+        print_json(found)
+        return
+    columns = {
+        "id": "ID",
+        "target": "TARGET",
+        "status": "STATUS",
+        "trigger": "TRIGGER",
+        "short": "COMMIT",
+        "at": "CREATED",
+        "took": "TOOK",
+    }
+    print_table([_row(each) for each in found], columns, empty="No deployment yet: `devflow deploy PROJECT ENV`.")
+
+
+@app.command("show")
+def deployment_show(deployment: Deployment, as_json: Json = False) -> None:
+    """A deployment with its steps."""
+    document = Client().get("deployments", deployment)
+    if as_json:
+        print_json(document)
+        return
+    facts = (
+        "id",
+        "project",
+        "environment",
+        "status",
+        "error",
+        "commit",
+        "message",
+        "author",
+        "branch",
+        "trigger",
+        "requested_by",
+        "release",
+        "servers",
+    )
+    times = {name: moment(document[f"{name}_at"]) for name in ("created", "started", "finished")}
+    print_fields(
+        {name.replace("_", " "): document[name] for name in facts}
+        | times
+        | {"took": duration(document["duration_seconds"])}
+    )
+    rows = [{**step, "took": duration(step["duration_seconds"])} for step in document["steps"]]
+    columns = {
+        "phase": "PHASE",
+        "name": "STEP",
+        "server": "SERVER",
+        "status": "STATUS",
+        "took": "TOOK",
+        "exit_code": "EXIT CODE",
+    }
+    print()
+    print_table(rows, columns, empty="No steps yet: its turn has not come.")
+
+
+@app.command("log")
+def deployment_log(
+    deployment: Deployment,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the deployment ends.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print the log so far. In colours on a terminal, as plain text elsewhere."""
+    client = Client()
+    if follow:
+        raise typer.Exit(_follow(client, client.get("deployments", deployment), as_json=as_json))
+    if as_json:
+        print_json({"id": deployment, "log": client.text("deployments", deployment, "log")})
+        return
+    colours, rest = sys.stdout.isatty(), ""
+    try:
+        with client.stream("deployments", deployment, "log") as response:
+            for part in response.iter_text():
+                *lines, rest = (rest + part).split("\n")
+                sys.stdout.writelines(f"{log_line(line, colours=colours)}\n" for line in lines)
+    except httpx.TransportError as error:
+        raise client.unreachable(error) from None
+
+
+@app.command("cancel")
+def deployment_cancel(deployment: Deployment, as_json: Json = False) -> None:
+    """End a deployment that waits; take one back that runs."""
+    document = Client().post("deployments", deployment, "cancel")
+    if as_json:
+        print_json(document)
+    else:
+        print(
+            "It is cancelled."
+            if document["is_ended"]
+            else f"It is being taken back: `devflow deployments log -f {deployment}`."
+        )
+
+
+def _finish(client: Client, deployment: dict[str, Any], *, no_follow: bool, as_json: bool) -> None:
+    if not no_follow:
+        raise typer.Exit(_follow(client, deployment, as_json=as_json))
+    if as_json:
+        print_json(deployment)
+    else:
+        print(f"{deployment['id']} is {deployment['status']}.")
+        tell(f"Follow it: devflow deployments log -f {deployment['id']}")
+
+
+def _follow(client: Client, deployment: dict[str, Any], *, as_json: bool) -> int:
+    """Shows the deployment until it has ended; returns the exit status."""
+    from devflow.cli.events import follow
+    from devflow.cli.progress import SilentProgress, progress
+
+    deployment_id = deployment["id"]
+    view = SilentProgress() if as_json else progress()
+    try:
+        with view:
+            view.say(f"Deployment {deployment_id} of {deployment['project']} to {deployment['environment']}")
+            are_steps_known = False
+            for event in follow(client, deployment_id, is_away=view.say):
+                if event.kind == "deployment.step" and not are_steps_known:
+                    view.steps(client.get("deployments", deployment_id, "steps"))
+                    are_steps_known = True
+                view.show(event)
+    except KeyboardInterrupt:
+        tell(f"\nThe deployment goes on. Follow it: devflow deployments log -f {deployment_id}")
+        tell(f"Stop it: devflow deployments cancel {deployment_id}")
+        return INTERRUPTED
+    ended = client.get("deployments", deployment_id)
+    if as_json:
+        print_json(ended)
+    else:
+        _tell_end(client, ended)
+    return OF_DEPLOYMENT.get(ended["status"], FAILED)
+
+
+def _tell_end(client: Client, ended: dict[str, Any]) -> None:
+    took = f" in {duration(ended['duration_seconds'])}" if ended["duration_seconds"] is not None else ""
+    status = ended["status"].replace("_", " ")
+    print(f"{status}{took}: {ended['project']} {ended['environment']}, commit {_short(ended['commit'])}")
+    if OF_DEPLOYMENT.get(ended["status"]) != DONE:
+        tell(f"{shown(ended['error'])}\n{client.url}/deployments/{ended['id']}".strip())
+
+
+def _row(deployment: dict[str, Any]) -> dict[str, Any]:
+    return deployment | {
+        "target": f"{deployment['project']} {deployment['environment']}",
+        "short": _short(deployment["commit"]),
+        "at": moment(deployment["created_at"]),
+        "took": duration(deployment["duration_seconds"]),
+    }
+
+
+def _short(commit: str | None) -> str:
+    return commit[:10] if commit else "-"

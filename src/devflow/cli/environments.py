@@ -1,0 +1,226 @@
+"""Environments of a project."""
+
+from typing import Annotated, Any
+
+import typer
+
+from devflow.cli.client import Client
+from devflow.cli.errors import WRONG_USAGE, ClientError
+from devflow.cli.names import Environment, Project
+from devflow.cli.output import Json, Yes, confirm, moment, print_fields, print_json, print_table
+
+Servers = Annotated[
+    list[str], typer.Option("--server", metavar="NAME", help="A server that it is deployed to; may be repeated.")
+]
+Root = Annotated[str | None, typer.Option(metavar="PATH", help="Folder of the site; /srv/PROJECT-ENV.")]
+Strategy = Annotated[str | None, typer.Option(help="How the release goes live: atomic.")]
+Keep = Annotated[int | None, typer.Option(help="How many releases the servers keep; 5.")]
+AutoDeploy = Annotated[
+    bool | None,
+    typer.Option(
+        "--auto-deploy/--no-auto-deploy",
+        help="Kept for the repository's webhook, which this version does not take yet.",
+    ),
+]
+HealthUrl = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Checked after the switch: an address, or a path on the server. '': none."),
+]
+HealthStatus = Annotated[int | None, typer.Option(help="Expected status; 200.")]
+HealthText = Annotated[str | None, typer.Option(help="Text that the answer must contain.")]
+HealthTimeout = Annotated[int | None, typer.Option(metavar="SECONDS", help="How long an answer may take; 10.")]
+HealthRetries = Annotated[int | None, typer.Option(help="How often it is tried again, a second apart; 5.")]
+SharedFiles = Annotated[
+    list[str] | None,
+    typer.Option("--shared-file", metavar="PATH", help="A file that all releases share; may be repeated."),
+]
+SharedFolders = Annotated[
+    list[str] | None,
+    typer.Option("--shared-folder", metavar="PATH", help="A folder that all releases share; may be repeated."),
+]
+TaskCommands = Annotated[
+    list[str] | None,
+    typer.Option("--task", metavar="TASK=COMMAND", help="Own command for a task of the recipe; '' switches it off."),
+]
+PhaseCommands = Annotated[
+    list[str] | None,
+    typer.Option("--command", metavar="PHASE=COMMAND", help="Own command at the end of a phase; may be repeated."),
+]
+
+app = typer.Typer(help="Environments: where and how a project is deployed.", no_args_is_help=True)
+
+
+@app.command("add")
+def environment_add(
+    project: Project,
+    environment: Environment,
+    branch: Annotated[str, typer.Option(help="Branch that is deployed.")],
+    server: Servers,
+    root: Root = None,
+    strategy: Strategy = None,
+    health_url: HealthUrl = None,
+    health_status: HealthStatus = None,
+    health_text: HealthText = None,
+    health_timeout: HealthTimeout = None,
+    health_retries: HealthRetries = None,
+    keep: Keep = None,
+    auto_deploy: AutoDeploy = None,
+    shared_file: SharedFiles = None,
+    shared_folder: SharedFolders = None,
+    task: TaskCommands = None,
+    command: PhaseCommands = None,
+    more_servers: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    as_json: Json = False,
+) -> None:
+    """Add an environment. (--server takes several names in a row, too.)"""
+    body = {"name": environment} | _settings(
+        branch=branch,
+        servers=[*server, *(more_servers or [])],
+        root=root,
+        strategy=strategy,
+        health_url=health_url,
+        health_status=health_status,
+        health_text=health_text,
+        health_timeout_seconds=health_timeout,
+        health_retries=health_retries,
+        keep=keep,
+        auto_deploy=auto_deploy,
+        shared_files=shared_file,
+        shared_folders=shared_folder,
+        task_commands=_task_commands(task),
+        phase_commands=_phase_commands(command),
+    )
+    added = Client().post("projects", project, "environments", body=body)
+    if as_json:
+        print_json(added)
+    else:
+        print(f"{project} {environment} is added. Look first, then deploy: devflow plan {project} {environment}")
+
+
+@app.command("update")
+def environment_update(
+    project: Project,
+    environment: Environment,
+    branch: Annotated[str | None, typer.Option(help="Branch that is deployed.")] = None,
+    server: Annotated[
+        list[str] | None, typer.Option("--server", metavar="NAME", help="The servers from now on.")
+    ] = None,
+    root: Root = None,
+    strategy: Strategy = None,
+    health_url: HealthUrl = None,
+    health_status: HealthStatus = None,
+    health_text: HealthText = None,
+    health_timeout: HealthTimeout = None,
+    health_retries: HealthRetries = None,
+    keep: Keep = None,
+    auto_deploy: AutoDeploy = None,
+    shared_file: SharedFiles = None,
+    shared_folder: SharedFolders = None,
+    task: TaskCommands = None,
+    command: PhaseCommands = None,
+    as_json: Json = False,
+) -> None:
+    """Change what is given; lists are replaced as a whole. It takes effect with the next deployment."""
+    body = _settings(
+        branch=branch,
+        servers=server,
+        root=root,
+        strategy=strategy,
+        health_url=health_url,
+        health_status=health_status,
+        health_text=health_text,
+        health_timeout_seconds=health_timeout,
+        health_retries=health_retries,
+        keep=keep,
+        auto_deploy=auto_deploy,
+        shared_files=shared_file,
+        shared_folders=shared_folder,
+        task_commands=_task_commands(task),
+        phase_commands=_phase_commands(command),
+    )
+    if not body:
+        raise ClientError("Nothing to change was given. See `devflow environments update --help`.", WRONG_USAGE)
+    _show(Client().patch("projects", project, "environments", environment, body=body), as_json=as_json)
+
+
+@app.command("list")
+def environment_list(project: Project, as_json: Json = False) -> None:
+    """A project's environments."""
+    found = Client().items("projects", project, "environments")
+    if as_json:
+        print_json(found)
+        return
+    columns = {"name": "NAME", "branch": "BRANCH", "servers": "SERVERS", "root": "ROOT", "strategy": "STRATEGY"}
+    print_table(
+        found, columns, empty=f"No environment yet: `devflow environments add {project} ENV --branch B --server NAME`."
+    )
+
+
+@app.command("show")
+def environment_show(project: Project, environment: Environment, as_json: Json = False) -> None:
+    """An environment with all its settings."""
+    _show(Client().get("projects", project, "environments", environment), as_json=as_json)
+
+
+@app.command("releases")
+def environment_releases(project: Project, environment: Environment, as_json: Json = False) -> None:
+    """The releases that the servers keep: what `devflow rollback --to DEPLOYMENT` can go back to."""
+    found = Client().items("projects", project, "environments", environment, "releases")
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        release | {"short": (release["commit"] or "")[:10], "at": moment(release["created_at"])} for release in found
+    ]
+    columns = {
+        "name": "RELEASE",
+        "deployment": "DEPLOYMENT",
+        "short": "COMMIT",
+        "at": "CREATED",
+        "is_current": "CURRENT",
+        "message": "MESSAGE",
+    }
+    print_table(rows, columns, empty=f"No release yet: `devflow deploy {project} {environment}`.")
+
+
+@app.command("remove")
+def environment_remove(project: Project, environment: Environment, yes: Yes = False, as_json: Json = False) -> None:
+    """Forget an environment and its deployments; the servers keep what is on them."""
+    confirm(f"Remove {project} {environment} with its variables and deployments from the panel?", yes=yes or as_json)
+    Client().delete("projects", project, "environments", environment)
+    if as_json:
+        print_json({"removed": f"{project} {environment}"})
+    else:
+        print(f"{project} {environment} is removed.")
+
+
+def _show(environment: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(environment)
+        return
+    hidden = ("id", "created_at", "detected")
+    shown = {name.replace("_", " "): value for name, value in environment.items() if name not in hidden}
+    print_fields(shown | {"detected recipe": environment["detected"].get("recipe")})
+
+
+def _settings(**settings: Any) -> dict[str, Any]:
+    """Those that were given."""
+    return {name: value for name, value in settings.items() if value is not None and value != []}
+
+
+def _task_commands(given: list[str] | None) -> dict[str, str] | None:
+    return dict(_pair(text) for text in given) if given else None
+
+
+def _phase_commands(given: list[str] | None) -> dict[str, list[str]] | None:
+    commands: dict[str, list[str]] = {}
+    for phase, command in map(_pair, given or []):
+        commands.setdefault(phase, []).append(command)
+    return commands or None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, command = text.partition("=")
+    if not equals:
+        raise ClientError(f"{text!r} is not NAME=COMMAND.", WRONG_USAGE)
+    return name, command

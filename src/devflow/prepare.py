@@ -1,0 +1,78 @@
+"""What comes before worker and web can start: master key, database up to date, and the address of the set-up page."""
+
+import os
+import sys
+from typing import Any, Final
+
+import django
+import psycopg
+from django.core.management import call_command
+
+from devflow.core.crypto import load_or_create_master_key
+from devflow.core.errors import DevflowError
+from devflow.embedded import running_url
+from devflow.settings.env import Config, load_config
+
+# Panels that start together on one database migrate it one after the other.
+_MIGRATION_LOCK: Final = 0x64657666
+
+
+def main() -> int:
+    """Entry point of the process; returns its exit code."""
+    try:
+        config = load_config()
+        _refuse_without_key(config)
+        load_or_create_master_key(config.key_file)
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "devflow.settings.base")
+        django.setup()
+        _migrate(config)
+        _check_key()
+        _print_setup_address(config)
+    except (DevflowError, psycopg.OperationalError) as error:
+        sys.stderr.write(f"devflow: {error}\n")
+        return 1
+    return 0
+
+
+def _refuse_without_key(config: Config) -> None:
+    """Never makes a second key for a database that has secrets: they could not be read any more."""
+    if config.key_file.exists():
+        return
+    with _connect(config) as connection:
+        table = connection.execute("SELECT to_regclass('accounts_panelkey')").fetchone()
+        if table and table[0] and connection.execute("SELECT 1 FROM accounts_panelkey").fetchone():
+            raise DevflowError(
+                f"The master key {config.key_file} is gone, and the database holds secrets that only it opens. "
+                "Put the file back from your backup, or set DEVFLOW_KEY_FILE."
+            )
+
+
+def _check_key() -> None:
+    from devflow.apps.accounts.services import master_key_check  # models need Django to be set up
+
+    master_key_check()
+
+
+def _connect(config: Config) -> psycopg.Connection[tuple[Any, ...]]:
+    url = config.database_url or running_url(config.data_dir) or ""
+    return psycopg.connect(url, autocommit=True, connect_timeout=10)
+
+
+def _migrate(config: Config) -> None:
+    with _connect(config) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
+        call_command("migrate", verbosity=0, interactive=False)
+
+
+def _print_setup_address(config: Config) -> None:
+    """While there is no user, every start prints a new one-time address."""
+    from devflow.apps.accounts.services import setup_token_create  # models need Django to be set up
+
+    token = setup_token_create()
+    if token is not None:
+        sys.stdout.write(f"Set up: {config.url}/setup?token={token}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

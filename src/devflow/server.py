@@ -1,0 +1,94 @@
+"""The process of `devflow web`: uvicorn with the application of `devflow.asgi`."""
+
+import argparse
+import socket
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from devflow.core.errors import DevflowError
+from devflow.settings.env import Config, load_config
+
+if TYPE_CHECKING:
+    from devflow.asgi import Application
+
+GRACE_SECONDS: Final = 1
+"""What a stop leaves to requests that are being answered; the supervisor waits a little longer."""
+
+_LOOPBACK: Final = "127.0.0.1"
+
+
+class Server(uvicorn.Server):
+    """Ends the event streams when it is told to stop: they do not end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, application: "Application") -> None:
+        super().__init__(config)
+        self._application = application
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._application.close_streams()
+        super().handle_exit(sig, frame)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the process; returns its exit code."""
+    try:
+        config = load_config()
+        options = _parse(arguments, config)
+        from devflow.asgi import application  # sets Django up, which may raise
+    except DevflowError as error:
+        sys.stderr.write(f"devflow web: {error}\n")
+        return 1
+    server = Server(_uvicorn_config(application, config, options), application)
+    server.run(sockets=[socket.socket(fileno=options.fd)] if options.fd is not None else None)
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None, config: Config) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="devflow web", description="Serve pages, API and event streams.")
+    parser.add_argument("--host", default=config.host, help="address to listen on")
+    parser.add_argument("--port", default=config.port, type=int)
+    parser.add_argument("--uds", metavar="PATH", help="listen on this Unix socket instead")
+    parser.add_argument("--fd", type=int, help="serve this inherited socket instead")
+    return parser.parse_args(arguments)
+
+
+def _uvicorn_config(application: "Application", config: Config, options: argparse.Namespace) -> uvicorn.Config:
+    return uvicorn.Config(
+        _behind_proxies(application, config, is_local=bool(options.uds)),
+        host=options.host,
+        port=options.port,
+        uds=options.uds,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+
+
+def _behind_proxies(application: Any, config: Config, *, is_local: bool) -> Any:
+    """What a proxy says about the client is believed from a trusted one only; who can open our Unix socket is one."""
+    if not is_local:
+        return (
+            ProxyHeadersMiddleware(application, list(config.trusted_proxies)) if config.trusted_proxies else application
+        )
+    trusting: Any = ProxyHeadersMiddleware(application, [_LOOPBACK, *config.trusted_proxies])
+
+    async def with_client(scope: Any, receive: Any, send: Any) -> None:
+        await trusting({**scope, "client": (_LOOPBACK, 0)}, receive, send)
+
+    return with_client
+
+
+if __name__ == "__main__":
+    sys.exit(main())

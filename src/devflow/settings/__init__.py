@@ -1,0 +1,1 @@
+"""Django settings and the typed settings of the environment."""

@@ -1,0 +1,40 @@
+"""`DATABASE_URL`, or the embedded PostgreSQL, as Django's settings."""
+
+import atexit
+import sys
+from typing import Any, Final
+
+import psycopg.conninfo
+
+from devflow.embedded import running_url
+from devflow.settings.env import Config, ConfigError
+
+_DJANGO_NAMES: Final = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+
+
+def database_settings(config: Config, *, connections: int) -> dict[str, Any]:
+    """One database, whose idle connections are given back: each costs megabytes in PostgreSQL. Raises `ConfigError`."""
+    url = config.database_url or running_url(config.data_dir)
+    if url is None:
+        raise ConfigError(f"The database of {config.data_dir} is not running: start `devflow up`, or set DATABASE_URL.")
+    atexit.register(_close_pool)
+    named, options = connection_settings(url)
+    pool = {"min_size": 0, "max_size": connections, "max_idle": 60, "timeout": 5, "num_workers": 1}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        **named,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {**options, "pool": pool, "application_name": "devflow"},
+    }
+
+
+def connection_settings(url: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """An address as Django's settings of a database, and what there is no such setting for."""
+    options: dict[str, Any] = dict(psycopg.conninfo.conninfo_to_dict(url))
+    return {name: str(options.pop(key, "")) for name, key in _DJANGO_NAMES.items()}, options
+
+
+def _close_pool() -> None:
+    """From Python 3.13 on, the end of a process waits 5 s for each thread of a pool that is still open."""
+    if database := sys.modules.get("django.db"):
+        database.connection.close_pool()

@@ -1,0 +1,162 @@
+"""The settings a user may give: from the environment, else from `devflow.toml` in the data folder, else the default."""
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from devflow.core.errors import DevflowError
+
+FILE_NAME: Final = "devflow.toml"
+
+
+class ConfigError(DevflowError):
+    """A setting is wrong or missing; the message is one line that names it and says what is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What `load_config` read.
+
+    `data_dir`: folder of everything the panel keeps (`DEVFLOW_DATA_DIR`).
+    `database_url`: `postgresql://…`, or None for the embedded PostgreSQL (`DATABASE_URL`).
+    `url`: public address of the panel, without a slash at its end (`DEVFLOW_URL`).
+    `host`, `port`: where `devflow web` listens (`DEVFLOW_HOST`, `DEVFLOW_PORT`).
+    `key_file`: the master key (`DEVFLOW_KEY_FILE`).
+    `redis_url`, `email_url`, `sentry_dsn`: None when not used (`REDIS_URL`, `EMAIL_URL`, `SENTRY_DSN`).
+    `trusted_proxies`: addresses and networks whose `X-Forwarded-…` is believed (`DEVFLOW_TRUSTED_PROXIES`).
+    """
+
+    data_dir: Path
+    database_url: str | None
+    url: str
+    host: str
+    port: int
+    key_file: Path
+    redis_url: str | None
+    email_url: str | None
+    sentry_dsn: str | None
+    trusted_proxies: tuple[str, ...]
+
+    @property
+    def is_https(self) -> bool:
+        return self.url.startswith("https://")
+
+    @property
+    def hostname(self) -> str:
+        """The public host name, without port or brackets."""
+        return urlsplit(self.url).hostname or ""
+
+
+def load_config(environ: Mapping[str, str] | None = None) -> Config:
+    """Read all settings. Raises `ConfigError` for a value that cannot be used and for an unknown key in the file."""
+    environ = os.environ if environ is None else environ
+    data_dir = Path(environ.get("DEVFLOW_DATA_DIR") or "data").expanduser().absolute()
+    values = _from_file(data_dir / FILE_NAME) | _from_environment(environ)
+    host: str = values.get("host", "127.0.0.1")
+    port: int = values.get("port", 8080)
+    return Config(
+        data_dir=data_dir,
+        database_url=values.get("database_url"),
+        url=values.get("url", _local_url(host, port)),
+        host=host,
+        port=port,
+        key_file=values.get("key_file", data_dir / "master.key"),
+        redis_url=values.get("redis_url"),
+        email_url=values.get("email_url"),
+        sentry_dsn=values.get("sentry_dsn"),
+        trusted_proxies=values.get("trusted_proxies", ()),
+    )
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Parsed values by field name; an empty variable counts as absent."""
+    return {
+        field: _parse(variable, parse, environ[variable])
+        for field, (variable, parse) in _FIELDS.items()
+        if environ.get(variable)
+    }
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """Parsed values of the settings file by field name; empty when there is no file."""
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    if unknown := sorted(raw.keys() - _FIELDS.keys()):
+        raise ConfigError(f"{path}: unknown setting {', '.join(unknown)} (known: {', '.join(_FIELDS)})")
+    return {field: _parse(f"{path}: {field}", _FIELDS[field][1], value) for field, value in raw.items()}
+
+
+def _parse(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return parse(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def _local_url(host: str, port: int) -> str:
+    """The address of a panel that was given none: loopback when it listens everywhere."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be a text that is not empty")
+    return value.strip()
+
+
+def _url(value: Any) -> str:
+    text = _text(value).rstrip("/")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or parts.fragment:
+        raise ValueError(f"must be an address like https://panel.example.org, not {text!r}")
+    return text
+
+
+def _database_url(value: Any) -> str:
+    text = _text(value)
+    if urlsplit(text).scheme not in ("postgresql", "postgres"):
+        raise ValueError("must start with postgresql:// (no other database is supported)")
+    return text
+
+
+def _port(value: Any) -> int:
+    number = int(value) if isinstance(value, str | int) and str(value).isdecimal() else 0
+    if not 1 <= number <= 65535:
+        raise ValueError(f"must be a number from 1 to 65535, not {value!r}")
+    return number
+
+
+def _path(value: Any) -> Path:
+    return Path(_text(value)).expanduser().absolute()
+
+
+def _networks(value: Any) -> tuple[str, ...]:
+    """Addresses and networks, from a list or separated by commas."""
+    items = [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(items, list):
+        raise ValueError("must be a list of addresses or networks")
+    return tuple(str(ipaddress.ip_network(item, strict=False)) for item in items if item)
+
+
+# Field → its environment variable and the function that checks a value; the same names are the keys of the file.
+_FIELDS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
+    "database_url": ("DATABASE_URL", _database_url),
+    "url": ("DEVFLOW_URL", _url),
+    "host": ("DEVFLOW_HOST", _text),
+    "port": ("DEVFLOW_PORT", _port),
+    "key_file": ("DEVFLOW_KEY_FILE", _path),
+    "redis_url": ("REDIS_URL", _text),
+    "email_url": ("EMAIL_URL", _text),
+    "sentry_dsn": ("SENTRY_DSN", _text),
+    "trusted_proxies": ("DEVFLOW_TRUSTED_PROXIES", _networks),
+}

@@ -1,0 +1,23 @@
+"""Settings for tests: a throw-away data folder, a fast password hasher, the database of `tests/conftest.py`."""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from devflow.core.crypto import load_or_create_master_key
+
+_folder = TemporaryDirectory(prefix="devflow-test-")
+_key_file = Path(_folder.name) / "master.key"
+load_or_create_master_key(_key_file)
+os.environ |= {"DEVFLOW_DATA_DIR": _folder.name, "DEVFLOW_KEY_FILE": str(_key_file)}
+# Where no DATABASE_URL is given, the tests put the address of their own PostgreSQL in this one's place.
+os.environ.setdefault("DATABASE_URL", "postgresql://devflow@127.0.0.1:1/devflow")
+
+from devflow.settings.web import *  # noqa: E402, F403
+from devflow.settings.web import ALLOWED_HOSTS, DATABASES  # noqa: E402
+
+ALLOWED_HOSTS = [*ALLOWED_HOSTS, "testserver"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+DATABASES["default"]["OPTIONS"].pop("pool")  # a test's transaction is one connection's
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = False

@@ -1,0 +1,1 @@
+"""The pages: server-rendered, on services and selectors only."""

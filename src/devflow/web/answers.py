@@ -1,0 +1,28 @@
+"""Short answers of the asynchronous part of the web process."""
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from devflow.core.problems import CONTENT_TYPE, problem
+
+
+async def send_json(
+    send: Any, status: HTTPStatus, content: dict[str, Any], content_type: bytes = b"application/json"
+) -> None:
+    await send_body(send, status, json.dumps(content).encode(), content_type)
+
+
+async def send_problem(send: Any, status: HTTPStatus, detail: str) -> None:
+    """An error as the API gives it (RFC 9457)."""
+    await send_json(send, status, problem(status, detail), CONTENT_TYPE.encode())
+
+
+async def send_body(send: Any, status: HTTPStatus, body: bytes = b"", content_type: bytes = b"text/plain") -> None:
+    headers = [
+        (b"content-type", content_type),
+        (b"cache-control", b"no-store"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": status.value, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

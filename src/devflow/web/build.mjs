@@ -1,0 +1,106 @@
+// Builds the pages' styles and scripts: static/{css,js,img} → static/build/NAME-HASH.ext and static/build/manifest.json.
+// Every name carries the hash of its content, so the files may be cached for ever.
+
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, extname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import * as esbuild from "esbuild";
+
+const web = fileURLToPath(new URL(".", import.meta.url));
+const root = join(web, "../../..");
+const source = join(web, "static");
+const out = join(source, "build");
+
+const TARGET = ["chrome111", "firefox121", "safari16.4"];
+
+rmSync(out, { recursive: true, force: true });
+mkdirSync(out, { recursive: true });
+const manifest = { ...(await scripts()), ...(await styles()), ...images() };
+writeFileSync(join(out, "licenses.txt"), licenses());
+writeFileSync(join(out, "manifest.json"), JSON.stringify(manifest, null, 2) + "\n");
+console.log(Object.entries(manifest).map(([name, built]) => `${name} → ${built}`).join("\n"));
+
+/** One entry per page: each file directly in static/js; what they share becomes a chunk of its own. */
+async function scripts() {
+  const pages = readdirSync(join(source, "js")).filter((name) => name.endsWith(".js"));
+  const result = await esbuild.build({
+    ...common(),
+    entryPoints: pages.map((name) => join(source, "js", name)),
+    splitting: true,
+    format: "esm",
+  });
+  return entries(result, ".js");
+}
+
+/** Tailwind writes the classes that the templates use; esbuild adds the fonts and minifies. */
+async function styles() {
+  const folder = mkdtempSync(join(tmpdir(), "devflow-css-"));
+  const tailwind = join(folder, "tailwind.css");
+  const cli = join(root, "node_modules/@tailwindcss/cli/dist/index.mjs");
+  execFileSync(process.execPath, [cli, "--input", join(source, "css/app.css"), "--output", tailwind], {
+    cwd: root,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  const entry = join(folder, "app.css");
+  writeFileSync(entry, [join(source, "css/fonts.css"), tailwind].map((path) => `@import ${JSON.stringify(path)};`).join("\n"));
+  const result = await esbuild.build({
+    ...common(),
+    entryPoints: [entry],
+    loader: { ".woff2": "file" },
+  });
+  rmSync(folder, { recursive: true });
+  const fonts = Object.keys(result.metafile.outputs).filter((path) => path.endsWith(".woff2"));
+  return { ...entries(result, ".css"), ...Object.fromEntries(fonts.map((path) => [unhashed(path), basename(path)])) };
+}
+
+/** Icons and the manifest of the installable page are copied under a hashed name. */
+function images() {
+  const named = readdirSync(join(source, "img")).map((name) => {
+    const content = readFileSync(join(source, "img", name));
+    const hash = createHash("sha256").update(content).digest("hex").slice(0, 8).toUpperCase();
+    const built = `${basename(name, extname(name))}-${hash}${extname(name)}`;
+    writeFileSync(join(out, built), content);
+    return [name, built];
+  });
+  return Object.fromEntries(named);
+}
+
+/** What is carried along has to be carried along with its licence. */
+function licenses() {
+  const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf-8"));
+  const carried = [...Object.keys(dependencies), "daisyui", "tailwindcss"];
+  const texts = carried.map((name) => `${name}\n\n${readFileSync(join(root, "node_modules", name, "LICENSE"), "utf-8")}`);
+  return texts.join(`\n${"-".repeat(80)}\n\n`);
+}
+
+function common() {
+  return {
+    bundle: true,
+    minify: true,
+    metafile: true,
+    target: TARGET,
+    outdir: out,
+    entryNames: "[name]-[hash]",
+    chunkNames: "chunk-[hash]",
+    assetNames: "[name]-[hash]",
+    legalComments: "none",
+    logLevel: "warning",
+  };
+}
+
+/** {"deployment.js": "deployment-3FZK2Q7B.js"}: the entry points among esbuild's outputs. */
+function entries(result, extension) {
+  const outputs = Object.entries(result.metafile.outputs);
+  const found = outputs.filter(([path, output]) => output.entryPoint && path.endsWith(extension));
+  return Object.fromEntries(
+    found.map(([path]) => [unhashed(path), relative(out, join(process.cwd(), path))]),
+  );
+}
+
+/** "x/app-3FZK2Q7B.css" → "app.css" */
+function unhashed(path) {
+  return basename(path).replace(/-[0-9A-Z]{8}(?=\.)/, "");
+}

@@ -1,0 +1,183 @@
+"""Forms of environments: every setting, the commands of each phase, variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from devflow.apps.accounts.rights import Actor
+from devflow.apps.projects.models import Environment, Project
+from devflow.apps.projects.services import environment_add, environment_update, variables_import, variables_set
+from devflow.apps.servers.selectors import server_list
+from devflow.engine.plan import COMMAND_PHASES
+from devflow.engine.task import Task
+from devflow.recipes import RECIPES
+from devflow.strategies import STRATEGIES
+from devflow.web.forms.base import PanelForm, code_area, code_line, lines
+
+_PLAIN = (
+    *("branch", "root", "servers", "strategy", "keep"),
+    *("health_url", "health_status", "health_text", "health_timeout_seconds", "health_retries"),
+)
+_LISTS = ("shared_files", "shared_folders")
+
+
+class _EnvironmentFields(PanelForm):
+    """The settings of an environment; `recipe` names the recipe whose commands can be changed, '' if unknown."""
+
+    branch = forms.CharField(label="Branch", max_length=300, initial="main", widget=code_line())
+    root = forms.CharField(
+        label="Folder on the servers",
+        max_length=1000,
+        required=False,
+        widget=code_line(),
+        help_text="Holds releases, shared and current.",
+    )
+    servers = forms.MultipleChoiceField(label="Servers", widget=forms.CheckboxSelectMultiple)
+    strategy = forms.ChoiceField(
+        label="Strategy", choices=lambda: [(name, name) for name in STRATEGIES], initial="atomic"
+    )
+    keep = forms.IntegerField(label="Releases to keep", initial=5, help_text="You can roll back to any of them.")
+    health_url = forms.CharField(
+        label="Address",
+        max_length=2000,
+        required=False,
+        widget=code_line(placeholder="https://shop.example.com/up"),
+        help_text="Or a path like /up, which is asked on the server itself. Empty: no check, no rollback by itself.",
+    )
+    health_status = forms.IntegerField(label="Expected status", initial=200)
+    health_text = forms.CharField(
+        label="Expected text", max_length=1000, required=False, help_text="Must be in the answer."
+    )
+    health_timeout_seconds = forms.IntegerField(label="Timeout in seconds", initial=10)
+    health_retries = forms.IntegerField(label="Retries", initial=5)
+    shared_files = forms.CharField(
+        label="Files",
+        required=False,
+        widget=code_area(3),
+        help_text="One path a line, like config/local.php. What the recipe shares comes on top.",
+    )
+    shared_folders = forms.CharField(
+        label="Folders", required=False, widget=code_area(3), help_text="One path a line, like public/uploads."
+    )
+
+    def __init__(self, *args: Any, actor: Actor, recipe: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.actor = actor
+        self.tasks: tuple[Task, ...] = RECIPES[recipe].tasks if recipe in RECIPES else ()
+        names = [(server.name, server.name) for server in server_list(actor=actor)]
+        self.fields["servers"].choices = names  # type: ignore[attr-defined]
+        self.has_servers = bool(names)
+        self._add_command_fields()
+
+    @property
+    def task_fields(self) -> list[forms.BoundField]:
+        return [self[f"task_{number}"] for number in range(len(self.tasks))]
+
+    @property
+    def phase_fields(self) -> list[forms.BoundField]:
+        return [self[f"phase_{phase}"] for phase in COMMAND_PHASES]
+
+    @property
+    def has_commands(self) -> bool:
+        """Whether the commands are worth showing unfolded: there are own ones, or one of them is refused."""
+        names = [f"task_{number}" for number in range(len(self.tasks))] + [f"phase_{phase}" for phase in COMMAND_PHASES]
+        own = any(self.initial.get(f"phase_{phase}") for phase in COMMAND_PHASES)
+        return own or any(name in self.errors for name in names)
+
+    def settings(self) -> dict[str, Any]:
+        """What was typed, as the services take it."""
+        given = {name: self.cleaned_data[name] for name in _PLAIN}
+        given |= {name: lines(self.cleaned_data[name]) for name in _LISTS}
+        given["phase_commands"] = {phase: lines(self.cleaned_data[f"phase_{phase}"]) for phase in COMMAND_PHASES}
+        if self.tasks:
+            given["task_commands"] = self._changed_tasks()
+        return given
+
+    def _add_command_fields(self) -> None:
+        for number, task in enumerate(self.tasks):
+            label = f"{task.name} ({task.phase})"
+            field = forms.CharField(
+                label=label, required=False, max_length=10_000, widget=code_area(1 + task.command.count("\n"))
+            )
+            self.fields[f"task_{number}"] = field
+            field.initial = task.command
+        for phase in COMMAND_PHASES:
+            self.fields[f"phase_{phase}"] = forms.CharField(
+                label=phase.capitalize(), required=False, max_length=10_000, widget=code_area(2)
+            )
+
+    def _changed_tasks(self) -> dict[str, str]:
+        """Only what differs from the recipe is kept, so that a newer recipe's commands arrive by themselves."""
+        typed = {
+            task.name: self.cleaned_data[f"task_{number}"].replace("\r\n", "\n")
+            for number, task in enumerate(self.tasks)
+        }
+        return {task.name: typed[task.name] for task in self.tasks if typed[task.name] != task.command.strip()}
+
+
+class EnvironmentForm(_EnvironmentFields):
+    conflict_field = "name"
+
+    name = forms.CharField(label="Name", max_length=300, initial="production", widget=code_line())
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, recipe=project.recipe, **kwargs)
+        self.project = project
+        self.fields["root"].widget.attrs["placeholder"] = f"/srv/{project.slug}-…"
+
+    def save(self) -> Environment | None:
+        return self.submit(
+            environment_add, actor=self.actor, project=self.project, name=self.cleaned_data["name"], **self.settings()
+        )
+
+
+class EnvironmentSettingsForm(_EnvironmentFields):
+    def __init__(self, *args: Any, environment: Environment, **kwargs: Any) -> None:
+        recipe = environment.project.recipe or environment.detected.get("recipe", "")
+        super().__init__(*args, recipe=recipe, **kwargs)
+        self.environment = environment
+        self.initial = self._present()
+        self.fields["root"].required = True
+
+    def save(self) -> Environment | None:
+        return self.submit(environment_update, actor=self.actor, environment=self.environment, **self.settings())
+
+    def _present(self) -> dict[str, Any]:
+        environment = self.environment
+        present = {name: getattr(environment, name) for name in _PLAIN if name != "servers"}
+        present["servers"] = [server.name for server in environment.servers.all()]
+        present |= {name: "\n".join(getattr(environment, name)) for name in _LISTS}
+        present |= {f"phase_{phase}": "\n".join(commands) for phase, commands in environment.phase_commands.items()}
+        changed = environment.task_commands
+        present |= {f"task_{number}": changed.get(task.name, task.command) for number, task in enumerate(self.tasks)}
+        return present
+
+
+class VariableForm(PanelForm):
+    key = forms.CharField(label="Name", max_length=300, widget=code_line(placeholder="APP_KEY"))
+    value = forms.CharField(
+        label="Value",
+        required=False,
+        strip=False,
+        widget=code_area(3),
+        help_text="Replaces the present one. It is never shown again.",
+    )
+
+    def save(self, actor: Actor, environment: Environment) -> bool:
+        values = {self.cleaned_data["key"]: self.cleaned_data["value"].replace("\r\n", "\n")}
+        self.submit(variables_set, actor=actor, environment=environment, values=values)
+        return not self.errors
+
+
+class ImportForm(PanelForm):
+    text = forms.CharField(
+        label="Lines",
+        strip=False,
+        widget=code_area(6),
+        help_text="KEY=value, one a line. Present ones of the same name are replaced.",
+    )
+
+    def save(self, actor: Actor, environment: Environment) -> list[str] | None:
+        return self.submit(variables_import, actor=actor, environment=environment, text=self.cleaned_data["text"])

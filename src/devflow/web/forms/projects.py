@@ -1,0 +1,69 @@
+"""Forms of projects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from devflow.apps.accounts.rights import Actor
+from devflow.apps.projects.models import Project
+from devflow.apps.projects.services import project_add, project_update
+from devflow.recipes import RECIPES
+from devflow.web.forms.base import PanelForm, code_area, code_line
+
+
+def _recipe_choices() -> list[tuple[str, str]]:
+    return [("", "Detect it from the files"), *((name, recipe.title) for name, recipe in RECIPES.items())]
+
+
+class _ProjectFields(PanelForm):
+    repository = forms.CharField(
+        label="Repository",
+        max_length=2000,
+        widget=code_line(placeholder="git@github.com:acme/shop.git"),
+        help_text="https, ssh, or a path on the server.",
+    )
+    name = forms.CharField(
+        label="Title", max_length=300, required=False, help_text="How it is shown; the name if empty."
+    )
+    recipe = forms.ChoiceField(
+        label="Recipe",
+        choices=_recipe_choices,
+        required=False,
+        help_text="Its commands can be changed per environment.",
+    )
+    deploy_key = forms.CharField(
+        label="Deploy key",
+        required=False,
+        widget=code_area(3),
+        help_text="A private key that may read the repository. Empty: for an ssh address, the panel makes one.",
+    )
+
+
+class ProjectForm(_ProjectFields):
+    conflict_field = "slug"
+
+    slug = forms.CharField(
+        label="Name",
+        max_length=300,
+        widget=code_line(placeholder="shop"),
+        help_text="Lower-case letters, digits, hyphens; it is part of addresses.",
+    )
+
+    def save(self, actor: Actor) -> Project | None:
+        return self.submit(project_add, actor=actor, **self.cleaned_data)
+
+
+class ProjectSettingsForm(_ProjectFields):
+    """An empty deploy key keeps the present one, which is never shown."""
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        initial = {"repository": project.repository, "name": project.name, "recipe": project.recipe}
+        super().__init__(*args, initial=initial, **kwargs)
+        self.project = project
+        self.fields["deploy_key"].help_text = "Leave it empty to keep the present one."
+
+    def save(self, actor: Actor) -> Project | None:
+        given = {**self.cleaned_data, "name": self.cleaned_data["name"] or self.project.slug}
+        return self.submit(project_update, actor=actor, project=self.project, **given)

@@ -1,0 +1,60 @@
+"""The form that adds a server."""
+
+from __future__ import annotations
+
+from django import forms
+
+from devflow.apps.accounts.rights import Actor
+from devflow.apps.servers.models import Server
+from devflow.apps.servers.services import server_add
+from devflow.web.forms.base import PanelForm, code_area, code_line
+
+REMOTE, LOCAL = "remote", "local"
+SSH_PORT = 22
+
+
+class ServerForm(PanelForm):
+    conflict_field = "name"
+
+    name = forms.CharField(
+        label="Name",
+        max_length=300,
+        widget=code_line(placeholder="web-1"),
+        help_text="How it is called here: lower-case letters, digits, hyphens.",
+    )
+    place = forms.ChoiceField(
+        label="Reached",
+        choices=[(REMOTE, "over SSH"), (LOCAL, "it is this machine")],
+        initial=REMOTE,
+        widget=forms.RadioSelect,
+    )
+    host = forms.CharField(
+        label="Host",
+        max_length=300,
+        required=False,
+        widget=code_line(placeholder="203.0.113.7"),
+        help_text="Name or address.",
+    )
+    user = forms.CharField(label="User", max_length=300, initial="deploy", required=False, widget=code_line())
+    port = forms.IntegerField(label="Port", initial=SSH_PORT, required=False)
+    private_key = forms.CharField(
+        label="Private key",
+        required=False,
+        widget=code_area(4),
+        help_text="Empty: the panel makes one for this server. Yours must have no passphrase; it is stored encrypted.",
+    )
+    host_key = forms.CharField(
+        label="Host key",
+        max_length=2000,
+        required=False,
+        widget=code_line(placeholder="ssh-ed25519 AAAA…"),
+        help_text="Leave it empty to pin the key that the server shows first.",
+    )
+
+    def save(self, actor: Actor) -> Server | None:
+        place = self.cleaned_data["place"]
+        if place == LOCAL:
+            return self.submit(server_add, actor=actor, name=self.cleaned_data["name"], is_local=True)
+        given = {key: self.cleaned_data[key] for key in ("name", "host", "user", "private_key", "host_key")}
+        port = self.cleaned_data["port"]
+        return self.submit(server_add, actor=actor, port=SSH_PORT if port is None else port, **given)

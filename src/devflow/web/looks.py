@@ -1,0 +1,51 @@
+"""How a state looks: icon, word and colour, the same on every page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """`tone` is a class of status.css; `is_moving` turns the icon."""
+
+    icon: str
+    word: str
+    tone: str = ""
+    is_moving: bool = False
+
+
+DEPLOYMENT = {
+    "pending": Look("pending", "Pending"),
+    "queued": Look("pending", "Queued"),
+    "waiting": Look("waiting", "Waiting", "tone-warn"),
+    "running": Look("running", "Running", "tone-busy", is_moving=True),
+    "verifying": Look("running", "Verifying", "tone-busy", is_moving=True),
+    "success": Look("check", "Success", "tone-good"),
+    "failed": Look("cross", "Failed", "tone-bad"),
+    "rolled_back": Look("rolled", "Rolled back", "tone-warn"),
+    "cancelled": Look("cancelled", "Cancelled"),
+    "superseded": Look("superseded", "Superseded"),
+}
+STEP = {
+    "pending": Look("pending", "Pending", "is-pending"),
+    "running": Look("running", "Running", "tone-busy", is_moving=True),
+    "success": Look("check", "Done", "tone-good"),
+    "failed": Look("cross", "Failed", "tone-bad"),
+    "cancelled": Look("cancelled", "Cancelled"),
+    "skipped": Look("cancelled", "Skipped", "is-pending"),
+}
+SERVER = {
+    "unknown": Look("pending", "Not checked yet"),
+    "online": Look("check", "Online", "tone-good"),
+    "offline": Look("offline", "Offline", "tone-bad"),
+    "maintenance": Look("maintenance", "Maintenance", "tone-warn"),
+}
+LOOKS = {"deployment": DEPLOYMENT, "step": STEP, "server": SERVER}
+
+
+def tab_state(statuses: list[str]) -> str:
+    """What the browser's tab shows for these deployments: running before failed before idle."""
+    if any(status in ("running", "verifying", "queued", "pending", "waiting") for status in statuses):
+        return "running"
+    return "failed" if any(status in ("failed", "rolled_back") for status in statuses) else "idle"

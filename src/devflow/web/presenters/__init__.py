@@ -1,0 +1,1 @@
+"""What pages show, made of what selectors give: no queries, no markup."""

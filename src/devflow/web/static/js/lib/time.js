@@ -1,0 +1,42 @@
+// Times and durations on a page: "3 min ago" that stays true, and elapsed times that tick.
+
+const skew = Date.now() - Date.parse(document.body.dataset.now ?? new Date().toISOString());
+const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+/** Milliseconds since the epoch by the server's clock. */
+export function now() {
+  return Date.now() - skew;
+}
+
+/** 0.4 s, 12 s, 3 min 05 s, 1 h 02 min: the same as the template filter `duration`. */
+export function duration(seconds) {
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  const whole = Math.floor(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+  return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
+}
+
+/** Keeps every <time data-ago> and every [data-elapsed-since] of the page true, once a second. */
+export function tick() {
+  for (const element of document.querySelectorAll("time[data-ago]")) {
+    const at = new Date(element.dateTime);
+    element.textContent = ago((now() - at) / 1000);
+    element.title ||= absolute.format(at);
+  }
+  for (const element of document.querySelectorAll("[data-elapsed-since]")) {
+    element.textContent = duration(Math.max(0, (now() - Date.parse(element.dataset.elapsedSince)) / 1000));
+  }
+}
+
+function ago(seconds) {
+  if (seconds < 45) return "just now";
+  if (seconds < 3600) return `${Math.max(1, Math.round(seconds / 60))} min ago`;
+  if (seconds < 86400) return `${Math.round(seconds / 3600)} h ago`;
+  const days = Math.round(seconds / 86400);
+  return days === 1 ? "yesterday" : `${days} days ago`;
+}
+
+function two(number) {
+  return String(number).padStart(2, "0");
+}

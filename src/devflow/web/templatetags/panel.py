@@ -1,0 +1,147 @@
+"""Tags and filters of the pages: assets, icons, states, fields, times, amounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.conf import settings
+from django.forms import BoundField
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from devflow.apps.deployments.models import Deployment
+from devflow.web.assets import asset_url
+from devflow.web.looks import LOOKS, Look
+
+register = template.Library()
+
+_BAR_STEP = 6  # pixels from one bar of a pulse to the next
+_FIELD_CLASSES = {"textarea": "textarea", "select": "select", "checkbox": "", "radio": ""}
+
+
+@register.simple_tag
+def asset(name: str) -> str:
+    """The address of a built file: {% asset "app.css" %}."""
+    return asset_url(name)
+
+
+@register.simple_tag
+def icon(name: str, extra: str = "") -> SafeString:
+    """An icon of parts/icons.svg; it is decoration, a word stands beside it."""
+    return format_html('<svg class="icon {}" aria-hidden="true"><use href="#i-{}"/></svg>', extra, name)
+
+
+@register.simple_tag
+def status(kind: str, value: str, extra: str = "") -> SafeString:
+    """A state as icon, word and colour: {% status "deployment" deployment.status %}."""
+    look = LOOKS[kind][value]
+    return format_html('<span class="status {} {}">{}{}</span>', look.tone, extra, _look_icon(look), look.word)
+
+
+@register.simple_tag
+def look(kind: str, value: str) -> Look:
+    """The parts of a state, for markup of its own: {% look "step" step.status as look %}."""
+    return LOOKS[kind][value]
+
+
+@register.simple_tag
+def has_mail() -> bool:
+    """Whether the panel can send mail: {% has_mail as is_mailed %}."""
+    return bool(settings.HAS_MAIL)
+
+
+@register.inclusion_tag("parts/field.html")
+def field(bound: BoundField, is_bare: bool = False) -> dict[str, Any]:
+    """A form field with its label, help and problem; also of forms that are not ours (allauth).
+
+    `is_bare` leaves out that it is optional, where all fields around it are.
+    """
+    widget = bound.field.widget
+    kind = getattr(widget, "input_type", "textarea")
+    classes = [_FIELD_CLASSES.get(kind, "input"), widget.attrs.get("class", "")]
+    return {
+        "field": bound,
+        "control": bound.as_widget(attrs={"class": " ".join(filter(None, classes))}),
+        "kind": kind,
+        "is_group": kind in ("radio", "checkbox") and hasattr(widget, "choices"),
+        "is_bare": is_bare,
+    }
+
+
+@register.inclusion_tag("parts/pulse.html")
+def pulse(deployments: Sequence[Deployment]) -> dict[str, Any]:
+    """The last deployments of an environment as bars, the oldest on the left, as high as they were long."""
+    oldest_first = list(reversed(deployments))
+    longest = max((deployment.duration_seconds or 0 for deployment in oldest_first), default=0)
+    bars = [_bar(number, deployment, longest) for number, deployment in enumerate(oldest_first)]
+    good = sum(deployment.status == "success" for deployment in oldest_first)
+    return {
+        "bars": bars,
+        "width": len(bars) * _BAR_STEP,
+        "summary": f"Last {len(bars)} deployments, {good} of them good",
+    }
+
+
+@register.simple_tag
+def ago(moment: datetime | None) -> SafeString | str:
+    """A time that a script keeps as "3 min ago"; without a script it is the time itself."""
+    if moment is None:
+        return "never"
+    utc = moment.astimezone(UTC)
+    return format_html('<time datetime="{}" data-ago>{}</time>', utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M UTC"))
+
+
+@register.filter
+def iso(moment: datetime | None) -> str:
+    return moment.astimezone(UTC).isoformat() if moment else ""
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """0.4 s, 12 s, 3 min 05 s, 1 h 02 min; the same as `duration` of lib/time.js."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+@register.filter
+def short_commit(commit: str) -> str:
+    return commit[:8]
+
+
+@register.filter
+def amount(size: float | None) -> str:
+    """Bytes for people: 512 B, 3.4 MB, 1.2 GB (powers of 1024)."""
+    if size is None:
+        return ""
+    value, units = float(size), ["B", "kB", "MB", "GB", "TB", "PB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.0f} {units[0]}" if value >= 100 or units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+@register.filter
+def kilobytes(size: int | None) -> str:
+    return amount(size * 1024) if size else ""
+
+
+def _bar(number: int, deployment: Deployment, longest: float) -> dict[str, Any]:
+    seconds = deployment.duration_seconds or 0
+    height = round(5 + 21 * (seconds / longest if longest else 0), 1)
+    look = LOOKS["deployment"][deployment.status]
+    title = f"{look.word}, {deployment.created_at:%Y-%m-%d %H:%M}, {duration(deployment.duration_seconds)}".rstrip(", ")
+    return {"x": number * _BAR_STEP, "y": round(26 - height, 1), "height": height, "tone": look.tone, "title": title}
+
+
+def _look_icon(look: Look) -> SafeString:
+    return icon(look.icon, "icon-spin" if look.is_moving else "")

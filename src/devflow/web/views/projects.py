@@ -1,0 +1,58 @@
+"""Projects: list, add, look at, change, remove."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
+
+from devflow.apps.accounts import rights
+from devflow.apps.projects import selectors, services
+from devflow.web.access import TeamRequest, team_page
+from devflow.web.forms.projects import ProjectForm, ProjectSettingsForm
+from devflow.web.presenters.environments import environment_rows
+from devflow.web.replies import act_and_go, form_page
+
+
+@team_page("GET")
+def project_list(request: TeamRequest) -> HttpResponse:
+    return render(request, "projects/list.html", {"projects": selectors.project_list(actor=request.actor)})
+
+
+@sensitive_post_parameters("deploy_key")
+@team_page("GET", "POST", right=rights.MANAGE)
+def project_add(request: TeamRequest) -> HttpResponse:
+    form = ProjectForm(request.POST or None)
+    if form.is_valid() and (project := form.save(request.actor)):
+        return redirect("project", project.slug)
+    return form_page(request, "projects/add.html", {"form": form}, form)
+
+
+@team_page("GET")
+def project_detail(request: TeamRequest, slug: str) -> HttpResponse:
+    project = selectors.project_get(actor=request.actor, slug=slug)
+    rows = environment_rows(request.actor, [project])[project.pk]
+    return render(request, "projects/detail.html", {"project": project, "rows": rows})
+
+
+@sensitive_post_parameters("deploy_key")
+@team_page("GET", "POST", right=rights.MANAGE)
+def project_settings(request: TeamRequest, slug: str) -> HttpResponse:
+    project = selectors.project_get(actor=request.actor, slug=slug)
+    form = ProjectSettingsForm(request.POST or None, project=project)
+    if form.is_valid() and form.save(request.actor):
+        messages.success(request, "Saved.")
+        return redirect("project", slug)
+    return form_page(request, "projects/settings.html", {"form": form, "project": project}, form)
+
+
+@team_page("POST", right=rights.MANAGE)
+def project_remove(request: TeamRequest, slug: str) -> HttpResponse:
+    project = selectors.project_get(actor=request.actor, slug=slug)
+    return act_and_go(
+        request,
+        lambda: services.project_remove(actor=request.actor, project=project),
+        done=f"{project.name} is removed from the panel.",
+        to="projects",
+    )

@@ -1,0 +1,92 @@
+"""Servers: list, add, look at, check, maintenance, remove."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
+
+from devflow.apps.accounts import rights
+from devflow.apps.servers import selectors, services
+from devflow.apps.servers.models import Server
+from devflow.core import keys
+from devflow.web.access import TeamRequest, team_page
+from devflow.web.forms.servers import ServerForm
+from devflow.web.presenters.servers import authorize_line, fact_list, tool_list
+from devflow.web.replies import act_and_go, form_page
+from devflow.web.waiting import is_waiting, redirect_and_wait, since
+
+
+@team_page("GET")
+def server_list(request: TeamRequest) -> HttpResponse:
+    return render(request, "servers/list.html", {"servers": selectors.server_list(actor=request.actor)})
+
+
+@sensitive_post_parameters("private_key")
+@team_page("GET", "POST", right=rights.MANAGE)
+def server_add(request: TeamRequest) -> HttpResponse:
+    form = ServerForm(request.POST or None)
+    if form.is_valid() and (server := form.save(request.actor)):
+        return redirect_and_wait("server", server.name)
+    return form_page(request, "servers/add.html", {"form": form}, form)
+
+
+@team_page("GET")
+def server_detail(request: TeamRequest, name: str) -> HttpResponse:
+    server = selectors.server_get(actor=request.actor, name=name)
+    context = {
+        **_state(request, server),
+        "authorize_line": authorize_line(server.public_key),
+    }
+    return render(request, "servers/detail.html", context)
+
+
+@team_page("GET")
+def server_state(request: TeamRequest, name: str) -> HttpResponse:
+    """The part of the page that is asked for again while a check is under way."""
+    return render(request, "servers/state.html", _state(request, selectors.server_get(actor=request.actor, name=name)))
+
+
+@team_page("POST", right=rights.DEPLOY)
+def server_check(request: TeamRequest, name: str) -> HttpResponse:
+    server = selectors.server_get(actor=request.actor, name=name)
+    services.server_check_request(actor=request.actor, server=server)
+    return redirect_and_wait("server", name)
+
+
+@team_page("POST", right=rights.MANAGE)
+def server_forget_key(request: TeamRequest, name: str) -> HttpResponse:
+    server = selectors.server_get(actor=request.actor, name=name)
+    services.server_host_key_forget(actor=request.actor, server=server)
+    return redirect_and_wait("server", name)
+
+
+@team_page("POST", right=rights.MANAGE)
+def server_maintenance(request: TeamRequest, name: str) -> HttpResponse:
+    server = selectors.server_get(actor=request.actor, name=name)
+    services.server_maintenance_set(actor=request.actor, server=server, on=request.POST.get("on") == "yes")
+    return redirect("server", name)
+
+
+@team_page("POST", right=rights.MANAGE)
+def server_remove(request: TeamRequest, name: str) -> HttpResponse:
+    server = selectors.server_get(actor=request.actor, name=name)
+    return act_and_go(
+        request,
+        lambda: services.server_remove(actor=request.actor, server=server),
+        done=f"{name} is removed from the panel.",
+        to="servers",
+    )
+
+
+def _state(request: TeamRequest, server: Server) -> dict[str, Any]:
+    return {
+        "server": server,
+        "fingerprint": keys.fingerprint(server.host_key),
+        "since": since(request),
+        "is_checking": is_waiting(request, server.checked_at),
+        "facts": fact_list(server.facts),
+        "tools": tool_list(server.facts),
+    }

@@ -1,0 +1,29 @@
+"""The process of `devflow worker`."""
+
+import os
+import sys
+
+import django
+from django.db import DatabaseError
+
+from devflow.core.errors import DevflowError
+
+
+def main() -> int:
+    """Sets Django up and works until it is told to stop; returns the exit code."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "devflow.settings.base")
+    try:
+        django.setup()
+        from devflow.apps.accounts.services import master_key_check  # models need Django to be set up
+        from devflow.worker.main import run
+
+        master_key_check()
+    except (DevflowError, DatabaseError) as error:
+        sys.stderr.write(f"devflow worker: {error}\n")
+        return 1
+    run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""One worker process: the queue's worker, and beside it what keeps every deployment moving."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import psycopg
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections
+from procrastinate import App, PsycopgConnector
+from procrastinate.contrib.django import app
+from procrastinate.contrib.django.utils import connector_params
+
+from devflow.apps.deployments import selectors, services
+from devflow.apps.deployments.events import CONTROL_CHANNEL
+from devflow.worker.app import state
+
+log = logging.getLogger(__name__)
+
+CONCURRENCY = 50
+HEARTBEAT_SECONDS = 2.0
+DEAD_AFTER_SECONDS = 10.0
+SWEEP_SECONDS = 3.0
+DRAIN_SECONDS = 2.0
+
+
+def run() -> None:
+    """Works until SIGTERM or SIGINT; what is being carried then is left where it is, for the next worker to go on."""
+    try:
+        import uvloop
+
+        uvloop.run(_main())
+    except KeyboardInterrupt:
+        return
+
+
+async def _main() -> None:
+    # beside Django's connector, which services go on using to queue in their own transactions
+    queue = app.with_connector(PsycopgConnector(kwargs=connector_params(), min_size=1, max_size=4))
+    async with queue.open_async():
+        side = [
+            asyncio.create_task(_always("sweep", SWEEP_SECONDS, partial(_sweep, queue))),
+            asyncio.create_task(_always("listen", 1.0, _listen)),
+        ]
+        try:
+            await queue.run_worker_async(
+                name=f"{socket.gethostname()}-{os.getpid()}",
+                concurrency=CONCURRENCY,
+                update_heartbeat_interval=HEARTBEAT_SECONDS,
+                stalled_worker_timeout=DEAD_AFTER_SECONDS,
+                shutdown_graceful_timeout=DRAIN_SECONDS,
+                abort_job_polling_interval=60.0,
+                delete_jobs="successful",
+            )
+        finally:
+            for task in side:
+                task.cancel()
+            await asyncio.gather(*side, return_exceptions=True)
+            state.pool.close()
+
+
+async def _always(name: str, pause: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Does `work` again and again; an error (the database is restarting) is told and survived."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("%s failed; trying again", name)
+        await asyncio.sleep(pause)
+
+
+async def _sweep(queue: App) -> None:
+    """Puts back what dead workers left, and what no job carries; finds cancels that `_listen` missed."""
+    for job in await queue.job_manager.get_stalled_jobs(seconds_since_heartbeat=DEAD_AFTER_SECONDS):
+        log.warning("job %s of a dead worker is taken up again", job.id)
+        await queue.job_manager.retry_job(job)
+    for deployment_id in await sync_to_async(_adopt_and_cancels)(state.carried):
+        state.cancel(deployment_id)
+
+
+def _adopt_and_cancels(carried: list[str]) -> list[str]:
+    close_old_connections()
+    services.deployments_adopt()
+    return selectors.cancels_among(deployment_ids=carried)
+
+
+async def _listen() -> None:
+    """Hears of cancels at once; the sweep finds those that were missed."""
+    listener = await psycopg.AsyncConnection.connect(**connector_params(), autocommit=True)
+    async with listener:
+        await listener.execute(f"LISTEN {CONTROL_CHANNEL}")
+        async for notice in listener.notifies():
+            message = json.loads(notice.payload)
+            state.cancel(message.get("cancel", ""))
