@@ -1,0 +1,18 @@
+"""A shop on the database."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.shop import Shop, open_shop
+
+
+@pytest.fixture
+def shop(db: None) -> Shop:
+    return open_shop()
+
+
+@pytest.fixture
+def open_for_many(transactional_db: None) -> Shop:
+    """The same, committed, for tests with several connections."""
+    return open_shop()

@@ -1,0 +1,220 @@
+"""The event stream of a deployment, over HTTP from a panel that really runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from tests.support.panel import Panel, Writer, wait_until
+
+pytestmark = pytest.mark.timeout(90)
+
+
+class Event(NamedTuple):
+    """One server-sent event."""
+
+    id: int
+    kind: str
+    data: dict[str, Any]
+
+
+class Viewer:
+    """A client that reads the stream; `seen` is what it got so far."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.seen: list[Event] = []
+        self._blocks = self._read_blocks(response)
+
+    def read(self, count: int) -> list[Event]:
+        """The next events."""
+        return [self._next() for _ in range(count)]
+
+    def read_to_end(self) -> list[Event]:
+        while True:
+            try:
+                self._next()
+            except StopIteration:
+                return self.seen
+
+    def lines(self) -> list[str]:
+        return [
+            line for event in self.seen if event.kind == "deployment.log" for line in event.data["text"].splitlines()
+        ]
+
+    def _next(self) -> Event:
+        fields = dict(line.split(": ", 1) for line in next(self._blocks).splitlines())
+        event = Event(int(fields["id"]), fields["event"], json.loads(fields["data"]))
+        self.seen.append(event)
+        return event
+
+    def _read_blocks(self, response: httpx.Response) -> Iterator[str]:
+        rest = ""
+        for text in response.iter_text():
+            *blocks, rest = (rest + text).split("\n\n")
+            yield from (block for block in blocks if block.startswith("id: "))
+
+
+@pytest.fixture(scope="module")
+def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
+    with Panel(tmp_path_factory.mktemp("panel") / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def writer(panel: Panel) -> Iterator[Writer]:
+    with panel.writer() as writer:
+        yield writer
+
+
+def address(panel: Panel, writer: Writer) -> str:
+    return f"{panel.url}/api/v1/deployments/{writer.deployment}/events"
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@contextmanager
+def watch(panel: Panel, writer: Writer, **headers: str) -> Iterator[Viewer]:
+    headers = bearer(writer.token) | {name.replace("_", "-"): value for name, value in headers.items()}
+    with httpx.stream("GET", address(panel, writer), headers=headers, timeout=30) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"] == "text/event-stream"
+        yield Viewer(response)
+
+
+def test_what_was_written_before_and_after_comes_once_and_in_order(panel: Panel, writer: Writer) -> None:
+    writer.ask(lines=100)
+    with watch(panel, writer) as viewer:
+        viewer.read(5)
+        writer.ask(lines=100)
+        writer.ask(complete=True)
+        viewer.read_to_end()
+    assert [event.id for event in viewer.seen] == list(range(1, 22))
+    assert viewer.lines() == [f"line {number}" for number in range(1, 201)]
+    assert viewer.seen[0].kind == "deployment.log"
+    assert viewer.seen[1].data == {
+        "seq": 2, "server": "web1", "step": "1", "line": 11, "text": "".join(f"line {n}\n" for n in range(11, 21))
+    }  # fmt: skip
+    assert viewer.seen[-1] == Event(21, "deployment.completed", {"seq": 21, "status": "success"})
+
+
+@pytest.mark.parametrize("resume", ["header", "query"])
+def test_a_viewer_goes_on_where_it_was(panel: Panel, writer: Writer, resume: str) -> None:
+    writer.ask(lines=100)
+    with watch(panel, writer) as first:
+        first.read(4)
+    writer.ask(complete=True)
+    headers = bearer(writer.token) | ({"Last-Event-ID": "4"} if resume == "header" else {})
+    query = "" if resume == "header" else "?after=4"
+    text = httpx.get(address(panel, writer) + query, headers=headers).text
+    assert [int(line[4:]) for line in text.splitlines() if line.startswith("id: ")] == list(range(5, 12))
+
+
+def test_nothing_is_left_of_an_ended_deployment(panel: Panel, writer: Writer) -> None:
+    """204 tells a browser not to ask again."""
+    writer.ask(complete=True)
+    answer = httpx.get(address(panel, writer), headers=bearer(writer.token) | {"Last-Event-ID": "1"})
+    assert answer.status_code == 204
+
+
+def test_an_id_from_the_future_does_not_disturb_others(panel: Panel, writer: Writer) -> None:
+    with watch(panel, writer, Last_Event_ID="999999999"), watch(panel, writer) as viewer:
+        writer.ask(lines=10)
+        assert viewer.read(1)[0].id == 1
+
+
+def test_a_member_watches_by_their_session(panel: Panel, writer: Writer) -> None:
+    writer.ask(complete=True)
+    answer = httpx.get(address(panel, writer), cookies={"devflow_session": writer.session})
+    assert "event: deployment.completed" in answer.text
+
+
+def test_who_may_not_watch(panel: Panel, writer: Writer) -> None:
+    url = address(panel, writer)
+    assert httpx.get(url).status_code == 401
+    assert httpx.get(url, headers=bearer("dfp_wrong")).status_code == 401
+    assert httpx.get(url, headers={"Authorization": "Basic eDp5"}).status_code == 401
+    assert httpx.get(url, cookies={"devflow_session": "wrong"}).status_code == 401
+    outsider = httpx.get(url, headers=bearer(writer.stranger))
+    assert (outsider.status_code, outsider.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_bad_requests(panel: Panel, writer: Writer) -> None:
+    url, headers = address(panel, writer), bearer(writer.token)
+    assert httpx.post(url, headers=headers).status_code == 405
+    assert httpx.get(f"{url}?after=-1", headers=headers).status_code == 422
+    assert httpx.get(url, headers=headers | {"Last-Event-ID": "x' OR 1"}).status_code == 422
+    assert httpx.get(f"{panel.url}/api/v1/deployments/nonsense/events", headers=headers).status_code == 404
+
+
+def test_text_arrives_as_it_was_written(panel: Panel, writer: Writer) -> None:
+    text = "\x1b[31mrot\x1b[0m \u2028 ünï 🚀 \r data: id: 7"
+    writer.ask(lines=1, text=text)
+    writer.ask(complete=True)
+    with watch(panel, writer) as viewer:
+        assert viewer.read(1)[0].data["text"] == text + "\n"
+
+
+def test_a_viewer_that_does_not_read_holds_up_nobody(panel: Panel, writer: Writer) -> None:
+    request = (
+        f"GET {address(panel, writer)} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {writer.token}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", panel.port)) as deaf:
+        deaf.sendall(request.encode())
+        with watch(panel, writer) as viewer:
+            writer.ask(lines=4000, text="x" * 2000)
+            writer.ask(complete=True)
+            assert len(viewer.read_to_end()) == 401
+        received = b""  # and it still gets everything, when it wakes up
+        deaf.settimeout(20)
+        while b"deployment.completed" not in received[-500:]:
+            received += deaf.recv(1 << 20)
+    assert received.count(b"event: deployment.log") == 400
+
+
+def test_a_long_log_does_not_fill_the_memory(panel: Panel, writer: Writer) -> None:
+    writer.ask(lines=20_000, text="y" * 1000)
+    writer.ask(complete=True)
+    web = panel.child("web")
+    before = resident_bytes(web)
+    with watch(panel, writer) as viewer:
+        assert len(viewer.read_to_end()) == 2001
+    assert resident_bytes(web) - before < 15e6
+
+
+def test_the_stream_goes_on_after_the_database_was_restarted(panel: Panel, writer: Writer) -> None:
+    writer.ask(lines=20)
+    with watch(panel, writer) as viewer:
+        viewer.read(2)
+        before = panel.child("postgres")
+        os.kill(before, signal.SIGINT)
+        wait_until(lambda: panel.child("postgres") != before and panel.is_ready(), 20, what=panel.output)
+        with panel.writer() as later:
+            later.ask(adopt=writer.deployment)
+            later.ask(lines=20)
+            later.ask(complete=True)
+        viewer.read_to_end()
+    assert [event.id for event in viewer.seen] == [1, 2, 3, 4, 5]
+
+
+def test_streams_end_when_web_is_stopped(panel: Panel, writer: Writer) -> None:
+    with watch(panel, writer) as viewer:
+        web, begun = panel.child("web"), time.monotonic()
+        os.kill(web, signal.SIGTERM)
+        assert viewer.read_to_end() == []
+        assert time.monotonic() - begun < 2
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,275 @@
+"""A test server: a container of the VPS image with sshd on a port of 127.0.0.1, for one test or a module of them."""
+
+from __future__ import annotations
+
+import atexit
+import http.client
+import os
+import random
+import secrets
+import shlex
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .docker_engine import Engine
+from .keys import make_key_pair
+
+NAME_PREFIX = "devflow-test-"
+OWNER_LABEL = "devflow-test.owner"
+READY_TIMEOUT_SECONDS = 30
+# Below the ephemeral range: no outgoing connection takes the port while the container is stopped.
+PORTS = range(20000, 32000)
+# systemd as PID 1 without --privileged. An engine on a mixed cgroup host has the version 2 tree in a folder of its own.
+SYSTEMD_CGROUP = "/sys/fs/cgroup/unified" if Path("/sys/fs/cgroup/unified").exists() else "/sys/fs/cgroup"
+SYSTEMD_OPTIONS = (
+    *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE"),
+    *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
+    *("--security-opt", "systempaths=unconfined"),
+    *("--cgroupns", "host", "--volume", f"{SYSTEMD_CGROUP}:/sys/fs/cgroup:rw"),
+    *("--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec"),
+    *("--stop-signal", "SIGRTMIN+3"),
+)
+
+
+class Vps:
+    """A server to deploy to. A context manager: the container goes with it, also when the test run is broken off.
+
+    `host`, `port`, `user`, `private_key` and `host_key` are what a panel needs to reach it; nginx, once told what to
+    serve (`serve`), answers on `http_port`. Without `systemd` it starts in under a second and sshd is all that runs.
+    `tmpfs` maps folders to mount options ("size=20m,uid=1000"; `deploy` is 1000), for a disk that fills up.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(
+        self,
+        engine: Engine,
+        image: str,
+        *,
+        systemd: bool = False,
+        tmpfs: Mapping[str, str] | None = None,
+        user: str = "deploy",
+    ) -> None:
+        self.name = NAME_PREFIX + secrets.token_hex(4)
+        self.user = user
+        self.private_key, self.public_key = make_key_pair()
+        self._engine = engine
+        self._image = image
+        self._systemd = systemd
+        self._tmpfs = tmpfs or {}
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix=self.name)
+        self.key_file = Path(self._folder.name) / "id"
+        self.known_hosts_file = Path(self._folder.name) / "known_hosts"
+        self.key_file.touch(mode=0o600)
+        self.key_file.write_text(self.private_key)
+        atexit.register(self.close)
+        self._create()
+        self.start()
+        self.host_key = " ".join(self._in_container("cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()[:2])
+        self.known_hosts_file.write_text(f"[{self.host}]:{self.port} {self.host_key}\n")
+        return self
+
+    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Removes the container; harmless when it is gone."""
+        atexit.unregister(self.close)
+        self._engine.run("rm", "--force", "--volumes", self.name, check=False)
+        self._folder.cleanup()
+
+    # --- what a person would do on it ---
+
+    def run(
+        self,
+        command: str,
+        *,
+        user: str | None = None,
+        stdin: str | None = None,
+        check: bool = True,
+        timeout_seconds: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        """The shell command over ssh, as `user` (default: the server's). With `check`, a failure is a RuntimeError."""
+        done = subprocess.run(
+            [*self.ssh_command, f"{user or self.user}@{self.host}", command],
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_seconds,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise RuntimeError(f"on {self.name}: {command} (exit {done.returncode})\n{done.stdout}{done.stderr}")
+        return done
+
+    @property
+    def ssh_command(self) -> list[str]:
+        """`ssh` with everything but the user and host: for `run`, git and rsync."""
+        options = (
+            *("-F", "none", "-i", str(self.key_file), "-p", str(self.port)),
+            *("-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
+            *("-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={self.known_hosts_file}"),
+        )
+        return ["ssh", *options]
+
+    def put(self, text: str, path: str, *, user: str | None = None, mode: str = "644") -> None:
+        """Writes a file, with the folders above it."""
+        quoted = shlex.quote(path)
+        script = f"mkdir -p $(dirname {quoted}) && cat >{quoted} && chmod {mode} {quoted}"
+        self.run(script, user=user, stdin=text)
+
+    def serve(self, root: str, *, php: bool = False) -> None:
+        """nginx serves the folder (or link) `root` on `http_port`, PHP included; returns when it does."""
+        mark = secrets.token_hex(4)
+        self.run(f"vps-site {'php' if php else 'static'} {shlex.quote(root)} {mark}", user="root")
+        _wait_until(lambda: self.get("/").headers.get("X-Site") == mark, f"nginx on {self.name}", timeout_seconds=10)
+
+    def get(self, path: str = "/", *, timeout_seconds: float = 10) -> Response:
+        """What the site answers; a server that does not answer raises OSError."""
+        connection = http.client.HTTPConnection(self.host, self.http_port, timeout=timeout_seconds)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return Response(answer.status, answer.headers, answer.read().decode(errors="replace"))
+        finally:
+            connection.close()
+
+    # --- faults ---
+
+    def cut(self) -> None:
+        """From now on packets vanish both ways, as with a pulled cable: connections hang, they are not closed."""
+        self._in_container("iptables", "-I", "INPUT", "!", "-i", "lo", "-j", "DROP")
+        self._in_container("iptables", "-I", "OUTPUT", "!", "-o", "lo", "-j", "DROP")
+
+    def mend(self) -> None:
+        """Ends `cut`; what hung goes on."""
+        self._in_container("iptables", "-F", "INPUT")
+        self._in_container("iptables", "-F", "OUTPUT")
+
+    def disconnect(self) -> None:
+        """Takes the server off the network: open connections are closed, new ones refused, until `reconnect`."""
+        self._engine.output("network", "disconnect", "bridge", self.name)
+
+    def reconnect(self) -> None:
+        """Ends `disconnect`; returns when ssh answers on the same port."""
+        self._engine.output("network", "connect", "bridge", self.name)
+        self._wait_for_ssh()
+
+    def restart_sshd(self) -> None:
+        """sshd is stopped with every session that it holds, and started again. Detached processes go on."""
+        self._in_container(
+            "sh", "-c", "pkill sshd-session; " + ("systemctl restart ssh" if self._systemd else "pkill -x sshd")
+        )
+        self._wait_for_ssh()
+
+    def set_clock(self, offset_seconds: int) -> None:
+        """The clock of every process that starts from now on is off by so many seconds; 0: right again."""
+        preload = (
+            "ls /usr/lib/*/faketime/libfaketime.so.1 >/etc/ld.so.preload"
+            if offset_seconds
+            else "rm -f /etc/ld.so.preload"
+        )
+        self._in_container("sh", "-c", f"echo {offset_seconds:+d} >/etc/faketimerc; {preload}")
+
+    def stop(self) -> None:
+        """Power off, without warning: every process is gone."""
+        self._engine.output("kill", self.name)
+
+    def start(self) -> None:
+        """Power on; returns when ssh answers, on the same ports as before."""
+        self._engine.output("start", self.name)
+        self._wait_for_ssh()
+
+    # --- the container ---
+
+    def _create(self) -> None:
+        options = [
+            *("--name", self.name, "--hostname", self.name, "--label", f"{OWNER_LABEL}={_owner()}"),
+            *("--env", f"AUTHORIZED_KEY={self.public_key}"),
+            *(SYSTEMD_OPTIONS if self._systemd else ("--cap-add", "NET_ADMIN")),
+            *(word for folder, mount in self._tmpfs.items() for word in ("--tmpfs", f"{folder}:{mount}")),
+        ]
+        self.port, self.http_port = free_ports(2)
+        ports = ("--publish", f"{self.host}:{self.port}:22", "--publish", f"{self.host}:{self.http_port}:80")
+        mode = "systemd" if self._systemd else "plain"
+        self._engine.output("create", *options, *ports, self._image, "/usr/local/sbin/vps-start", mode)
+
+    def _in_container(self, *command: str) -> str:
+        return self._engine.output("exec", self.name, *command)
+
+    def _wait_for_ssh(self) -> None:
+        _wait_until(self._has_ssh_banner, f"ssh on {self.name}", timeout_seconds=READY_TIMEOUT_SECONDS)
+
+    def _has_ssh_banner(self) -> bool:
+        with socket.create_connection((self.host, self.port), timeout=2) as connection:
+            return connection.recv(4) == b"SSH-"
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer over HTTP."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+
+def sweep(engine: Engine) -> None:
+    """Removes the containers of test runs that died without removing them."""
+    rows = engine.output(
+        "ps", "--all", "--filter", f"label={OWNER_LABEL}", "--format", f'{{{{.ID}}}} {{{{.Label "{OWNER_LABEL}"}}}}'
+    )
+    for container, owner in (row.split(" ", 1) for row in rows.splitlines()):
+        if not _is_alive(owner):
+            engine.run("rm", "--force", "--volumes", container, check=False)
+
+
+def _owner() -> str:
+    """This process: its id, and when it started, for ids come round again."""
+    pid = os.getpid()
+    return f"{pid}-{_started(pid)}"
+
+
+def _is_alive(owner: str) -> bool:
+    pid, _, started = owner.partition("-")
+    try:
+        return _started(int(pid)) == started
+    except OSError:
+        return False
+
+
+def _started(pid: int) -> str:
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    return after_name.split()[19]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nothing listens on, below the ephemeral range."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.choice(PORTS)
+        with socket.socket() as candidate, suppress(OSError):
+            candidate.bind((Vps.host, port))
+            ports.append(port)
+    return ports
+
+
+def _wait_until(is_so: Callable[[], bool], what: str, *, timeout_seconds: float) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            if is_so():
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"{what} does not answer after {timeout_seconds} s")

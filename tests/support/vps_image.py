@@ -1,0 +1,85 @@
+"""The image of the test servers: made once by vps-image.sh (one to three minutes), kept outside the checkout."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from .docker_engine import CACHE, Engine, EngineUnavailableError, as_root, ensure_engine, install_packages, locked
+
+SUPPORT = Path(__file__).parent
+SCRIPT = SUPPORT / "vps-image.sh"
+# Everything that the image is made from; a change in any of them makes another image.
+SOURCES = (SCRIPT, SUPPORT / "vps-start.sh", SUPPORT / "vps-site.sh", *sorted((SUPPORT / "laravel").iterdir()))
+KEPT_TARBALLS = 3
+
+
+def ensure_image(engine: Engine) -> str:
+    """The image's tag, with the image present in the engine. EngineUnavailableError when it cannot be made."""
+    key = _key()
+    tag = f"devflow-vps:{key}"
+    if _is_present(engine, tag):
+        return tag
+    with locked("vps-image"):
+        if not _is_present(engine, tag):
+            tarball = CACHE / f"vps-{key}.tar.zst"
+            if not tarball.exists():
+                _build(tarball)
+            _import(engine, tarball, tag)
+    return tag
+
+
+def _key() -> str:
+    bundle = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
+    digest = hashlib.sha256(bundle.read_bytes() if bundle.exists() else b"")
+    for source in SOURCES:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _is_present(engine: Engine, tag: str) -> bool:
+    return engine.run("image", "inspect", tag, check=False).returncode == 0
+
+
+def _build(tarball: Path) -> None:
+    install_packages("debootstrap", "debian-archive-keyring", "zstd")
+    unfinished, log = tarball.with_suffix(".unfinished"), CACHE / "vps-image.log"
+    with log.open("w") as output:
+        done = subprocess.run(
+            as_root("sh", str(SCRIPT), str(unfinished)),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=False,
+        )
+    if done.returncode != 0:
+        last_lines = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
+        raise EngineUnavailableError(f"{SCRIPT.name} failed (exit {done.returncode}, {log}):\n{last_lines}")
+    unfinished.rename(tarball)
+    for old in sorted(CACHE.glob("vps-*.tar.zst"), key=lambda path: path.stat().st_mtime)[:-KEPT_TARBALLS]:
+        old.unlink()
+
+
+def _import(engine: Engine, tarball: Path, tag: str) -> None:
+    # Piped by a shell: 200 MB need not pass through Python.
+    command = ["sh", "-c", 'zstd -dc "$0" | "$@"', str(tarball), *engine.command, "import", "-", tag]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise EngineUnavailableError(f"docker import of {tarball}: {done.stderr.strip()}")
+
+
+def main() -> int:
+    """Engine and image, ready before the tests start: their timeouts need not allow for a build."""
+    try:
+        print(f"Test servers: {ensure_image(ensure_engine())}")
+    except EngineUnavailableError as error:
+        print(f"No test servers on this machine: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,291 @@
+"""Release folders, on real folders and in real shells."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from devflow.commands import releases
+from devflow.engine.script import RunSecrets
+from tests.support.machine import Machine
+
+NASTY = ["; rm -rf ~", "$(touch pwned)", "`touch pwned`", "it's", 'a "b"', "späße 日本", "-rf", "*", "a\\b", "x" * 200]
+
+
+@pytest.fixture
+def site(machine: Machine) -> Machine:
+    """A site with the release r1 serving and r2 laid out beside it."""
+    (machine.root / ".devflow").mkdir()
+    (machine.root / "shared").mkdir()
+    machine.release("r1")
+    machine.release("r2")
+    (machine.root / "current").symlink_to("releases/r1")
+    return machine
+
+
+def variables_of(site: Machine, release: str, text: str) -> None:
+    folder = site.root / "shared" / ".env.d"
+    folder.mkdir(exist_ok=True)
+    (folder / release).write_text(text)
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def test_check_makes_the_folders(machine: Machine) -> None:
+    assert machine.run(releases.CHECK).code == 0
+    assert (machine.root / "releases").is_dir()
+    assert (machine.root / "shared").is_dir()
+
+
+def test_check_refuses_a_current_that_is_no_link(machine: Machine) -> None:
+    (machine.root / "current").mkdir()
+    ran = machine.run(releases.CHECK)
+    assert ran.code == 1
+    assert ran.explained.startswith(f"{machine.root}/current on web1 is a folder or file, not a link.")
+
+
+def test_check_names_the_command_for_a_root_that_cannot_be_made(machine: Machine) -> None:
+    machine.root.rmdir()
+    machine.root.write_text("in the way")
+    ran = machine.run(releases.CHECK)
+    assert ran.code == 1
+    assert "cannot be made or written on web1" in ran.explained
+    assert f"sudo install -d -o $(id -un) {machine.root}" not in ran.explained  # the name is filled in
+    assert str(machine.root) in ran.explained
+
+
+def test_check_refuses_a_full_disk(machine: Machine) -> None:
+    machine.tool("df", "printf 'Filesystem x\\n/dev/sda 1 1 2048 99%% /srv\\n/dev/sda 1 1 2048 99%% /srv\\n'")
+    ran = machine.run(releases.CHECK)
+    assert ran.code == 1
+    assert "Only 2 MB are free in /srv on web1; a deployment needs 50 MB at least." in ran.explained
+
+
+def test_a_kept_release_is_looked_for(site: Machine) -> None:
+    assert site.run(releases.CHECK_KEPT, release="r1").code == 0
+    gone = site.run(releases.CHECK_KEPT, release="r0")
+    assert (gone.code, gone.explained[:26]) == (1, "The release r0 is not on w")
+
+
+# --- activation and taking back ---------------------------------------------------------------------------------------
+
+
+def test_activation_is_one_rename(site: Machine) -> None:
+    assert site.run(releases.ACTIVATE, releases.VERIFY).code == 0
+    assert site.current == "releases/r2"
+    assert sorted(path.name for path in site.root.iterdir()) == [".devflow", "current", "releases", "shared"]
+
+
+def test_undo_takes_the_release_before_back(site: Machine) -> None:
+    ran = site.run(releases.ACTIVATE, releases.UNDO, releases.THROW_AWAY, releases.FORGET_BEFORE)
+    assert site.current == "releases/r1"
+    assert ran.notes("took_back") == ["r1"]
+    assert not (site.root / "releases" / "r2").exists()
+    assert list((site.root / ".devflow").iterdir()) == []
+
+
+def test_undo_of_the_first_release_leaves_nothing_served(machine: Machine) -> None:
+    machine.run(releases.CHECK)
+    (machine.root / ".devflow").mkdir()
+    machine.release("r2")
+    ran = machine.run(releases.ACTIVATE, releases.UNDO, releases.THROW_AWAY)
+    assert (ran.code, machine.current, ran.notes("took_back")) == (0, "", ["nothing"])
+    assert not (machine.root / "releases" / "r2").exists()
+
+
+def test_undo_before_the_switch_changes_nothing_that_is_served(site: Machine) -> None:
+    ran = site.run(releases.UNDO, releases.THROW_AWAY)
+    assert (ran.code, site.current, ran.notes("took_back")) == (0, "releases/r1", [])
+    assert not (site.root / "releases" / "r2").exists()
+
+
+def test_undo_may_run_again(site: Machine) -> None:
+    site.run(releases.ACTIVATE)
+    for _ in range(3):
+        assert site.run(releases.UNDO).code == 0
+        assert site.current == "releases/r1"
+
+
+def test_undo_leaves_what_another_deployment_is_about_to_rename(site: Machine) -> None:
+    theirs = site.root / "current.next.other"
+    theirs.symlink_to("releases/r1")
+    ours = site.root / "current.next.d2"
+    ours.symlink_to("releases/r2")
+    site.run(releases.UNDO)
+    assert theirs.is_symlink()
+    assert not ours.is_symlink()
+
+
+def test_undo_gives_back_a_link_that_another_tool_made(site: Machine) -> None:
+    (site.root / "current").unlink()
+    (site.root / "current").symlink_to(site.root / "releases" / "r1")
+    site.run(releases.ACTIVATE, releases.UNDO)
+    assert site.current == str(site.root / "releases" / "r1")
+
+
+def test_a_release_that_serves_is_never_thrown_away(site: Machine) -> None:
+    site.run(releases.ACTIVATE, releases.THROW_AWAY)
+    assert (site.root / "releases" / "r2").is_dir()
+
+
+def test_verification_sees_another_hand(site: Machine) -> None:
+    ran = site.run(releases.VERIFY)
+    assert (ran.code, "points to releases/r1, not to this release" in ran.explained) == (1, True)
+
+
+# --- variables --------------------------------------------------------------------------------------------------------
+
+
+def test_variables_are_written_for_their_owner_only(site: Machine) -> None:
+    site.secrets = RunSecrets(variables={"KEY": "it's $HOME"})
+    assert site.run(releases.WRITE_VARIABLES).code == 0
+    written = site.root / "shared" / ".env.d" / "r2"
+    assert written.read_text() == 'KEY="it\'s \\$HOME"\n'
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    assert (site.root / "releases" / "r2" / ".env").readlink() == written
+
+
+def test_variables_change_with_the_switch_and_go_back_with_it(site: Machine) -> None:
+    env = site.root / "shared" / ".env"
+    variables_of(site, "r1", "A=1\n")
+    variables_of(site, "r2", "A=2\n")
+    env.symlink_to(".env.d/r1")
+    site.run(releases.ACTIVATE)
+    assert env.read_text() == "A=2\n"
+    site.run(releases.UNDO, releases.THROW_AWAY)
+    assert env.read_text() == "A=1\n"
+
+
+def test_variables_by_hand_are_kept_and_come_back(site: Machine) -> None:
+    env = site.root / "shared" / ".env"
+    env.write_text("BY=hand\n")
+    variables_of(site, "r2", "A=2\n")
+    site.run(releases.ACTIVATE)
+    assert env.read_text() == "A=2\n"
+    site.run(releases.UNDO, releases.THROW_AWAY)
+    assert (env.read_text(), env.is_symlink()) == ("BY=hand\n", False)
+
+
+def test_a_switch_cut_off_between_its_two_links_is_undone(site: Machine) -> None:
+    env = site.root / "shared" / ".env"
+    variables_of(site, "r1", "A=1\n")
+    env.symlink_to(".env.d/r2")
+    variables_of(site, "r2", "A=2\n")
+    (site.root / ".devflow" / "before.d2").write_text("releases/r1\n")
+    ran = site.run(releases.UNDO, releases.THROW_AWAY)
+    assert (env.read_text(), site.current, ran.notes("took_back")) == ("A=1\n", "releases/r1", [])
+
+
+def test_variables_that_were_all_removed_leave_no_dangling_link(site: Machine) -> None:
+    env = site.root / "shared" / ".env"
+    variables_of(site, "r1", "A=1\n")
+    env.symlink_to(".env.d/r1")
+    site.run(releases.ACTIVATE)
+    assert not env.is_symlink()
+
+
+# --- shared files and folders -----------------------------------------------------------------------------------------
+
+
+def test_link_shared_is_text_with_quoted_paths() -> None:
+    text = releases.link_shared([".env", "a b.php"], ["storage"])
+    assert text.splitlines()[-3:] == [
+        "link_shared .env file",
+        "link_shared 'a b.php' file",
+        "link_shared storage folder",
+    ]
+
+
+@pytest.mark.parametrize("path", NASTY)
+def test_names_of_shared_folders_are_never_executed(site: Machine, path: str) -> None:
+    ran = site.run(releases.link_shared([], [path]))
+    assert (ran.code, ran.lines) == (0, [])
+    assert (site.root / "releases" / "r2" / path).readlink() == site.root / "shared" / path
+    assert (site.root / "shared" / path).is_dir()
+    assert not list(site.folder.rglob("pwned"))
+
+
+def test_what_a_commit_brings_for_a_shared_folder_seeds_it_once(site: Machine) -> None:
+    link = releases.link_shared([], ["storage"])
+    for release, text in (("r1", "first"), ("r2", "second")):
+        folder = site.root / "releases" / release / "storage"
+        folder.mkdir()
+        (folder / "seed").write_text(text)
+        site.run(link, release=release)
+    assert (site.root / "shared" / "storage" / "seed").read_text() == "first"
+    assert (site.root / "releases" / "r2" / "storage" / "seed").read_text() == "first"
+
+
+def test_a_shared_file_is_linked_before_it_is_there(site: Machine) -> None:
+    site.run(releases.link_shared(["config/local.php", ".env"], []))
+    assert (site.root / "releases" / "r2" / "config" / "local.php").is_symlink()
+    assert not (site.root / "releases" / "r2" / ".env").is_symlink()  # an app without .env must not see a dangling one
+
+
+def test_a_copy_that_fails_stops_the_step(site: Machine) -> None:
+    folder = site.root / "releases" / "r2" / "storage"
+    folder.mkdir()
+    site.tool("cp", "echo 'cp: No space left on device' >&2; exit 1")
+    assert site.run(releases.link_shared([], ["storage"])).code == 1
+    assert not folder.is_symlink()
+
+
+# --- pruning, reporting -----------------------------------------------------------------------------------------------
+
+
+def kept(site: Machine) -> list[str]:
+    return sorted(path.name for path in (site.root / "releases").iterdir())
+
+
+def test_prune_keeps_the_newest(site: Machine) -> None:
+    for number in range(3, 7):
+        site.release(f"r{number}")
+    (site.root / "current").unlink()
+    (site.root / "current").symlink_to("releases/r6")
+    variables_of(site, "r1", "A=1\n")
+    ran = site.run(releases.PRUNE, release="r6", keep=3)
+    assert kept(site) == ["r4", "r5", "r6"]
+    assert ran.lines == ["Removed release r1", "Removed release r2", "Removed release r3"]
+    assert not (site.root / "shared" / ".env.d" / "r1").exists()
+
+
+def test_prune_spares_what_serves_and_what_served_before(site: Machine) -> None:
+    for number in range(3, 7):
+        site.release(f"r{number}")
+    (site.root / ".devflow" / "before.d2").write_text("releases/r2\n")
+    site.run(releases.PRUNE, keep=2)
+    assert kept(site) == ["r1", "r2"]
+
+
+def test_prune_goes_on_where_a_release_cannot_be_removed(site: Machine) -> None:
+    for number in range(3, 5):
+        site.release(f"r{number}")
+    (site.root / "current").unlink()
+    (site.root / "current").symlink_to("releases/r4")
+    site.tool("rm", 'case "$*" in */r1*) exit 1 ;; *) exec /bin/rm "$@" ;; esac')
+    ran = site.run(releases.PRUNE, release="r4", keep=2)
+    assert (ran.code, kept(site)) == (0, ["r1", "r3", "r4"])
+    assert ran.lines[0].startswith("Release r1 cannot be removed")
+
+
+def test_prune_without_anything_to_do(site: Machine) -> None:
+    assert (site.run(releases.PRUNE, keep=5).code, kept(site)) == (0, ["r1", "r2"])
+
+
+def test_the_report_names_what_is_kept_and_what_serves(site: Machine) -> None:
+    ran = site.run(releases.REPORT)
+    assert (ran.notes("current"), ran.notes("release")) == (["r1"], ["r1", "r2"])
+
+
+def test_the_report_of_an_empty_site(machine: Machine) -> None:
+    ran = machine.run(releases.REPORT)
+    assert (ran.code, ran.notes("current"), ran.notes("release")) == (0, [""], [])
+
+
+def test_reloading_commands_are_kept_as_they_are(site: Machine) -> None:
+    commands = ["echo 'it''s' \"$HOME\"", "two\nlines"]
+    site.run(releases.remember_reload(commands))
+    assert Path(site.root / ".devflow" / "reload").read_text() == "\n".join(commands) + "\n"

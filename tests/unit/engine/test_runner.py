@@ -1,0 +1,460 @@
+"""Carrying a plan out, on servers that exist in memory only: every way to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from copy import deepcopy
+
+import pytest
+
+from devflow.core.errors import ClaimLostError, ConnectError, HostKeyError
+from devflow.engine import runner as module
+from devflow.engine.output import Frame, Line
+from devflow.engine.plan import Plan
+from devflow.engine.runner import Observed, Outcome, Runner, RunProgress
+from devflow.engine.script import RunSecrets
+from devflow.engine.task import Phase
+from tests.support.fake_server import Act, FakeReach, FakeServer
+from tests.support.plans import deploy_plan, rollback_plan
+
+COMMIT = "c" * 40
+FOUND = Act(notes=(f"commit {COMMIT}\tAda\tChange",))
+
+
+class Notebook:
+    """A recorder in memory. `keep` is what a worker that takes over would find."""
+
+    def __init__(self) -> None:
+        self.runs: dict[tuple[str, str], RunProgress] = {}
+        self.items: list[tuple[str, Line | Frame]] = []
+        self.phases: list[str] = []
+        self.decided: list[tuple[str, str]] = []
+        self.is_lost = False
+
+    def progress(self, server: str, group: str) -> RunProgress:
+        return self.runs.setdefault((server, group), RunProgress())
+
+    def record(self, server: str, group: str, items: list[Line | Frame], progress: RunProgress) -> None:
+        if self.is_lost:
+            raise ClaimLostError("Another worker carries this deployment now.")
+        self.items += [(server, item) for item in items]
+
+    async def keep_up(self) -> None:
+        return
+
+    async def enter(self, phase: Phase) -> None:
+        self.phases.append(phase.value)
+
+    async def decide(self, ending: str, error: str) -> None:
+        self.decided.append((ending, error))
+
+    def lines(self, server: str = "web1") -> list[str]:
+        return [item.text for name, item in self.items if name == server and isinstance(item, Line)]
+
+
+class House:
+    """A plan on fake servers, and what is needed to carry it out."""
+
+    def __init__(self, plan: Plan, acts: dict[str, dict[str, Act]] | None = None) -> None:
+        """`acts` says by server what its steps do, by the name of the task."""
+        self.plan = plan
+        positions = {step.task.name: step.position for step in plan.steps}
+        self.servers = {
+            target.name: FakeServer(target.name, self._acts(positions, target.name, acts or {}))
+            for target in plan.site.targets
+        }
+        self.reach = FakeReach({target.id: self.servers[target.name] for target in plan.site.targets})
+        self.notebook = Notebook()
+        self.observed = Observed()
+        self.cancelled = asyncio.Event()
+
+    def _acts(self, positions: dict[str, int], server: str, acts: dict[str, dict[str, Act]]) -> dict[int, Act]:
+        """Every server reports what it serves, as the panel's own last steps do."""
+        reports = ("current r1", "release r1")
+        told = {"unlock": Act(notes=("current r2", "release r1", "release r2")), "clean up": Act(notes=reports)}
+        told["take back"] = Act(notes=("took_back r1",) if self._is_late(acts.get(server, {})) else ())
+        told["fetch"] = FOUND
+        return {positions[name]: act for name, act in (told | acts.get(server, {})).items() if name in positions}
+
+    def _is_late(self, acts: dict[str, Act]) -> bool:
+        late = {step.task.name for step in self.plan.steps if step.task.phase in (Phase.RELOAD, Phase.VERIFY)}
+        return any(act.code != 0 for name, act in acts.items() if name in late)
+
+    def runner(self, *, ending: str = "", error: str = "") -> Runner:
+        return Runner(
+            plan=self.plan,
+            deployment="d2",
+            secrets=RunSecrets(variables={"KEY": "secret"}),
+            nonce_key=b"key",
+            reach=self.reach,
+            recorder=self.notebook,
+            observed=self.observed,
+            cancelled=self.cancelled,
+            ending=ending,
+            error=error,
+        )
+
+    async def carry_out(self) -> Outcome:
+        async with asyncio.timeout(20):
+            return await self.runner().carry_out()
+
+    def ran(self, server: str = "web1") -> list[str]:
+        names = {step.position: step.task.name for step in self.plan.steps}
+        return [names[position] for position in self.servers[server].ran]
+
+
+@pytest.fixture(autouse=True)
+def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that stay away are given up at once."""
+    monkeypatch.setattr(module, "FIRST_CONTACT_SECONDS", 0.3)
+    monkeypatch.setattr(module, "LOST_CONTACT_SECONDS", 2)
+    monkeypatch.setattr(module, "STOP_AGAIN_SECONDS", 0.02)
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def forward(plan: Plan) -> list[str]:
+    return [step.task.name for step in plan.steps if step.task.phase is not Phase.UNDO]
+
+
+def undo(plan: Plan) -> list[str]:
+    return [step.task.name for step in plan.undo.steps]
+
+
+# --- success ----------------------------------------------------------------------------------------------------------
+
+
+async def test_success_on_one_server_is_one_run() -> None:
+    house = House(deploy_plan("web1"))
+    assert await house.carry_out() == Outcome("success", "")
+    assert house.ran() == forward(house.plan)
+    assert list(house.servers["web1"].runs) == ["d2-idweb1-1-preflight"]
+    assert house.reach.connections == 1
+    assert house.observed.current == {"web1": "r2"}
+    assert house.observed.releases == {"web1": ["r1", "r2"]}
+
+
+async def test_success_on_several_servers_waits_for_each_other() -> None:
+    gate = asyncio.Event()
+    house = House(deploy_plan("web1", "web2"), {"web2": {"build": Act(gate=gate)}})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "build" in house.ran("web2") and "build" in house.ran("web1"))
+    assert "migrate" not in house.ran("web1")
+    gate.set()
+    assert (await carrying).status == "success"
+    assert house.notebook.phases == ["preflight", "migrate", "migrate", "activate", "finish"]
+    assert ("migrate" in house.ran("web1"), "migrate" in house.ran("web2")) == (True, False)
+
+
+async def test_all_output_is_recorded_in_order() -> None:
+    lines = tuple(f"line {number}" for number in range(500))
+    house = House(deploy_plan("web1"), {"web1": {"build": Act(lines=lines)}})
+    await house.carry_out()
+    assert house.notebook.lines() == list(lines)
+
+
+async def test_all_servers_bring_the_commit_that_the_first_found() -> None:
+    house = House(deploy_plan("web1", "web2"))
+    await house.carry_out()
+    assert house.observed.commit == COMMIT
+    scripts = [*house.servers["web1"].scripts.values(), *house.servers["web2"].scripts.values()]
+    assert [f"\ncommit={COMMIT}\n" in script for script in scripts] == [False, *[True] * (len(scripts) - 1)]
+
+
+async def test_the_others_do_not_wait_for_more_than_the_commit() -> None:
+    gate = asyncio.Event()
+    house = House(deploy_plan("web1", "web2"), {"web1": {"build": Act(gate=gate)}})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "build" in house.ran("web2"))
+    gate.set()
+    assert (await carrying).status == "success"
+
+
+async def test_cancelled_while_the_first_fetches_the_others_never_begin() -> None:
+    house = House(deploy_plan("web1", "web2"), {"web1": {"fetch": Act(gate=asyncio.Event())}})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "fetch" in house.ran("web1"))
+    house.cancelled.set()
+    assert (await carrying).status == "cancelled"
+    assert house.servers["web2"].runs == {}
+
+
+async def test_the_other_servers_wait_for_the_commit_of_the_first_and_no_longer() -> None:
+    told, built = asyncio.Event(), asyncio.Event()
+    first = {"fetch": Act(notes=(f"commit {'c' * 40}\tAda\tChange",), gate=told), "build": Act(gate=built)}
+    house = House(deploy_plan("web1", "web2"), {"web1": first})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "fetch" in house.ran("web1"))
+    assert house.ran("web2") == []
+    told.set()
+    await eventually(lambda: "build" in house.ran("web2"))
+    built.set()
+    assert (await carrying).status == "success"
+
+
+async def test_devflow_run_is_installed_where_it_is_missing() -> None:
+    house = House(deploy_plan("web1"))
+    house.servers["web1"].is_installed = False
+    assert (await house.carry_out()).status == "success"
+    assert house.servers["web1"].is_installed
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("servers", [("web1",), ("web1", "web2")])
+@pytest.mark.parametrize("step", forward(deploy_plan("web1")))
+async def test_the_failure_of_each_step_is_undone_everywhere(servers: tuple[str, ...], step: str) -> None:
+    house = House(deploy_plan(*servers), {"web1": {step: Act(code=9, lines=("it broke",))}})
+    outcome = await house.carry_out()
+    is_late = step in ("reload", "verify release", "health check")
+    assert outcome.status == ("rolled_back" if is_late else "failed")
+    assert outcome.error == f"web1: step '{step}' failed with exit code 9: it broke"
+    for server in servers:
+        assert house.ran(server)[-3:] == undo(house.plan)
+    assert house.ran("web1").count("take back") == 1  # the failing run has undone it all by itself
+    assert house.notebook.decided == [("failed", outcome.error)]
+
+
+async def test_an_explanation_is_better_than_an_exit_code() -> None:
+    house = House(deploy_plan("web1"), {"web1": {"fetch": Act(code=1, explain="There is no branch.")}})
+    assert (await house.carry_out()).error == "web1, step 'fetch': There is no branch."
+
+
+async def test_every_failing_server_is_named() -> None:
+    acts = {server: {"build": Act(code=2, lines=(f"{server} broke",))} for server in ("web1", "web2")}
+    error = (await House(deploy_plan("web1", "web2"), acts).carry_out()).error
+    assert error.splitlines() == [
+        "web1: step 'build' failed with exit code 2: web1 broke",
+        "web2: step 'build' failed with exit code 2: web2 broke",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "hint"),
+    [
+        (1, "cp: No space left on device", "The disk is full: free some space"),
+        (127, "make: not found", "A program is missing on the server"),
+        (137, "Killed", "the server ran out of memory"),
+    ],
+)
+async def test_hints(code: int, line: str, hint: str) -> None:
+    house = House(deploy_plan("web1"), {"web1": {"build": Act(code=code, lines=(line,))}})
+    assert hint in (await house.carry_out()).error
+
+
+async def test_a_run_that_was_shot_is_undone_by_a_run_of_its_own() -> None:
+    house = House(deploy_plan("web1"), {"web1": {"build": Act(code=None)}})
+    outcome = await house.carry_out()
+    assert outcome.status == "failed"
+    assert outcome.error.startswith("web1: the run was interrupted during 'build'")
+    assert list(house.servers["web1"].runs) == ["d2-idweb1-1-preflight", "d2-idweb1-undo"]
+    assert house.ran()[-3:] == undo(house.plan)
+
+
+async def test_what_cannot_be_taken_back_is_said() -> None:
+    acts = {"build": Act(code=None), "clean up": Act(code=5)}
+    outcome = await House(deploy_plan("web1"), {"web1": acts}).carry_out()
+    assert outcome.status == "failed"
+    assert "Taking back: web1: step 'clean up' failed with exit code 5" in outcome.error
+
+
+async def test_a_server_that_goes_down_while_undoing_undoes_again() -> None:
+    house = House(deploy_plan("web1"), {"web1": {"build": Act(code=None), "take back": Act(code=None)}})
+    outcome = await house.carry_out()
+    assert outcome.status == "failed"
+    assert list(house.servers["web1"].runs)[-2:] == ["d2-idweb1-undo", "d2-idweb1-undo-again"]
+
+
+async def test_a_rollback_that_fails_is_taken_back_too() -> None:
+    house = House(rollback_plan("web1"), {"web1": {"health check": Act(code=1)}})
+    assert (await house.carry_out()).status == "rolled_back"
+
+
+# --- the way to the servers -------------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_cannot_be_reached_fails_the_deployment_and_nothing_is_run() -> None:
+    house = House(deploy_plan("web1", "web2"))
+    house.reach.away.add("idweb2")
+    outcome = await house.carry_out()
+    assert (outcome.status, outcome.error) == ("failed", "idweb2 cannot be reached")
+    assert house.servers["web2"].runs == {}
+    assert house.ran("web1")[-3:] == undo(house.plan)
+
+
+@pytest.mark.parametrize("error", [ConnectError("refused the login"), HostKeyError("another host key", transient=True)])
+async def test_what_waiting_cannot_mend_is_not_tried_again(
+    error: ConnectError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_CONTACT_SECONDS", 1_000)
+    house = House(deploy_plan("web1"))
+    house.reach.away.add("idweb1")
+    house.reach.error = error
+    assert (await house.carry_out()).error == str(error)
+
+
+async def test_a_lost_connection_is_made_anew_and_nothing_is_lost_or_doubled() -> None:
+    gate = asyncio.Event()
+    lines = tuple(f"line {number}" for number in range(50))
+    house = House(deploy_plan("web1"), {"web1": {"build": Act(lines=lines, gate=gate)}})
+    carrying = asyncio.create_task(house.carry_out())
+    for _ in range(3):
+        await eventually(lambda: "line 3" in house.notebook.lines())
+        connections = house.reach.connections
+        house.reach.cut()
+        await eventually(lambda before=connections: house.reach.connections > before)
+    gate.set()
+    assert (await carrying).status == "success"
+    assert house.notebook.lines() == list(lines)
+    assert house.ran() == forward(house.plan)
+
+
+async def test_a_run_goes_on_while_its_server_is_away() -> None:
+    gate = asyncio.Event()
+    house = House(deploy_plan("web1"), {"web1": {"build": Act(gate=gate)}})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "build" in house.ran())
+    house.reach.away.add("idweb1")
+    house.reach.cut()
+    gate.set()
+    await eventually(lambda: "unlock" in house.ran())
+    house.reach.away.clear()
+    assert (await carrying).status == "success"
+
+
+async def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOST_CONTACT_SECONDS", 0.2)
+    house = House(deploy_plan("web1"), {"web1": {"build": Act(gate=asyncio.Event())}})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "build" in house.ran())
+    house.reach.away.add("idweb1")
+    house.reach.cut()
+    outcome = await carrying
+    assert outcome.status == "failed"
+    assert "Taking back: idweb1 cannot be reached" in outcome.error
+
+
+# --- cancelling -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("servers", [("web1",), ("web1", "web2")])
+@pytest.mark.parametrize("step", ["lock", "fetch", "build", "migrate", "activate", "reload", "health check"])
+async def test_cancelling_in_each_phase_ends_the_runs_and_undoes(servers: tuple[str, ...], step: str) -> None:
+    house = House(deploy_plan(*servers), {server: {step: Act(gate=asyncio.Event())} for server in servers})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: step in house.ran("web1"))
+    house.cancelled.set()
+    assert await carrying == Outcome("cancelled", "Cancelled.")
+    for server in servers:
+        assert "unlock" not in house.ran(server)
+        assert house.ran(server)[-3:] == undo(house.plan) or house.servers[server].runs == {}
+    assert house.ran("web1")[-3:] == undo(house.plan)
+    assert "d2-idweb1-" in house.servers["web1"].killed[0]
+
+
+async def test_cancelling_while_a_server_is_just_being_reached() -> None:
+    """The run that begins after all is ended too."""
+    house = House(deploy_plan("web1"), {"web1": {"build": Act(gate=asyncio.Event())}})
+    house.reach.away.add("idweb1")
+    carrying = asyncio.create_task(house.carry_out())
+    await asyncio.sleep(0.02)
+    house.cancelled.set()
+    house.reach.away.clear()
+    assert (await carrying).status == "cancelled"
+    assert "unlock" not in house.ran()
+
+
+async def test_cancelled_before_it_began_nothing_is_run() -> None:
+    house = House(deploy_plan("web1"))
+    house.cancelled.set()
+    assert (await house.carry_out()).status == "cancelled"
+    assert house.servers["web1"].runs == {}
+
+
+async def test_cancelling_what_several_servers_have_verified_comes_too_late() -> None:
+    gate = asyncio.Event()
+    acts = {"web2": {"prune": Act(gate=gate)}}
+    house = House(deploy_plan("web1", "web2"), acts)
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "prune" in house.ran("web2"))
+    house.cancelled.set()
+    await asyncio.sleep(0.05)
+    gate.set()
+    assert (await carrying).status == "success"
+    assert house.servers["web2"].killed == []
+
+
+async def test_cancelling_what_could_not_go_back_any_more_is_a_success() -> None:
+    """The kill came when the release before was forgotten already: undoing finds the new one serving."""
+    acts = {"unlock": Act(gate=asyncio.Event()), "clean up": Act(notes=("current r2", "release r2"))}
+    house = House(deploy_plan("web1"), {"web1": acts})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "unlock" in house.ran())
+    house.cancelled.set()
+    assert await carrying == Outcome("success", "")
+
+
+# --- another worker takes over ----------------------------------------------------------------------------------------
+
+
+async def test_a_worker_that_takes_over_follows_what_runs_and_begins_nothing_twice() -> None:
+    gate = asyncio.Event()
+    lines = tuple(f"line {number}" for number in range(30))
+    house = House(deploy_plan("web1", "web2"), {"web2": {"warm": Act(lines=lines, gate=gate)}})
+    first = asyncio.create_task(house.carry_out())
+    await eventually(lambda: len(house.notebook.lines("web2")) > 10)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    house.observed = Observed.from_json(deepcopy(house.observed.to_json()))
+    gate.set()
+    assert (await house.carry_out()).status == "success"
+    assert house.notebook.lines("web2") == list(lines)
+    assert house.ran("web1") == forward(house.plan)
+    assert house.ran("web2") == [name for name in forward(house.plan) if name != "migrate"]
+
+
+async def test_a_worker_that_takes_over_goes_on_taking_back() -> None:
+    house = House(deploy_plan("web1"))
+    house.observed.reached.add("web1")
+    async with asyncio.timeout(10):
+        outcome = await house.runner(ending="cancelled", error="Cancelled.").carry_out()
+    assert outcome == Outcome("cancelled", "Cancelled.")
+    assert house.ran() == undo(house.plan)
+
+
+async def test_a_worker_that_takes_over_hears_of_a_cancel_that_the_first_did_not() -> None:
+    house = House(deploy_plan("web1"), {"web1": {"build": Act(gate=asyncio.Event())}})
+    first = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "build" in house.ran())
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    house.cancelled.set()
+    assert (await house.carry_out()).status == "cancelled"
+    assert house.servers["web1"].killed
+
+
+async def test_a_worker_that_lost_its_claim_stops_at_once_and_leaves_the_runs_alone() -> None:
+    gate = asyncio.Event()
+    house = House(deploy_plan("web1"), {"web1": {"build": Act(gate=gate)}})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "build" in house.ran())
+    house.notebook.is_lost = True
+    gate.set()
+    with pytest.raises(ClaimLostError):
+        await carrying
+    await eventually(lambda: "unlock" in house.ran())
+    assert house.servers["web1"].killed == []
+
+
+def test_what_was_observed_comes_back_from_json() -> None:
+    observed = Observed(
+        commit="c", took_back={"web1": "r1"}, undone={"web1"}, reached={"web1", "web2"}, failed_step={"web1": 3}
+    )
+    assert Observed.from_json(observed.to_json()) == observed
+    assert Observed.from_json({}) == Observed()

@@ -1,0 +1,166 @@
+"""Logging in and out, the password, the team switch, the theme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.core.cache import cache
+from django.core.mail import EmailMessage
+from django.test import Client, override_settings
+from django_scopes import scope
+
+from devflow.apps.accounts.models import Membership, Role
+from devflow.apps.accounts.services import password_set, team_create
+from tests.web.world import PASSWORD, World
+
+
+def test_logs_in_and_goes_on_to_the_page_that_was_asked_for(world: World) -> None:
+    client = Client()
+    answer = client.post("/accounts/login/?next=/servers/", {"login": "owner@example.test", "password": PASSWORD})
+    assert (answer.status_code, answer["Location"]) == (302, "/servers/")
+    assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("login", "password"),
+    [
+        ("owner@example.test", "wrong"),
+        ("nobody@example.test", PASSWORD),
+        ("' OR 1=1 --", "x"),
+        ("owner@example.test", ""),
+    ],
+)
+def test_refuses_a_wrong_login_without_saying_what_is_wrong(world: World, login: str, password: str) -> None:
+    client = Client()
+    answer = client.post("/accounts/login/", {"login": login, "password": password})
+    assert answer.status_code == 200
+    assert "note-error" in answer.content.decode()
+    assert client.get("/").status_code == 302
+
+
+def test_does_not_send_people_to_other_sites(world: World) -> None:
+    address = "/accounts/login/?next=https://evil.example.com/"
+    answer = Client().post(address, {"login": "owner@example.test", "password": PASSWORD})
+    assert answer["Location"] == "/"
+
+
+@pytest.fixture
+def forgetful() -> Iterator[None]:
+    """Nobody has tried to log in yet, nor has after the test."""
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def _log_in(email: str, password: str) -> int:
+    return Client().post("/accounts/login/", {"login": email, "password": password}).status_code
+
+
+@pytest.mark.usefixtures("world", "forgetful")
+def test_wrong_passwords_lock_one_account_and_not_all_behind_the_address() -> None:
+    for number in range(15):
+        assert _log_in(f"nobody-{number}@example.test", "wrong") == 200
+    for _ in range(5):
+        assert _log_in("viewer@example.test", "wrong") == 200
+    assert _log_in("viewer@example.test", PASSWORD) == 200
+    assert _log_in("owner@example.test", PASSWORD) == 302
+
+
+def test_a_new_password_ends_the_sessions(world: World, viewer: Client) -> None:
+    assert viewer.get("/").status_code == 200
+    password_set(user=world.people[Role.VIEWER], password="another long phrase")
+    assert viewer.get("/").status_code == 302
+
+
+@pytest.mark.django_db
+@override_settings(HAS_MAIL=False)
+def test_without_mail_nobody_is_promised_any() -> None:
+    client = Client()
+    pages = [client.get("/accounts/login/"), client.get("/accounts/password/reset/")]
+    pages.append(client.post("/accounts/password/reset/", {"email": "owner@example.test"}, follow=True))
+    for page in pages:
+        text = page.content.decode()
+        assert "devflow admin reset-password" in text
+        assert not [promise for promise in ("Forgot your", "Send the link", "on its way") if promise in text]
+
+
+@override_settings(HAS_MAIL=True)
+def test_a_forgotten_password_is_set_anew_by_mail(world: World, mailoutbox: list[EmailMessage]) -> None:
+    client = Client()
+    assert "Forgot your password?" in client.get("/accounts/login/").content.decode()
+    assert "Send the link" in client.get("/accounts/password/reset/").content.decode()
+    answer = client.post("/accounts/password/reset/", {"email": "owner@example.test"}, follow=True)
+    assert "on its way" in answer.content.decode()
+    assert [mail.to for mail in mailoutbox] == [["owner@example.test"]]
+
+
+def test_logs_out(owner: Client) -> None:
+    assert "Log out?" in owner.get("/accounts/logout/").content.decode()
+    assert owner.post("/accounts/logout/").status_code == 302
+    assert owner.get("/").status_code == 302
+
+
+def test_changes_the_password(owner: Client) -> None:
+    new = "another long phrase"
+    typed = {"oldpassword": PASSWORD, "password1": new, "password2": new}
+    assert owner.get("/accounts/password/change/").status_code == 200
+    assert "note-error" in owner.post("/accounts/password/change/", typed | {"oldpassword": "x"}).content.decode()
+    assert owner.post("/accounts/password/change/", typed).status_code == 302
+    again = Client().post("/accounts/login/", {"login": "owner@example.test", "password": new})
+    assert again.status_code == 302
+
+
+def test_nobody_signs_up_by_themselves(world: World) -> None:
+    typed = {"email": "eve@example.test", "password1": PASSWORD, "password2": PASSWORD}
+    for answer in (Client().get("/accounts/signup/"), Client().post("/accounts/signup/", typed)):
+        assert "no open sign-up" in answer.content.decode()
+
+
+def test_members_are_listed_with_their_roles(viewer: Client) -> None:
+    page = viewer.get("/team/").content.decode()
+    for role in Role.values:
+        assert f"{role}@example.test" in page
+
+
+def test_switches_to_another_of_ones_teams(world: World, owner: Client) -> None:
+    other = team_create(name="Side projects", owner=world.people[Role.OWNER])
+    assert "Side projects" in owner.get("/").content.decode()
+    assert owner.post("/team/switch/", {"team": str(other.pk)})["Location"] == "/"
+    assert "Start with a server" in owner.get("/").content.decode()
+    assert owner.get("/servers/web-1/").status_code == 404
+    owner.post("/team/switch/", {"team": str(world.team.pk)})
+    assert owner.get("/servers/web-1/").status_code == 200
+
+
+@pytest.mark.parametrize("team", ["", "x", "; rm -rf ~", "00000000-0000-0000-0000-000000000000"])
+def test_does_not_switch_to_a_team_that_is_not_ones_own(owner: Client, team: str) -> None:
+    assert owner.post("/team/switch/", {"team": team}).status_code == 404
+
+
+def test_who_is_in_no_team_is_told_so(world: World) -> None:
+    with scope(team=world.team):
+        Membership.objects.filter(user=world.people[Role.VIEWER]).delete()
+    answer = world.client(Role.VIEWER).get("/")
+    assert answer.status_code == 403
+    assert "You are in no team" in answer.content.decode()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark", "system"])
+def test_the_theme_is_remembered(owner: Client, theme: str) -> None:
+    answer = owner.post("/theme/", {"theme": theme}, headers={"referer": "http://testserver/servers/"})
+    assert answer["Location"] == "http://testserver/servers/"
+    page = owner.get("/").content.decode()
+    assert (f'<html lang="en" data-theme="{theme}">' in page) is (theme != "system")
+
+
+@pytest.mark.parametrize("back", ["https://evil.example.com/", "//evil.example.com", "javascript:alert(1)", ""])
+def test_the_theme_leads_back_only_to_our_pages(client: Client, back: str) -> None:
+    answer = client.post("/theme/", {"theme": "dark"}, headers={"referer": back})
+    assert answer["Location"] == "/"
+
+
+def test_nonsense_is_no_theme(client: Client) -> None:
+    client.cookies["theme"] = '"><script>'
+    assert "<script>" not in client.get("/accounts/login/").content.decode().split("<body")[0].split("<html")[1][:60]
+    assert "theme" not in client.post("/theme/", {"theme": "pink"}).cookies

@@ -1,0 +1,66 @@
+"""What the tests of the pages work on: a team with one of everything, people of each role, somebody of another team."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.test import Client
+from django_scopes import scope
+
+from devflow.apps.accounts import services as accounts
+from devflow.apps.accounts.models import ApiToken, Membership, Role, Team, User
+from devflow.apps.accounts.rights import Actor
+from devflow.apps.accounts.selectors import actor_get
+from devflow.apps.deployments import services as deployments
+from devflow.apps.deployments.models import Deployment
+from devflow.apps.projects import services as projects
+from devflow.apps.projects.models import Environment, Project
+from devflow.apps.servers import services as servers
+from devflow.apps.servers.models import Server
+
+PASSWORD = "a long enough phrase"
+
+
+@dataclass
+class World:
+    team: Team
+    people: dict[str, User]
+    server: Server
+    project: Project
+    environment: Environment
+    deployment: Deployment
+    token: ApiToken
+
+    def actor(self, role: str = Role.OWNER) -> Actor:
+        return actor_get(user=self.people[role], team=self.team)
+
+    def client(self, role: str) -> Client:
+        """A browser of the person with this role; `outsider` owns another team."""
+        client = Client()
+        client.force_login(self.people[role])
+        return client
+
+
+def make_world() -> World:
+    people = {role: _person(role) for role in [*Role.values, "outsider"]}
+    team = accounts.team_create(name="Acme", owner=people[Role.OWNER])
+    accounts.team_create(name="Elsewhere", owner=people["outsider"])
+    with scope(team=team):
+        for role in (Role.ADMIN, Role.DEVELOPER, Role.VIEWER):
+            Membership.objects.create(team=team, user=people[role], role=role)
+    owner = actor_get(user=people[Role.OWNER], team=team)
+    server = servers.server_add(actor=owner, name="web-1", host="203.0.113.7", user="deploy")
+    project = projects.project_add(
+        actor=owner, slug="shop", name="Shop", repository="git@git.example.com:shop.git", recipe="php"
+    )
+    environment = projects.environment_add(
+        actor=owner, project=project, name="production", branch="main", servers=["web-1"]
+    )
+    projects.variables_set(actor=owner, environment=environment, values={"APP_KEY": "s3cret-value"})
+    deployment = deployments.deployment_request(actor=owner, environment=environment)
+    token, _ = accounts.token_create(actor=owner, name="adas-laptop", scopes=["read"])
+    return World(team, people, server, project, environment, deployment, token)
+
+
+def _person(role: str) -> User:
+    return accounts.user_create(email=f"{role}@example.test", password=PASSWORD, name=role.capitalize())
