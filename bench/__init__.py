@@ -1,0 +1,1 @@
+"""Benchmarks: `bin/bench [NAME]...`, one JSON object per line; docs/performance.md says how they measure."""

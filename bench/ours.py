@@ -1,0 +1,110 @@
+"""The panel as its users have it: `devflow up` on a folder of its own, asked over HTTP with an API token."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from bench import work
+from bench.common import measured
+from tests.support.panel import Panel
+from tests.support.vps import Vps
+
+EMAIL = "bench@example.test"
+ENVIRONMENT = "production"
+CHECK_SECONDS = 30
+
+
+class OurPanel:
+    """A running panel. A context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._panel = Panel(folder / "panel")
+
+    def __enter__(self) -> Self:
+        self._panel.start()
+        self._run("admin", "create-user", "--email", EMAIL, "--password-stdin", stdin=secrets.token_urlsafe(12))
+        token = self._run("admin", "create-token", "--email", EMAIL, "--scopes", "read,deploy,admin").split()[-1]
+        headers = {"Authorization": f"Bearer {token}"}
+        self._client = httpx.Client(base_url=f"{self._panel.url}/api/v1/", headers=headers, timeout=60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+        self._panel.stop()
+
+    def add_project(
+        self, name: str, repository: str, root: str, servers: Sequence[tuple[Vps, int]], recipe: str
+    ) -> None:
+        """A project with its one environment on these servers, each with the port to reach it by, all checked.
+
+        Without a recipe the panel looks into each commit first, to detect one.
+        """
+        names = [self._add_server(f"{name}-{number}", vps, port) for number, (vps, port) in enumerate(servers, 1)]
+        self._post("projects", slug=name, repository=repository, recipe=recipe)
+        self._post(
+            f"projects/{name}/environments",
+            name=ENVIRONMENT,
+            branch=work.BRANCH,
+            servers=names,
+            root=root,
+            keep=work.KEEP,
+            shared_files=[work.SHARED_FILE],
+            shared_folders=[work.SHARED_FOLDER],
+            phase_commands={"prepare": [work.BUILD]},
+        )
+        for server in names:
+            self._wait_until_online(server)
+
+    def deploy(self, project: str) -> float:
+        """Seconds from the request to its end as the stream of events tells it."""
+        with measured() as watch:
+            deployment = self._post(f"projects/{project}/deploy", environment=ENVIRONMENT)
+            ended = next(event for event in self._events(deployment["id"]) if event["kind"] == "deployment.completed")
+        assert ended["status"] == "success", ended
+        return watch.seconds
+
+    def _events(self, deployment: str) -> Iterator[dict[str, Any]]:
+        kind = ""
+        with self._client.stream("GET", f"deployments/{deployment}/events") as response:
+            for line in response.iter_lines():
+                field, _, value = line.partition(": ")
+                if field == "event":
+                    kind = value
+                elif field == "data":
+                    yield {**json.loads(value), "kind": kind}
+
+    def _add_server(self, name: str, vps: Vps, port: int) -> str:
+        self._post(
+            "servers",
+            name=name,
+            host=vps.host,
+            port=port,
+            user=vps.user,
+            private_key=vps.private_key,
+            host_key=vps.host_key,
+        )
+        return name
+
+    def _wait_until_online(self, name: str) -> None:
+        deadline = time.monotonic() + CHECK_SECONDS
+        while (server := self._client.get(f"servers/{name}").raise_for_status().json())["status"] != "online":
+            assert time.monotonic() < deadline, f"{name} is {server['status']}: {server['status_message']}"
+            time.sleep(0.1)
+
+    def _post(self, path: str, **document: Any) -> dict[str, Any]:
+        response = self._client.post(path, json=document)
+        assert response.is_success, f"POST {path}: {response.text}"
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def _run(self, *arguments: str, stdin: str = "") -> str:
+        done = self._panel.run(*arguments, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
