@@ -113,7 +113,7 @@ def test_a_stream_goes_on_after_the_web_process_was_killed(cli: Cli, shop: Shop,
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     lines = [line for line in "".join([*seen, out]).splitlines() if "| line " in line]
-    assert lines == [f"local | line {number}" for number in range(1, 41)]
+    assert lines == [f"local | line {number}" for number in range(1, 101)]
 
 
 def test_ctrl_c_leaves_the_deployment_alone(cli: Cli, shop: Shop) -> None:

@@ -218,8 +218,10 @@ class Row:
         """Every site serves the same page, a new one."""
         self.request()
         self.wait_ended(60)
-        for site in self.sites.values():
-            assert site.page() == self.page
+        for deployment in self.deployments.values():
+            ended = self._estate.deployer.read(deployment)
+            assert ended.status == "success", self._estate.deployer.describe(ended)
+        assert {phase: site.page() for phase, site in self.sites.items()} == dict.fromkeys(self.sites, self.page)
 
     def request(self) -> None:
         """A new page, and a deployment of it to every site."""

@@ -89,12 +89,12 @@ def environment_add(
     root = root or f"/srv/{project.slug}-{environment.name}"
     with transaction.atomic(), scope(team=actor.team):
         chosen = _fill(environment, actor=actor, branch=branch, root=root, servers=servers, **settings) or []
-        _refuse_shared_folder(environment, chosen)
         try:
             with transaction.atomic():
                 environment.save(force_insert=True)
         except IntegrityError:
             raise ConflictError(f"There is an environment {environment.name!r} in {project.slug} already.") from None
+        _refuse_shared_folder(environment, chosen)
         environment.servers.set(chosen)
     return environment
 
