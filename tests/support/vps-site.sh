@@ -49,12 +49,21 @@ start_php() {
     fi
 }
 
+# For a moment old workers take requests beside the new ones: done when none of them does any more.
 reload_nginx() {
+    old=$(pgrep -f '^nginx: worker process$' || true)
     if [ -d /run/systemd/system ]; then
         systemctl reload-or-restart nginx
     else
         nginx -s reload 2>/dev/null || nginx
     fi
+    tries=0
+    for worker in $old; do
+        while [ "$(tr -d '\0' <"/proc/$worker/cmdline" 2>/dev/null)" = 'nginx: worker process' ] && [ $tries -lt 200 ]; do
+            tries=$((tries + 1))
+            sleep 0.05
+        done
+    done
 }
 
 main
