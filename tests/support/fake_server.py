@@ -37,6 +37,15 @@ class FakeRun:
     is_over: bool = False
     task: asyncio.Task[None] | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    open_gates: set[int] = field(default_factory=set)
+
+    def open_gate(self, number: int) -> None:
+        self.open_gates.add(number)
+        self._announce()
+
+    async def wait_at(self, gate: int) -> None:
+        while gate not in self.open_gates:
+            await self.changed.wait()
 
     def write(self, text: str) -> None:
         self.journal += text.encode()
@@ -96,7 +105,11 @@ class FakeServer:
         def frame(words: str) -> None:
             run.write(f"\x1e{nonce[1]} {UPTIME} {words}\x1e\n")
 
-        for kind, number in re.findall(r"^(step|attempt) (\d+)$", script, re.MULTILINE):
+        for kind, number in re.findall(r"^(step|attempt|gate) (\d+)$", script, re.MULTILINE):
+            if kind == "gate":
+                frame(f"gate {number}")
+                await run.wait_at(int(number))
+                continue
             code = await self._step(run, int(number), frame)
             if code is None:
                 return
@@ -145,9 +158,11 @@ class FakeConnection:
     def close(self) -> None:
         self.cut()
 
-    async def start(self, command: str, stdin: bytes = b"") -> FakeProcess:
+    async def start(self, command: str, stdin: bytes = b"", *, stays_open: bool = False) -> FakeProcess:
         self._check()
         words = _words(command)
+        assert len(words) <= 3 or int(words[3]) == len(stdin)
+        assert stays_open == (len(words) > 3)
         if not self._server.is_installed:
             return FakeProcess(self, None, 0)
         assert words[0] == "start"
@@ -210,6 +225,12 @@ class FakeProcess:
             return run.NOT_INSTALLED, ""
         state = "interrupted" if self._run.code is None else f"ended {self._run.code}"
         return 0, f"devflow-run: {state}\n"
+
+    def send(self, data: bytes) -> None:
+        word, number = data.decode().split()
+        assert word == "open"
+        if self._run is not None:
+            self._run.open_gate(int(number))
 
     def close(self) -> None:
         return

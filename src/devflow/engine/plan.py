@@ -65,7 +65,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Steps that travel as one run, on these servers; the next group begins when all of them have ended well."""
+    """Steps that are carried out on these servers; the next group begins when all of them have ended well."""
 
     name: str
     steps: tuple[Step, ...]
@@ -106,6 +106,16 @@ class Plan:
             Group(name=f"{number}-{steps[0].task.phase}", steps=tuple(steps), servers=steps[0].servers)
             for number, steps in enumerate(groups, 1)
         )
+
+    @property
+    def forward(self) -> Group:
+        """All that is not undoing: one run on each server, which waits at a gate before each group after its first."""
+        steps = tuple(step for step in self.steps if step.task.phase is not Phase.UNDO)
+        return Group(name="1-forward", steps=steps, servers=tuple(target.name for target in self.site.targets))
+
+    def groups_of(self, server: str) -> tuple[int, ...]:
+        """The numbers, from 1, of the groups that `server` takes part in."""
+        return tuple(number for number, group in enumerate(self.groups, 1) if server in group.servers)
 
     @property
     def undo(self) -> Group:

@@ -1,11 +1,11 @@
-"""Carries a plan out: group by group on all its servers, from wherever an earlier worker left off, and back again."""
+"""Carries a plan out: one run on each server, side by side from gate to gate, and back again where it went wrong."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -63,6 +63,7 @@ class Reach(Protocol):
 class Observed:
     """What the servers said in this deployment, by server name.
 
+    `gates` is the last gate that a server came to: the number of the group that begins behind it.
     `booted_at` is when a server's uptime began, in the panel's time (seconds since the epoch).
     """
 
@@ -70,6 +71,7 @@ class Observed:
     took_back: dict[str, str] = field(default_factory=dict)
     undoing: set[str] = field(default_factory=set)
     undone: set[str] = field(default_factory=set)
+    gates: dict[str, int] = field(default_factory=dict)
     current: dict[str, str] = field(default_factory=dict)
     releases: dict[str, list[str]] = field(default_factory=dict)
     explained: dict[str, str] = field(default_factory=dict)
@@ -121,6 +123,11 @@ class Runner:
         self._reach, self._recorder, self._cancelled = reach, recorder, cancelled
         self._observed, self._ending, self._error = observed, ending, error
         self._targets = {target.name: target for target in plan.site.targets}
+        self._gates = {number: asyncio.Event() for number in range(1, len(plan.groups) + 1)}
+        self._opened = self._opened_before()
+        for number in range(1, self._opened + 1):
+            self._gates[number].set()
+        self._moved = asyncio.Event()
         self._commit_known = asyncio.Event()
         if plan.commit or observed.commit:
             self._commit_known.set()
@@ -128,59 +135,102 @@ class Runner:
     async def carry_out(self) -> Outcome:
         """Goes on until the deployment has ended. Raises ClaimLostError when it is another worker's."""
         if not self._ending:
-            for group in self._plan.groups:
-                await self._recorder.enter(group.steps[0].task.phase)
-                failure = await self._run_group(group)
-                if failure is not None:
-                    await self._decide(*failure)
-                    break
-            else:
+            failure = await self._go_forward()
+            if failure is None:
                 return Outcome("success", "")
+            await self._decide(*failure)
         await self._take_back()
         return self._outcome()
 
-    async def _run_group(self, group: Group) -> tuple[str, str] | None:
-        """Runs a group everywhere; None when it ended well on all servers, else the ending and what went wrong."""
-        if self._cancelled.is_set() and not self._is_past_cancelling(group):  # an earlier worker may have started it
-            await self._stop(group)
+    async def _go_forward(self) -> tuple[str, str] | None:
+        """Runs the plan everywhere; None when it ended well on all servers, else the ending and what went wrong."""
+        if self._cancelled.is_set() and not self._is_past_cancelling():  # an earlier worker may have started it
+            await self._stop()
             return _CANCELLED
-        leader, *others = (self._targets[name] for name in group.servers)
-        leading = asyncio.ensure_future(self._settle(group, leader))
-        runs = [leading, *(asyncio.ensure_future(self._settle_after(leading, group, target)) for target in others)]
-        everyone = asyncio.gather(*runs)
-        cancel = asyncio.ensure_future(self._cancelled.wait())
-        first: list[asyncio.Future[Any]] = [everyone, cancel]
+        leader, *others = self._targets.values()
+        leading = asyncio.ensure_future(self._settle(self._plan.forward, leader))
+        runs = {leader.name: leading} | {
+            target.name: asyncio.ensure_future(self._settle_after(leading, target)) for target in others
+        }
         try:
-            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-            while not everyone.done() and not self._is_past_cancelling(group):
-                await self._stop(group)
-                await asyncio.wait([everyone], timeout=STOP_AGAIN_SECONDS)  # a server may just be being reached
-            errors = [error for error in await everyone if error]
+            await self._watch(runs)
+            errors = [error for error in (run.result() for run in runs.values() if run.done()) if error]
+            while not all(run.done() for run in runs.values()):
+                await self._stop()
+                await asyncio.wait(runs.values(), timeout=STOP_AGAIN_SECONDS)  # a server may just be being reached
+        finally:
+            for task in runs.values():
+                task.cancel()
+            await asyncio.gather(*runs.values(), return_exceptions=True)
+        if not errors and all(self._has_ended(name, well=True) for name in runs):
+            return None
+        return _CANCELLED if self._cancelled.is_set() else ("failed", "\n".join(errors))
+
+    async def _watch(self, runs: Mapping[str, asyncio.Future[str]]) -> None:
+        """Opens gates until all runs have ended, one that failed has brought the others to rest, or it is cancelled."""
+        cancel = asyncio.ensure_future(self._cancelled.wait())
+        await self._recorder.enter(self._plan.groups[0].steps[0].task.phase)
+        try:
+            while not all(run.done() for run in runs.values()):
+                if self._cancelled.is_set() and not self._is_past_cancelling():
+                    return
+                if not any(run.done() and run.result() for run in runs.values()):
+                    await self._open_gates()
+                elif all(run.done() or self._is_waiting(name) for name, run in runs.items()):
+                    return
+                moved = asyncio.ensure_future(self._moved.wait())
+                signs: set[asyncio.Future[Any]] = {moved, *(run for run in runs.values() if not run.done())}
+                await asyncio.wait(
+                    signs if self._cancelled.is_set() else {*signs, cancel}, return_when=asyncio.FIRST_COMPLETED
+                )
+                moved.cancel()
+                self._moved.clear()
         finally:
             cancel.cancel()
-            for task in runs:
-                task.cancel()
-            await asyncio.gather(everyone, *runs, return_exceptions=True)
-        if self._cancelled.is_set() and not (group == self._plan.groups[-1] and not errors):
-            return _CANCELLED
-        return ("failed", "\n".join(errors)) if errors else None
 
-    def _is_past_cancelling(self, group: Group) -> bool:
+    async def _open_gates(self) -> None:
+        """Lets all servers go on to each group that all of them have come to."""
+        while self._opened < len(self._plan.groups) and all(map(self._has_come, self._targets)):
+            group = self._plan.groups[self._opened]
+            await self._recorder.enter(group.steps[0].task.phase)
+            self._opened += 1
+            self._gates[self._opened].set()
+
+    def _opened_before(self) -> int:
+        """The last group that an earlier worker let begin, as far as the servers told."""
+        begun = set(self._observed.failed_step.values())
+        return max(
+            (n for n, group in enumerate(self._plan.groups, 1) if begun & {step.position for step in group.steps}),
+            default=1,
+        )
+
+    def _has_come(self, server: str) -> bool:
+        """True where the server has done all that comes before the first gate that is closed."""
+        following = [number for number in self._plan.groups_of(server) if number > self._opened]
+        if not following:
+            return self._has_ended(server, well=True)
+        return self._observed.gates.get(server, 1) >= following[0]
+
+    def _is_waiting(self, server: str) -> bool:
+        return self._observed.gates.get(server, 1) > self._opened
+
+    def _is_past_cancelling(self) -> bool:
         """True for what has ended everywhere, and for cleaning up on several servers: half could not go back."""
-        is_point_of_no_return = len(self._targets) > 1 and group == self._plan.groups[-1]
-        return is_point_of_no_return or all(self._has_ended(group, name) for name in group.servers)
+        is_point_of_no_return = len(self._plan.groups) > 1 and self._opened == len(self._plan.groups)
+        return is_point_of_no_return or all(map(self._has_ended, self._targets))
 
-    def _has_ended(self, group: Group, server: str) -> bool:
-        return self._recorder.progress(server, group.name).exit_code is not None
+    def _has_ended(self, server: str, *, well: bool = False) -> bool:
+        code = self._recorder.progress(server, self._plan.forward.name).exit_code
+        return code == 0 if well else code is not None
 
-    async def _settle_after(self, leading: asyncio.Future[str], group: Group, target: Target) -> str:
+    async def _settle_after(self, leading: asyncio.Future[str], target: Target) -> str:
         """As `_settle`, once the leading server has told which commit the branch is at, so that all bring the same."""
         known: asyncio.Future[Any] = asyncio.ensure_future(self._commit_known.wait())
         try:
             await asyncio.wait([leading, known], return_when=asyncio.FIRST_COMPLETED)
         finally:
             known.cancel()
-        return "" if self._cancelled.is_set() else await self._settle(group, target)
+        return "" if self._cancelled.is_set() else await self._settle(self._plan.forward, target)
 
     async def _settle(self, group: Group, target: Target) -> str:
         """Runs a group on one server; '' when it ended well, else what went wrong, in words."""
@@ -210,7 +260,11 @@ class Runner:
         async def attempt(connection: Connection) -> int:
             self._observed.reached.add(target.name)
             reader = JournalReader(nonce, progress.offset)
-            follower = await run.follow(connection, target.name, identity, progress.offset, text)
+            gates = [] if group.is_undo else list(self._plan.groups_of(target.name)[1:])
+            follower = await run.follow(
+                connection, target.name, identity, progress.offset, text, opens_gates=bool(gates)
+            )
+            usher = asyncio.ensure_future(self._usher(follower, gates))
             try:
                 async for chunk in follower.chunks():
                     items = reader.feed(chunk)
@@ -221,12 +275,19 @@ class Runner:
                     await self._recorder.keep_up()
                 code = await follower.exit_code()
             finally:
+                usher.cancel()
                 follower.close()
             progress.exit_code = code
             self._take(group, target, reader, reader.finish(), progress)
             return code
 
         return await self._insist(target, attempt)
+
+    async def _usher(self, follower: run.Follower, gates: list[int]) -> None:
+        """Tells the run of each gate as it opens; it does no harm to tell twice."""
+        for number in gates:
+            await self._gates[number].wait()
+            follower.open_gate(number)
 
     def _take(
         self, group: Group, target: Target, reader: JournalReader, items: list[Line | Frame], progress: RunProgress
@@ -236,17 +297,17 @@ class Runner:
             observe(self._observed, self._plan, target.name, item)
         if self._observed.commit:
             self._commit_known.set()
+        if any(isinstance(item, Frame) and item.kind == "gate" for item in items):
+            self._moved.set()
         self._recorder.record(target.name, group.name, items, progress)
 
-    async def _stop(self, group: Group) -> None:
-        """Ends the group's run on every server that was reached."""
-        running = [
-            name for name in group.servers if name in self._observed.reached and not self._has_ended(group, name)
-        ]
-        await asyncio.gather(*(self._kill(group, self._targets[name]) for name in running))
+    async def _stop(self) -> None:
+        """Ends the run on every server that was reached."""
+        running = [name for name in self._targets if name in self._observed.reached and not self._has_ended(name)]
+        await asyncio.gather(*(self._kill(self._targets[name]) for name in running))
 
-    async def _kill(self, group: Group, target: Target) -> None:
-        identity = script.run_id(self._deployment, target, group)
+    async def _kill(self, target: Target) -> None:
+        identity = script.run_id(self._deployment, target, self._plan.forward)
 
         async def attempt(connection: Connection) -> int:
             await run.kill(connection, target.name, identity)
@@ -351,6 +412,8 @@ def observe(observed: Observed, plan: Plan, server: str, item: Line | Frame) -> 
         _begin(observed, plan, server, int(item.rest))
     elif item.kind == "end":
         _end(observed, plan, server, *map(int, item.rest.split()))
+    elif item.kind == "gate":
+        observed.gates[server] = int(item.rest)
     elif item.kind == "note":
         key, _, value = item.rest.partition(" ")
         _note(observed, server, key, value)

@@ -63,16 +63,24 @@ def render(
         _head(plan, target, identity=identity, deployment=deployment, commit=commit, secrets=secrets, nonce=nonce),
         *(_function(step, target) for step in [*steps, *undo]),
         _undo(undo),
-        "holds_lock || ended 1\n" if _holds_lock(group) else "",
-        *(f"{'attempt' if group.is_undo else 'step'} {step.position}\n" for step in steps),
+        _calls(plan, group, steps),
         'ended "$worst"\n#end\n',
     ]
     return Script(run_id=identity, nonce=nonce, text="".join(parts))
 
 
-def _holds_lock(group: Group) -> bool:
-    """True for a group that must find the lock taken by an earlier one."""
-    return not group.is_undo and all(step.task.phase is not Phase.PREFLIGHT for step in group.steps)
+def _calls(plan: Plan, group: Group, steps: list[Step]) -> str:
+    """The steps in order; where another group of the plan begins, a gate, at which the panel's word is waited for."""
+    if group.is_undo:
+        return "".join(f"attempt {step.position}\n" for step in steps)
+    number_of = {step.position: number for number, part in enumerate(plan.groups, 1) for step in part.steps}
+    lines = []
+    for before, step in zip([None, *steps], steps, strict=False):
+        number = number_of[step.position]
+        if before is not None and number != number_of[before.position]:
+            lines.append(f"gate {number}\n")
+        lines.append(f"step {step.position}\n")
+    return ('mkfifo "$run/gate"\n' if any(line.startswith("gate") for line in lines) else "") + "".join(lines)
 
 
 def _head(
@@ -126,6 +134,11 @@ attempt() {{
 step() {{
   attempt "$1"
   if [ "$code" -ne 0 ]; then failed; fi
+}}
+gate() {{
+  frame "gate $1"
+  until [ -e "$run/open-$1" ]; do {{ read -r _ <"$run/gate"; }} 2>/dev/null || sleep 1; done
+  holds_lock || ended 1
 }}
 ended() {{
   rm -f "$run/script" "$run/deploy_key"

@@ -2,6 +2,7 @@
 # devflow-run: journaled runs on this server, detached from whoever started them.
 #
 #   start ID OFFSET   script on stdin, last line "#end"; starts it once, then follows its journal from byte OFFSET
+#   start ID OFFSET BYTES   the same; after the BYTES of the script, lines "open NUMBER" on stdin open the run's gates
 #   status ID         "running PID" | "ended CODE" | "interrupted" | "absent"
 #   kill ID           ends all its processes: TERM, after 10 s KILL; then it counts as interrupted
 #   list              the runs, newest first        log ID   the whole journal of a run
@@ -54,7 +55,7 @@ start() {
   if [ ! -d "$run" ]; then
     case $1 in *-undo|*-undo-again) ;; *) [ ! -d "$runs/${1%-*-*}-undo" ] || die 96 "this deployment was taken back" ;; esac
     fresh=$runs/.new.$1.$$
-    { [ -d "$runs" ] || mkdir -p "$runs"; } && mkdir "$fresh" && cat >"$fresh/script" || { rm -rf "$fresh" 2>/dev/null; die 98 "$devflow cannot be written by $(id -un)"; }
+    { [ -d "$runs" ] || mkdir -p "$runs"; } && mkdir "$fresh" && take_script "${3:-}" >"$fresh/script" || { rm -rf "$fresh" 2>/dev/null; die 98 "$devflow cannot be written by $(id -un)"; }
     [ "$(tail -n 1 "$fresh/script")" = "#end" ] || { rm -rf "$fresh"; die 99 "the script came incomplete"; }
     : >"$fresh/log"
     if mv -T "$fresh" "$run" 2>/dev/null; then
@@ -63,6 +64,13 @@ start() {
     else
       rm -rf "$fresh"
     fi
+  elif [ -n "${3:-}" ]; then take_script "$3" >/dev/null
+  fi
+  porter=''
+  if [ -n "${3:-}" ]; then
+    exec 3<&0
+    open_gates <&3 >/dev/null 2>&1 &
+    porter=$!
   fi
   if [ -z "$pid" ] && [ ! -s "$run/rc" ]; then
     await_start "$1"
@@ -72,6 +80,7 @@ start() {
   if [ -n "$pid" ]; then tail -c "+$(($2 + 1))" -f --pid="$pid" -s 0.01 "$run/log"
   else tail -c "+$(($2 + 1))" "$run/log"
   fi
+  [ -z "$porter" ] || kill "$porter" 2>/dev/null
   [ -s "$run/rc" ] || await_start "$1"  # whoever read may be gone before the script has come to its first line
   state=$(status "$1")
   case $state in
@@ -79,6 +88,19 @@ start() {
     interrupted) stop "$1" ;;
   esac
   printf 'devflow-run: %s\n' "$state" >&2
+}
+
+# take_script [BYTES] - so many bytes of stdin, or all of it
+take_script() { if [ -n "$1" ]; then head -c "$1"; else cat; fi; }
+
+# Each gate has a file that says it is open; whoever waits is woken through the pipe. Waits itself while nobody reads there.
+open_gates() {
+  while read -r word number; do
+    case $number in ''|*[!0-9]*) continue ;; esac
+    [ "$word" = open ] || continue
+    : >"$run/open-$number"
+    [ ! -p "$run/gate" ] || echo >"$run/gate"
+  done
 }
 
 # A run that has just been started writes its process group and then its boot as the first things it does.
@@ -152,7 +174,7 @@ rollback() {
 }
 
 case ${1:-} in
-  start) valid "${2:-}"; start "$2" "${3:-0}" ;;
+  start) valid "${2:-}"; start "$2" "${3:-0}" "${4:-}" ;;
   status) valid "${2:-}"; status "$2" ;;
   kill) valid "${2:-}"; stop "$2" ;;
   list)

@@ -44,6 +44,10 @@ class Follower:
             return INTERRUPTED
         raise RemoteError(_unusable(self._server, code, stderr), server=self._server)
 
+    def open_gate(self, number: int) -> None:
+        """Lets the run go on that waits at this gate, or will come to it."""
+        self._process.send(f"open {number}\n".encode())
+
     def close(self) -> None:
         self._process.close()
 
@@ -52,9 +56,16 @@ class NotInstalledError(RemoteError):
     """devflow-run of this version is not on the server yet."""
 
 
-async def follow(connection: Connection, server: str, run_id: str, offset: int, script: str) -> Follower:
-    """Starts the run when it never was, and follows its journal from byte `offset`. Raises ConnectError."""
-    process = await connection.start(_call("start", run_id, str(offset)), script.encode())
+async def follow(
+    connection: Connection, server: str, run_id: str, offset: int, script: str, *, opens_gates: bool = False
+) -> Follower:
+    """Starts the run when it never was, and follows its journal from byte `offset`. Raises ConnectError.
+
+    With `opens_gates` the way to the run stays open for `Follower.open_gate`.
+    """
+    text = script.encode()
+    size = [str(len(text))] if opens_gates else []  # what comes after so many bytes opens gates
+    process = await connection.start(_call("start", run_id, str(offset), *size), text, stays_open=opens_gates)
     return Follower(connection, server, process)
 
 

@@ -59,14 +59,19 @@ class Process(Protocol):
         """Exit code and stderr. Raises ConnectError when the connection was lost before."""
         ...
 
+    def send(self, data: bytes) -> None:
+        """More standard input, for a process that was started to stay open. What does not arrive is not told."""
+        ...
+
     def close(self) -> None: ...
 
 
 class Connection(Protocol):
     host_key: str
 
-    async def start(self, command: str, stdin: bytes = b"") -> Process:
-        """Starts `command`, one program on one line, with this standard input. Raises ConnectError."""
+    async def start(self, command: str, stdin: bytes = b"", *, stays_open: bool = False) -> Process:
+        """Starts `command`, one program on one line, with this standard input: all of it, or more may be sent where it
+        `stays_open`. Raises ConnectError."""
         ...
 
     async def run(self, command: str, stdin: bytes = b"", timeout_seconds: float = 60) -> Completed:
@@ -80,7 +85,7 @@ class Connection(Protocol):
 
 
 class _Base:
-    async def start(self, command: str, stdin: bytes = b"") -> Process:
+    async def start(self, command: str, stdin: bytes = b"", *, stays_open: bool = False) -> Process:
         raise NotImplementedError
 
     async def _start_brief(self, command: str, stdin: bytes) -> Process:
@@ -117,13 +122,15 @@ class SshConnection(_Base):
     def is_open(self) -> bool:
         return not self._connection.is_closed()
 
-    async def start(self, command: str, stdin: bytes = b"") -> Process:
-        return await self._start(command, stdin, self._long)
+    async def start(self, command: str, stdin: bytes = b"", *, stays_open: bool = False) -> Process:
+        return await self._start(command, stdin, self._long, stays_open=stays_open)
 
     async def _start_brief(self, command: str, stdin: bytes) -> Process:
         return await self._start(command, stdin, self._brief)
 
-    async def _start(self, command: str, stdin: bytes, channels: asyncio.Semaphore) -> Process:
+    async def _start(
+        self, command: str, stdin: bytes, channels: asyncio.Semaphore, *, stays_open: bool = False
+    ) -> Process:
         await channels.acquire()
         try:
             shell = self._take_shell() if channels is self._long else None
@@ -136,7 +143,8 @@ class SshConnection(_Base):
             raise
         with contextlib.suppress(BrokenPipeError, ConnectionError, asyncssh.Error):
             process.stdin.write(f"{command}\n".encode() + stdin if shell else stdin)
-            process.stdin.write_eof()
+            if not stays_open:
+                process.stdin.write_eof()
         return _SshProcess(self._address, self._connection, process, channels)
 
     async def _open(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
@@ -189,6 +197,10 @@ class _SshProcess:
             raise self._lost("closed")
         return code, stderr.decode(errors="replace")
 
+    def send(self, data: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionError, asyncssh.Error):
+            self._process.stdin.write(data)
+
     def close(self) -> None:
         self._process.close()
         if self._channels is not None:
@@ -205,7 +217,7 @@ class LocalConnection(_Base):
     host_key = ""
     is_open = True
 
-    async def start(self, command: str, stdin: bytes = b"") -> Process:
+    async def start(self, command: str, stdin: bytes = b"", *, stays_open: bool = False) -> Process:
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             "/bin/sh",
@@ -221,7 +233,8 @@ class LocalConnection(_Base):
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError, ConnectionError):
             process.stdin.write(stdin)
-            process.stdin.close()
+            if not stays_open:
+                process.stdin.close()
         return _LocalProcess(process)
 
     def close(self) -> None:
@@ -247,7 +260,13 @@ class _LocalProcess:
         stderr = await self._process.stderr.read()
         return await self._process.wait(), stderr.decode(errors="replace")
 
+    def send(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(data)
+
     def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGTERM)

@@ -133,7 +133,7 @@ async def test_success_on_one_server_is_one_run() -> None:
     house = House(deploy_plan("web1"))
     assert await house.carry_out() == Outcome("success", "")
     assert house.ran() == forward(house.plan)
-    assert list(house.servers["web1"].runs) == ["d2-idweb1-1-preflight"]
+    assert list(house.servers["web1"].runs) == ["d2-idweb1-1-forward"]
     assert house.reach.connections == 1
     assert house.observed.current == {"web1": "r2"}
     assert house.observed.releases == {"web1": ["r1", "r2"]}
@@ -253,7 +253,7 @@ async def test_a_run_that_was_shot_is_undone_by_a_run_of_its_own() -> None:
     outcome = await house.carry_out()
     assert outcome.status == "failed"
     assert outcome.error.startswith("web1: the run was interrupted during 'build'")
-    assert list(house.servers["web1"].runs) == ["d2-idweb1-1-preflight", "d2-idweb1-undo"]
+    assert list(house.servers["web1"].runs) == ["d2-idweb1-1-forward", "d2-idweb1-undo"]
     assert house.ran()[-3:] == undo(house.plan)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -93,7 +94,7 @@ def test_the_script_itself_does_not_show_in_a_repr() -> None:
 
 def test_a_run_is_named_after_deployment_server_and_group() -> None:
     plan = deploy_plan("web1", "web2")
-    assert script.run_id("d2", plan.site.targets[1], plan.groups[1]) == "d2-idweb2-2-migrate"
+    assert script.run_id("d2", plan.site.targets[1], plan.forward) == "d2-idweb2-1-forward"
     assert script.run_id("d2", plan.site.targets[1], plan.undo) == "d2-idweb2-undo"
 
 
@@ -109,10 +110,16 @@ def test_a_step_runs_on_its_servers_only() -> None:
     assert "./migrate" not in render(plan, migrate, plan.site.targets[1])
 
 
-def test_only_the_first_group_may_run_without_the_lock() -> None:
+def test_a_run_waits_at_a_gate_before_each_group_of_its_server_but_the_first() -> None:
     plan = deploy_plan("web1", "web2")
-    held = ["holds_lock || ended 1" in render(plan, group) for group in (*plan.groups, plan.undo)]
-    assert held == [False, True, True, True, True, False]
+
+    def gates(target: Target) -> list[str]:
+        return re.findall(r"^gate \d$", render(plan, plan.forward, target), re.MULTILINE)
+
+    assert gates(plan.site.targets[0]) == ["gate 2", "gate 3", "gate 4", "gate 5"]
+    assert gates(plan.site.targets[1]) == ["gate 3", "gate 4", "gate 5"]
+    alone = deploy_plan("web1")
+    assert not re.findall(r"^gate \d|^mkfifo", render(alone, alone.forward), re.MULTILINE)
 
 
 # --- carried out in real shells ---------------------------------------------------------------------------------------
@@ -214,16 +221,6 @@ def test_what_reloads_is_repeated_only_where_a_release_was_taken_back(machine: M
     assert machine.carry_out(plan, plan.undo).lines == []
     plan = plan_of(machine, task('echo r1 >"$run/took_back"\n', phase=Phase.UNDO), again)
     assert machine.carry_out(plan, plan.undo).lines == [str(machine.root / "releases" / "r1")]
-
-
-def test_a_later_run_does_nothing_without_the_lock(machine: Machine) -> None:
-    plan = plan_of(machine, task("echo ran\n", phase=Phase.ACTIVATE))
-    ran = machine.carry_out(plan, plan.groups[0])
-    assert (ran.code, ran.lines) == (1, [])
-    assert "does not hold the lock" in ran.explained
-    (machine.root / ".devflow").mkdir()
-    (machine.root / ".devflow" / "lock").write_text("e0e0e0e0 d2 shop production\n")
-    assert machine.carry_out(plan, plan.groups[0]).lines == ["ran"]
 
 
 def test_what_ended_leaves_no_secret_behind(machine: Machine) -> None:
