@@ -31,7 +31,8 @@ CHECK_KEPT = """\
 _POINT = """\
 point() { ln -sfn "$2" "$1.next.$deployment"; mv -T "$1.next.$deployment" "$1"; }
 point_variables() {
-  link=$(readlink "$root/shared/.env" 2>/dev/null) || link=''
+  link=''
+  if [ -L "$root/shared/.env" ]; then link=$(readlink "$root/shared/.env") || link=''; fi
   if [ -f "$root/shared/.env.d/$1" ]; then
     if [ -e "$root/shared/.env" ] && [ -z "$link" ]; then mv "$root/shared/.env" "$root/shared/.env.before-devflow"; fi
     point "$root/shared/.env" ".env.d/$1"
@@ -55,8 +56,7 @@ point "$root/current" "releases/$release"
 )
 
 VERIFY = """\
-now=$(readlink "$root/current") || now=nothing
-[ "$now" = "releases/$release" ] || explain "$root/current on $server points to $now, not to this release: something else changed it."
+[ "$root/current" -ef "$path" ] || explain "$root/current on $server points to $(readlink "$root/current" || echo nothing), not to this release: something else changed it."
 """
 
 UNDO = (
@@ -91,8 +91,11 @@ fi
 FORGET_BEFORE = 'rm -f "$root/.devflow/before.$deployment"\n'
 
 REPORT = """\
-current=$(readlink "$root/current" 2>/dev/null) || current=''
-note current "${current##*/}"
+current=''
+for folder in "$root"/releases/*/; do
+  if [ "$folder" -ef "$root/current" ]; then folder=${folder%/}; current=${folder##*/}; fi
+done
+note current "$current"
 for folder in "$root"/releases/*/; do
   folder=${folder%/}
   [ "$folder" = "$root/releases/*" ] || note release "${folder##*/}"
