@@ -49,6 +49,13 @@ def test_a_server_is_added_with_a_given_key(owner: Client, world: World) -> None
     assert server.host_key == " ".join(world.server.public_key.split()[:2])
 
 
+def test_a_refused_form_does_not_send_the_key_back(owner: Client, world: World) -> None:
+    key = keys.generate()
+    page = owner.post("/add/server/", TYPED | {"host": "no host", "private_key": key}).content.decode()
+    assert "no host" in page
+    assert key.splitlines()[1] not in page
+
+
 def test_this_machine_is_added_without_an_address(owner: Client, world: World) -> None:
     owner.post("/add/server/", {"name": "here", "place": "local"})
     assert _server(world, "here").is_local

@@ -19,7 +19,7 @@ while :; do
       if [ -z "$text" ] || grep -qaF -e "$text" "$run/health"; then echo "$url answered $got"; break; fi
       got="$got, without the text '$text'" ;;
   esac
-  echo "$url answered $got (wanted $wanted; $tries more tries)"
+  echo "$url answered $got (wanted $wanted; tries left: $tries)"
   [ "$tries" -gt 0 ] || explain "The health check failed: $url answered $got; wanted $wanted. Look at the application's log on $server, or correct the check in the settings of the environment."
   sleep 1
 done

@@ -36,6 +36,18 @@ class PanelForm(forms.Form):
         return " ".join(str(problem) for problems in self.errors.values() for problem in problems)
 
 
+class SecretArea(forms.Textarea):
+    """A text area that does not send back what was typed: a form that is refused would show the secret again."""
+
+    def format_value(self, value: Any) -> str:
+        return ""
+
+
+def secret_area(rows: int) -> SecretArea:
+    """A text area for private keys; who is refused pastes them again."""
+    return SecretArea(code_area(rows).attrs)
+
+
 def code_area(rows: int = 3) -> forms.Textarea:
     """A text area for keys, paths and commands."""
     return forms.Textarea(

@@ -10,7 +10,7 @@ from devflow.apps.accounts.rights import Actor
 from devflow.apps.projects.models import Project
 from devflow.apps.projects.services import project_add, project_update
 from devflow.recipes import RECIPES
-from devflow.web.forms.base import PanelForm, code_area, code_line
+from devflow.web.forms.base import PanelForm, code_line, secret_area
 
 
 def _recipe_choices() -> list[tuple[str, str]]:
@@ -36,7 +36,7 @@ class _ProjectFields(PanelForm):
     deploy_key = forms.CharField(
         label="Deploy key",
         required=False,
-        widget=code_area(3),
+        widget=secret_area(3),
         help_text="A private key that may read the repository. Empty: for an ssh address, the panel makes one.",
     )
 

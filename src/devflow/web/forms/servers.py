@@ -7,7 +7,7 @@ from django import forms
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.servers.models import Server
 from devflow.apps.servers.services import server_add
-from devflow.web.forms.base import PanelForm, code_area, code_line
+from devflow.web.forms.base import PanelForm, code_line, secret_area
 
 REMOTE, LOCAL = "remote", "local"
 SSH_PORT = 22
@@ -40,7 +40,7 @@ class ServerForm(PanelForm):
     private_key = forms.CharField(
         label="Private key",
         required=False,
-        widget=code_area(4),
+        widget=secret_area(4),
         help_text="Empty: the panel makes one for this server. Yours must have no passphrase; it is stored encrypted.",
     )
     host_key = forms.CharField(
