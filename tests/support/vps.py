@@ -133,7 +133,11 @@ class Vps:
         """nginx serves the folder (or link) `root` on `http_port`, PHP included; returns when it does."""
         mark = secrets.token_hex(4)
         self.run(f"vps-site {'php' if php else 'static'} {shlex.quote(root)} {mark}", user="root")
-        _wait_until(lambda: self.get("/").headers.get("X-Site") == mark, f"nginx on {self.name}", timeout_seconds=10)
+        _wait_until(
+            lambda: self.get("/").headers.get("X-Site") == mark,
+            f"nginx on {self.name}",
+            timeout_seconds=READY_TIMEOUT_SECONDS,
+        )
 
     def get(self, path: str = "/", *, timeout_seconds: float = 10) -> Response:
         """What the site answers; a server that does not answer raises OSError."""

@@ -25,9 +25,10 @@ case $repository in
 esac
 if [ ! -d "$mirror" ]; then
   mkdir -p "$devflow/repos"
-  git init -q --bare "$mirror.$$" && { mv -T "$mirror.$$" "$mirror" 2>/dev/null || rm -rf "$mirror.$$"; }
-  git --git-dir="$mirror" config gc.auto 0
-  git --git-dir="$mirror" config maintenance.auto false
+  git init -q --bare "$mirror.$$"
+  git --git-dir="$mirror.$$" config gc.auto 0
+  git --git-dir="$mirror.$$" config maintenance.auto false
+  mv -T "$mirror.$$" "$mirror" 2>/dev/null || rm -rf "$mirror.$$"  # another deployment was a moment faster
 fi
 exec 8>>"$mirror/devflow.lock"
 flock 8

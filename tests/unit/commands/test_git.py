@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,16 @@ def test_a_known_commit_is_not_fetched_again(machine: Machine, origin: GitReposi
     shutil.move(origin.path, f"{origin.path}.away")
     Path(origin.path).mkdir()
     assert machine.run(git.FETCH, commit=commit).code == 0
+
+
+def test_several_may_fetch_for_the_first_time_at_once(machine: Machine, origin: GitRepository) -> None:
+    commit = origin.commit({"index.html": "1"})
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda number: machine.run(git.FETCH, deployment=f"d{number}"), range(8)))
+    assert [(ran.code, ran.lines) for ran in runs] == [(0, [f"Commit {commit} from main"])] * 8
+    (mirror,) = (machine.home / ".devflow" / "repos").iterdir()
+    shown = subprocess.run(["git", "config", "gc.auto"], cwd=mirror, capture_output=True, text=True, check=True)
+    assert shown.stdout == "0\n"
 
 
 def test_executable_files_stay_so(machine: Machine, origin: GitRepository) -> None:
