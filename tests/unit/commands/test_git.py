@@ -15,6 +15,16 @@ from tests.support.gitrepo import GitRepository
 from tests.support.machine import Machine, Ran
 
 LOST = "0" * 40
+SLOW_CONFIG = """\
+#!/bin/sh
+case " $* " in *" config "*)
+  lock=${{1#--git-dir=}}/config.lock
+  (set -C; : >"$lock") || exit 255
+  sleep 0.1
+  rm "$lock"
+esac
+exec {git} "$@"
+"""
 
 
 @pytest.fixture
@@ -57,6 +67,9 @@ def test_a_known_commit_is_not_fetched_again(machine: Machine, origin: GitReposi
 
 def test_several_may_fetch_for_the_first_time_at_once(machine: Machine, origin: GitRepository) -> None:
     commit = origin.commit({"index.html": "1"})
+    slow_disk = machine.tools / "git"  # git holds its configuration's lock for long, as where the disk is busy
+    slow_disk.write_text(SLOW_CONFIG.format(git=shutil.which("git")))
+    slow_disk.chmod(0o755)
     with ThreadPoolExecutor(8) as pool:
         runs = list(pool.map(lambda number: machine.run(git.FETCH, deployment=f"d{number}"), range(8)))
     assert [(ran.code, ran.lines) for ran in runs] == [(0, [f"Commit {commit} from main"])] * 8
