@@ -129,7 +129,7 @@ class Runner:
             self._gates[number].set()
         self._moved = asyncio.Event()
         self._commit_known = asyncio.Event()
-        if plan.commit or observed.commit:
+        if plan.commit or observed.commit or plan.is_rollback:
             self._commit_known.set()
 
     async def carry_out(self) -> Outcome:
@@ -209,10 +209,14 @@ class Runner:
         following = [number for number in self._plan.groups_of(server) if number > self._opened]
         if not following:
             return self._has_ended(server, well=True)
-        return self._observed.gates.get(server, 1) >= following[0]
+        return self._came_to(server) >= following[0]
 
     def _is_waiting(self, server: str) -> bool:
-        return self._observed.gates.get(server, 1) > self._opened
+        return self._came_to(server) > self._opened
+
+    def _came_to(self, server: str) -> int:
+        """The last gate that the server came to; who has nothing to do before some gate has come there."""
+        return self._observed.gates.get(server, self._plan.groups_of(server)[0])
 
     def _is_past_cancelling(self) -> bool:
         """True for what has ended everywhere, and for cleaning up on several servers: half could not go back."""
@@ -224,13 +228,20 @@ class Runner:
         return code == 0 if well else code is not None
 
     async def _settle_after(self, leading: asyncio.Future[str], target: Target) -> str:
-        """As `_settle`, once the leading server has told which commit the branch is at, so that all bring the same."""
-        known: asyncio.Future[Any] = asyncio.ensure_future(self._commit_known.wait())
+        """As `_settle`, once the leading server has told which commit the branch is at, so that all bring the same; ''
+        when that never comes."""
+        ready: asyncio.Future[Any] = asyncio.ensure_future(self._may_begin(target))
         try:
-            await asyncio.wait([leading, known], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([leading, ready], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            known.cancel()
-        return "" if self._cancelled.is_set() else await self._settle(self._plan.forward, target)
+            ready.cancel()
+        if not ready.done() or self._cancelled.is_set():
+            return ""
+        return await self._settle(self._plan.forward, target)
+
+    async def _may_begin(self, target: Target) -> None:
+        await self._gates[self._plan.groups_of(target.name)[0]].wait()
+        await self._commit_known.wait()
 
     async def _settle(self, group: Group, target: Target) -> str:
         """Runs a group on one server; '' when it ended well, else what went wrong, in words."""

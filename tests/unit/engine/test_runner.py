@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from devflow.engine.output import Frame, Line
 from devflow.engine.plan import Plan
 from devflow.engine.runner import Observed, Outcome, Runner, RunProgress
 from devflow.engine.script import RunSecrets
-from devflow.engine.task import Phase
+from devflow.engine.task import Phase, Where
 from tests.support.fake_server import Act, FakeReach, FakeServer
 from tests.support.plans import deploy_plan, rollback_plan
 
@@ -175,6 +176,38 @@ async def test_the_others_do_not_wait_for_more_than_the_commit() -> None:
     assert (await carrying).status == "success"
 
 
+def _with_a_lead(*servers: str) -> Plan:
+    """What the first server does alone comes before all that the others do."""
+    plan = deploy_plan(*servers)
+    lead = replace(plan.steps[0], task=replace(plan.steps[0].task, name="lead", where=Where.FIRST), servers=servers[:1])
+    steps = (lead, *(replace(step, position=step.position + 1) for step in plan.steps))
+    return replace(plan, steps=steps)
+
+
+async def test_what_only_the_first_does_may_come_before_all_else() -> None:
+    gate = asyncio.Event()
+    house = House(_with_a_lead("web1", "web2"), {"web1": {"lead": Act(gate=gate)}})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "lead" in house.ran("web1"))
+    assert house.servers["web2"].runs == {}
+    gate.set()
+    assert (await carrying).status == "success"
+    assert house.ran("web2")[0] == "check server"
+
+
+async def test_when_the_first_fails_alone_the_others_never_begin() -> None:
+    house = House(_with_a_lead("web1", "web2"), {"web1": {"lead": Act(code=1, lines=("no",))}})
+    outcome = await house.carry_out()
+    assert outcome == Outcome("failed", "web1: step 'lead' failed with exit code 1: no")
+    assert house.servers["web2"].runs == {}
+
+
+async def test_when_the_first_finds_no_commit_the_others_never_begin() -> None:
+    house = House(deploy_plan("web1", "web2"), {"web1": {"fetch": Act(code=1, explain="There is no branch.")}})
+    assert (await house.carry_out()).error == "web1, step 'fetch': There is no branch."
+    assert house.servers["web2"].runs == {}
+
+
 async def test_cancelled_while_the_first_fetches_the_others_never_begin() -> None:
     house = House(deploy_plan("web1", "web2"), {"web1": {"fetch": Act(gate=asyncio.Event())}})
     carrying = asyncio.create_task(house.carry_out())
@@ -215,8 +248,12 @@ async def test_the_failure_of_each_step_is_undone_everywhere(servers: tuple[str,
     is_late = step in ("reload", "verify release", "health check")
     assert outcome.status == ("rolled_back" if is_late else "failed")
     assert outcome.error == f"web1: step '{step}' failed with exit code 9: it broke"
+    knows_no_commit = step in ("check server", "lock", "fetch")
     for server in servers:
-        assert house.ran(server)[-3:] == undo(house.plan)
+        if server != "web1" and knows_no_commit:
+            assert house.servers[server].runs == {}
+        else:
+            assert house.ran(server)[-3:] == undo(house.plan)
     assert house.ran("web1").count("take back") == 1  # the failing run has undone it all by itself
     assert house.notebook.decided == [("failed", outcome.error)]
 
