@@ -12,6 +12,8 @@ BENCHMARKS = {
     "fleet": "bench.fleet",
     "stream": "bench.stream",
     "idle": "bench.idle",
+    "laravel": "bench.laravel",
+    "webhooks": "bench.webhooks",
 }
 
 

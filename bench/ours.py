@@ -40,9 +40,11 @@ class OurPanel:
         self._panel.stop()
 
     def add_project(
-        self, name: str, repository: str, root: str, servers: Sequence[tuple[Vps, int]], recipe: str
+        self, name: str, repository: str, root: str, servers: Sequence[tuple[Vps, int]], recipe: str, **settings: Any
     ) -> None:
         """A project with its one environment on these servers, each with the port to reach it by, all checked.
+
+        `settings` are those of the environment, in place of what the common work needs.
 
         Without a recipe the panel looks into each commit first, to detect one.
         """
@@ -50,22 +52,25 @@ class OurPanel:
         self._post("projects", slug=name, repository=repository, recipe=recipe)
         self._post(
             f"projects/{name}/environments",
-            name=ENVIRONMENT,
-            branch=work.BRANCH,
-            servers=names,
-            root=root,
-            keep=work.KEEP,
-            shared_files=[work.SHARED_FILE],
-            shared_folders=[work.SHARED_FOLDER],
-            phase_commands={"prepare": [work.BUILD]},
+            **{
+                "name": ENVIRONMENT,
+                "branch": work.BRANCH,
+                "servers": names,
+                "root": root,
+                "keep": work.KEEP,
+                "shared_files": [work.SHARED_FILE],
+                "shared_folders": [work.SHARED_FOLDER],
+                "phase_commands": {"prepare": [work.BUILD]},
+                **settings,
+            },
         )
         for server in names:
             self._wait_until_online(server)
 
-    def deploy(self, project: str) -> float:
+    def deploy(self, project: str, *, clean: bool = False) -> float:
         """Seconds from the request to its end as the stream of events tells it."""
         with measured() as watch:
-            deployment = self._post(f"projects/{project}/deploy", environment=ENVIRONMENT)
+            deployment = self._post(f"projects/{project}/deploy", environment=ENVIRONMENT, clean=clean)
             ended = next(event for event in self._events(deployment["id"]) if event["kind"] == "deployment.completed")
         assert ended["status"] == "success", ended
         return watch.seconds

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
+from django.db import connection
+from pytest_django.plugin import DjangoDbBlocker
 
 from devflow.embedded import EmbeddedPostgres
 from tests.support.database import use_database
@@ -31,3 +33,15 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None, postgres: str) -> None:
     """Tells Django where the server is, before pytest-django makes the test database."""
     use_database(postgres)
+
+
+@pytest.fixture(autouse=True)
+def _no_jobs_are_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests that commit leave the queue empty: its tables are not Django's, and are not flushed with the others."""
+    marker = request.node.get_closest_marker("django_db")
+    commits = "transactional_db" in request.fixturenames or bool(marker and marker.kwargs.get("transaction"))
+    blocker: DjangoDbBlocker | None = request.getfixturevalue("django_db_blocker") if commits else None
+    yield
+    if blocker is not None:
+        with blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute("TRUNCATE procrastinate_jobs CASCADE")

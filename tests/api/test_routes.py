@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,11 +13,19 @@ from devflow.api.urls import api
 from devflow.apps.accounts.services import token_create
 from devflow.apps.deployments.models import Deployment, Release, Status
 from devflow.apps.deployments.planning import plan_deploy
+from devflow.apps.deployments.pushes import deliveries_take
 from devflow.apps.deployments.services import deployment_cancel, deployment_request
+from devflow.apps.notifications.services import channel_add, channel_test
 from devflow.apps.projects import services as projects
+from devflow.apps.projects.variables import variable_history, variables_set
+from devflow.apps.projects.windows import environment_freeze
 from devflow.apps.servers import services as servers
+from devflow.apps.sources.reports import source_update
+from devflow.apps.sources.selectors import delivery_list
+from devflow.apps.sources.services import Request, webhook_set
 from tests.api.conftest import PREFIX, Caller, World
 from tests.api.routes import DEPLOY, MANAGE, READ, ROUTES, Route
+from tests.support.payloads import sent
 
 each_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 each_write = pytest.mark.parametrize(
@@ -32,12 +42,49 @@ def address(world: World) -> dict[str, str]:
     projects.project_add(actor=actor, slug="empty", repository="/srv/git/empty.git")
     older, newer = (release(world, is_current=is_current) for is_current in (False, True))
     deployment = deployment_request(actor=actor, environment=world.environment)
+    frozen = projects.environment_add(
+        actor=actor, project=world.environment.project, name="frozen", branch="main", servers=["web1"]
+    )
+    environment_freeze(actor=actor, environment=frozen, reason="Fair")
+    waiting = deployment_request(actor=actor, environment=frozen)
+    project = world.environment.project
+    variables_set(actor=actor, project=project, values={"MAIL_HOST": "mail.example.test"})
+    change, base_change = (
+        variable_history(actor=actor, **place)[0]
+        for place in ({"environment": world.environment}, {"project": project})
+    )
     return {
+        "change": str(change.pk),
+        "base_change": str(base_change.pk),
+        "delivery": delivery(world),
+        "waiting": str(waiting.pk),
+        **channel_and_message(world),
         "token": str(token.pk),
         "deployment": str(deployment.pk),
         "planned": str(older.pk),
         "released": str(newer.pk),
     }
+
+
+def channel_and_message(world: World) -> dict[str, str]:
+    """A channel, and a message that waits on it."""
+    settings = {"url": "https://hooks.slack.com/services/secret-part"}
+    channel, _ = channel_add(actor=world.owner, kind="slack", name="#deployments", settings=settings)
+    message = channel_test(actor=world.owner, channel=channel)
+    return {"channel": str(channel.pk), "message": str(message.pk)}
+
+
+def delivery(world: World) -> str:
+    """What the shop's webhook was sent."""
+    source = projects.project_source(actor=world.owner, project=world.environment.project)
+    secret = webhook_set(actor=world.owner, source=source, provider="gitlab")
+    nowhere = "http://127.0.0.1:1/api/v4"
+    source_update(
+        actor=world.owner, source=source, api_url=nowhere, access_token="glpat-0123456789", repository="acme/shop"
+    )
+    body, headers = sent("gitlab", {}, secret, event="Push Hook")
+    deliveries_take(provider="gitlab", token=source.hook_token, requests=[Request(headers, body)])
+    return str(delivery_list(actor=world.owner, source=source)[0].pk)
 
 
 def release(world: World, *, is_current: bool) -> Deployment:
@@ -60,8 +107,8 @@ def release(world: World, *, is_current: bool) -> Deployment:
     return deployment
 
 
-def ask(caller: Caller, route: Route, address: dict[str, str], method: str = "") -> Any:
-    return caller.ask(method or route.method, route.path.format(**address), route.body)
+def ask(caller: Caller, route: Route, address: Mapping[str, str], method: str = "") -> Any:
+    return caller.ask(method or route.method, route.path.format_map(address), route.body)
 
 
 def assert_problem(response: Any, status: int) -> dict[str, Any]:
@@ -95,7 +142,7 @@ def test_works(admin: Caller, address: dict[str, str], route: Route) -> None:
 
 @each_route
 def test_nobody_is_asked_to_log_in(nobody: Caller, route: Route, db: None) -> None:
-    path = dict.fromkeys(("deployment", "token", "planned", "released"), "0")
+    path: Mapping[str, str] = defaultdict(lambda: "0")
     response = ask(nobody, route, path)
     assert "API token" in assert_problem(response, 401)["detail"]
     assert response["WWW-Authenticate"].startswith("Bearer")
@@ -112,7 +159,7 @@ def test_an_outsider_finds_nothing(outsider: Caller, address: dict[str, str], ro
     assert_problem(ask(outsider, route, address), 404)
 
 
-@pytest.mark.parametrize("list_name", ["servers", "projects", "deployments"])
+@pytest.mark.parametrize("list_name", ["servers", "projects", "deployments", "channels"])
 def test_an_outsider_sees_empty_lists(outsider: Caller, list_name: str) -> None:
     assert outsider.get(list_name).json() == {"items": [], "next": None}
 
@@ -139,9 +186,10 @@ def test_a_developer_deploys_and_does_not_manage(developer: Caller, address: dic
 
 @each_route
 def test_another_method_is_not_allowed(nobody: Caller, route: Route) -> None:
-    path = dict.fromkeys(("deployment", "token", "planned", "released"), "0")
+    path: Mapping[str, str] = defaultdict(lambda: "0")
     assert ask(nobody, route, path, "HEAD").status_code == 405
-    for method in ("PUT", "OPTIONS", "TRACE"):
+    others = {each.method for each in ROUTES if (each.template or each.path) == (route.template or route.path)}
+    for method in {"PUT", "OPTIONS", "TRACE"} - others:
         response = ask(nobody, route, path, method)
         assert_problem(response, 405)
         assert route.method in response["Allow"]

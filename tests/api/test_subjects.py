@@ -104,35 +104,6 @@ def test_an_environment_keeps_every_setting(admin: Caller) -> None:
     assert patched.items() >= changed.items()
 
 
-def test_variables_are_masked_until_they_are_exported(admin: Caller, developer: Caller) -> None:
-    listed = developer.get(f"{PRODUCTION}/variables").json()["items"]
-    assert [(variable["key"], variable["value"]) for variable in listed] == [("APP_KEY", "***")]
-    exported = admin.get(f"{PRODUCTION}/dotenv")
-    assert exported.content == b"APP_KEY=hunter2-hunter2\n"
-    assert exported["Content-Type"].startswith("text/plain")
-    assert exported["Cache-Control"] == "no-store"
-
-
-def test_variables_are_set_all_or_none(admin: Caller) -> None:
-    assert_problem(admin.post(f"{PRODUCTION}/variables", {"values": {"GOOD": "1", "not good": "2"}}), 422)
-    assert_problem(admin.post(f"{PRODUCTION}/dotenv", {"text": "GOOD=1\nnonsense\n"}), 422)
-    assert [variable["key"] for variable in admin.get(f"{PRODUCTION}/variables").json()["items"]] == ["APP_KEY"]
-
-
-def test_differences_name_keys_and_no_values(admin: Caller) -> None:
-    admin.post("projects/shop/environments/staging/variables", {"values": {"APP_KEY": "other-value", "DEBUG": "1"}})
-    answer = admin.get(f"{PRODUCTION}/differences?other=staging")
-    assert answer.json()["items"] == [{"key": "APP_KEY", "state": "changed"}, {"key": "DEBUG", "state": "only there"}]
-    assert "other-value" not in answer.content.decode()
-
-
-@pytest.mark.parametrize("key", ["export", "diff", "dotenv"])
-def test_a_variable_may_be_named_like_a_word_of_the_api(admin: Caller, key: str) -> None:
-    admin.post(f"{PRODUCTION}/variables", {"values": {key: "1"}})
-    assert admin.delete(f"{PRODUCTION}/variables/{key}").status_code == 204
-    assert_problem(admin.delete(f"{PRODUCTION}/variables/{key}"), 404)
-
-
 def test_both_ways_to_deploy_are_the_same(admin: Caller) -> None:
     first = admin.post("projects/shop/deploy", {"environment": "production", "commit": None}).json()
     second = admin.post(f"{PRODUCTION}/deployments", {}).json()

@@ -22,11 +22,19 @@ PAGES = [
     "/projects/",
     "/projects/shop/",
     "/projects/shop/settings/",
+    "/projects/shop/webhook/",
     "/projects/shop/add-environment/",
     "/add/project/",
     ENVIRONMENT,
     f"{ENVIRONMENT}plan/",
     f"{ENVIRONMENT}variables/",
+    f"{ENVIRONMENT}variables/history/",
+    f"{ENVIRONMENT}variables/compare/",
+    "/projects/shop/variables/",
+    "/projects/shop/variables/history/",
+    f"{ENVIRONMENT}hooks/",
+    f"{ENVIRONMENT}windows/",
+    "/projects/shop/access/",
     f"{ENVIRONMENT}settings/",
     "/deployments/",
     "/tokens/",
@@ -48,6 +56,7 @@ class Filled:
     url: str
     session: str
     deployments: dict[str, str]
+    delivery: str
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +64,14 @@ def filled(panel: Panel) -> Filled:
     command = [sys.executable, "-m", "tests.support.page_world"]
     done = subprocess.run(command, env=panel.environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60)
     document = json.loads(done.stdout.splitlines()[-1])
-    return Filled(panel.url, document["session"], document["deployments"])
+    return Filled(panel.url, document["session"], document["deployments"], document["delivery"])
 
 
 @seen_everywhere
 @seen_on
 def test_pages(browser: Browser, filled: Filled, theme: str, window: dict[str, int]) -> None:
     addresses = [*PAGES, *(f"/deployments/{filled.deployments[status]}/" for status in STATUSES)]
+    addresses.append(f"/projects/shop/webhook/{filled.delivery}/")
     look = {"color_scheme": theme, "viewport": window, "reduced_motion": "reduce"}
     with context(browser, filled.url, session=filled.session, **look) as opened, watched(opened) as page:
         assert _complaints(page, addresses) == {}

@@ -103,7 +103,7 @@ def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     with pytest.MonkeyPatch.context() as patch:
         (folder / "home").mkdir()
         patch.setenv("HOME", str(folder / "home"))
-        with Panel(folder / "data") as running:
+        with Panel(folder / "data", DEVFLOW_ALLOW_PRIVATE_ADDRESSES="127.0.0.0/8") as running:
             made = running.run(
                 "admin", "create-user", "--email", ADMIN, "--password-stdin", stdin="correct horse battery\n"
             )

@@ -1,10 +1,9 @@
-"""Servers, projects, environments, variables and tokens by the command line."""
+"""Servers, projects, environments and tokens by the command line."""
 
 from __future__ import annotations
 
 import os
 import re
-import stat
 from pathlib import Path
 
 import pytest
@@ -170,44 +169,6 @@ def test_an_environment_that_is_not_described_well_is_wrong_usage(
     cli: Cli, shop: Shop, options: list[str], told: str
 ) -> None:
     assert told in cli("environments", "add", shop.slug, "preview", *options, status=2).err
-
-
-# --- variables --------------------------------------------------------------------------------------------------------
-
-NASTY = 'it\'s "quoted" $(id) `id` ünïcode\nsecond line\t#end\\'
-
-
-def test_a_secret_goes_in_by_stdin_and_out_by_the_export(cli: Cli, shop: Shop, tmp_path: Path) -> None:
-    target = (shop.slug, "production")
-    assert cli("variables", "set", *target, "SECRET", stdin=NASTY + "\n").out.startswith("Set: SECRET")
-    cli("variables", "set", *target, "A=1", "EMPTY=", "URL=https://x.invalid/?a=b")
-    listed = cli("variables", "list", *target)
-    assert [line.split()[0] for line in listed.out.splitlines()] == ["KEY", "A", "EMPTY", "SECRET", "URL"]
-    assert "second line" not in listed.out
-    file = tmp_path / "production.env"
-    cli("variables", "export", *target, "--output", str(file))
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert "cannot be written" in cli("variables", "export", *target, "--output", str(file), status=2).err
-    assert cli("variables", "export", *target).out == file.read_text()
-    cli("environments", "add", shop.slug, "staging", "--branch", "main", "--server", "local")
-    assert "SECRET" in cli("variables", "import", shop.slug, "staging", str(file)).out
-    assert cli("variables", "diff", *target, "staging", "--json").json == []
-    cli("variables", "unset", *target, "A", "URL")
-    assert [each["key"] for each in cli("variables", "diff", *target, "staging", "--json").json] == ["A", "URL"]
-    assert "only in staging" in cli("variables", "diff", *target, "staging").out
-
-
-def test_variables_are_checked(cli: Cli, shop: Shop, tokens: dict[str, str]) -> None:
-    target = (shop.slug, "production")
-    assert "; rm" in cli("variables", "set", *target, "; rm -rf ~=1", status=2).err
-    assert "one KEY at a time" in cli("variables", "set", *target, "A", "B", status=2).err
-    assert "Line 1" in cli("variables", "import", *target, stdin="nonsense\n", status=2).err
-    assert "no variable" in cli("variables", "unset", *target, "GONE", status=1).err
-    assert "UTF-8" in cli("variables", "set", *target, "A=\udcff", status=2).err
-    assert "UTF-8" in cli("variables", "unset", *target, "\udcff", status=2).err
-    deployer = cli.with_environment(DEVFLOW_TOKEN=tokens["deploy"])
-    assert deployer("variables", "list", *target).status == 0
-    deployer("variables", "export", *target, status=6)
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------------

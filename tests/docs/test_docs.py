@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from devflow.apps.sources.providers import PROVIDERS
 from devflow.cli.main import COMMANDS
 from devflow.core import errors
 from devflow.engine.task import Phase
@@ -42,6 +43,12 @@ def test_what_a_recipe_shares_is_told(recipe: str) -> None:
 def test_every_command_is_in_the_reference() -> None:
     reference = read("docs/reference/cli.md")
     assert [command for command in COMMANDS if f"devflow {command}" not in reference] == []
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_every_provider_has_a_page_that_the_guide_leads_to(provider: str) -> None:
+    assert f"(providers/{provider}.md)" in read("docs/guide/webhooks.md")
+    assert f"`devflow webhooks set shop {provider}`" in read(f"docs/guide/providers/{provider}.md")
 
 
 def test_the_phases_that_take_commands_are_told() -> None:

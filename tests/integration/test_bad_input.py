@@ -28,7 +28,7 @@ VALUES = {
     "UNICODE": "Grüße, 世界 🚀 \N{ZERO WIDTH JOINER}e\N{COMBINING ACUTE ACCENT}",
     "SUBSTITUTION": "$(id) `id` ${HOME} $HOME $$ $1 !! \\$(id)",
     "BACKSLASHES": "C:\\new\\table \\n \\\\ \\",
-    "SHELL": "; rm -rf ~ && exit 1 | cat > /tmp/x # *? [a-z] {a,b} ~ <<END",
+    "SHELL_SYNTAX": "; rm -rf ~ && exit 1 | cat > /tmp/x # *? [a-z] {a,b} ~ <<END",
     "SPACES": "  leading, trailing and\ttab  ",
     "EMPTY": "",
     "EQUALS": "a=b=c",

@@ -53,10 +53,15 @@ def watched(opened: BrowserContext) -> Iterator[Page]:
 
 
 def violations(page: Page) -> list[str]:
-    """What axe finds on the page as it is now: `rule: first place`."""
+    """What axe finds on the page, once colours have changed to what they are to be: `rule: first place`."""
     developer = page.context.new_cdp_session(page)  # not bound by the page's security policy
     developer.send("Runtime.evaluate", {"expression": AXE.read_text("utf-8")})
-    run = "axe.run(document, {resultTypes: ['violations']}).then((found) => JSON.stringify(found.violations))"
+    ending = "document.getAnimations().filter((each) => each.effect.getComputedTiming().endTime !== Infinity)"
+    run = (
+        f"Promise.allSettled({ending}.map((each) => each.finished))"
+        ".then(() => axe.run(document, {resultTypes: ['violations']}))"
+        ".then((found) => JSON.stringify(found.violations))"
+    )
     answer = developer.send("Runtime.evaluate", {"expression": run, "awaitPromise": True, "returnByValue": True})
     found: list[dict[str, Any]] = json.loads(answer["result"]["value"])
     return [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in found]

@@ -1,7 +1,7 @@
 """Fills a panel's database with what its pages can show, for tests in a browser that need no server.
 
-Run with the panel's environment; prints one JSON object: session (the key of the owner's log-in session) and
-deployments (id by status). No worker touches any of them.
+Run with the panel's environment; prints one JSON object: session (the key of the owner's log-in session),
+deployments (id by status) and delivery (the id of a webhook's). No worker touches any of them.
 """
 
 from __future__ import annotations
@@ -31,16 +31,47 @@ def main() -> None:
     from django.db import connection, transaction
 
     from devflow.apps.deployments.services import deployment_cancel
+    from devflow.apps.projects.windows import environment_freeze
     from tests.support.event_writer import log_in
     from tests.web.world import make_world
 
     with transaction.atomic(), connection.cursor() as cursor:
         world = make_world()
         deployment_cancel(actor=world.actor(), deployment=world.deployment)
+        world.deliver(b"not JSON")
+        environment_freeze(actor=world.actor(), environment=world.environment, reason="The sale goes on")
         cursor.execute("DELETE FROM procrastinate_jobs")  # before a worker sees them
+    _settings(world)
     ids = {status: _deployment(world, status) for status in STATUSES}
     session = log_in(world.people["owner"])
-    sys.stdout.write(json.dumps({"session": session, "deployments": ids}) + "\n")
+    sys.stdout.write(json.dumps({"session": session, "deployments": ids, "delivery": str(world.delivery.pk)}) + "\n")
+
+
+def _settings(world: World) -> None:
+    """Hooks of the panel, and a devflow.yml that the project reads."""
+    from django.utils import timezone
+    from django_scopes import scope
+
+    from devflow.apps.projects import services
+
+    hooks = [
+        {"when": "before", "what": "activate", "command": "php artisan app:warm", "where": "first"},
+        {
+            "when": "after",
+            "what": "composer install",
+            "command": "./bin/one\n./bin/two --with=everything",
+            "where": "all",
+        },
+    ]
+    services.environment_update(actor=world.actor(), environment=world.environment, hooks=hooks)
+    services.project_update(actor=world.actor(), project=world.project, reads_file=True)
+    file = "keep: 3\nhooks:\n  after_activate: php artisan search:index --all\n  before_nothing: x\n"
+    world.environment.detected = {
+        **{"recipe": "php", "commit": "0123456789abcdef0123456789abcdef01234567", "error": "", "required": []},
+        **{"at": timezone.now().isoformat(), "file": file, "file_error": ""},
+    }
+    with scope(team=world.team):
+        world.environment.save(update_fields=["detected"])
 
 
 def _deployment(world: World, status: str) -> str:
@@ -62,6 +93,7 @@ def _deployment(world: World, status: str) -> str:
             project=world.project,
             environment=world.environment,
             status=status,
+            waiting_for="window" if is_open else "",
             trigger="manual",
             requested_by=world.people["owner"],
             branch="main",

@@ -2,7 +2,7 @@
 # vps-image.sh TARBALL - makes the root of the test server (Debian trixie) and packs it as TARBALL (.tar.zst).
 #
 # Needs root, debootstrap and zstd; takes two to three minutes. What it holds: sshd, systemd, nginx, PHP 8.4 with Composer,
-# Node.js, Python, Supervisor, git; root and an unprivileged user `deploy`; a Composer repository with Laravel.
+# Node.js, Python, Supervisor, git; root and an unprivileged user `deploy`; a Composer repository with Laravel and Symfony.
 # A container of it starts with `vps-start plain` (sshd as PID 1, under a second) or `vps-start systemd`.
 set -eu
 
@@ -15,7 +15,8 @@ SYSTEM="systemd systemd-sysv dbus libpam-systemd openssh-server sudo cron logrot
 TOOLS="git rsync curl jq zip unzip zstd less iptables libfaketime supervisor nginx-light nodejs npm python3 python3-venv"
 PHP="php8.4-fpm php8.4-cli php8.4-mysql php8.4-pgsql php8.4-sqlite3 php8.4-mbstring php8.4-xml php8.4-curl php8.4-zip
      php8.4-gd php8.4-intl php8.4-bcmath php8.4-redis composer
-     php-laravel-framework php-guzzlehttp-guzzle php-predis"
+     php-laravel-framework php-guzzlehttp-guzzle php-predis
+     php-symfony-framework-bundle php-symfony-yaml php-symfony-dotenv php-symfony-messenger"
 # They fight over the host's kernel, or wait for hardware that a container has not.
 MASKED="systemd-udevd.service systemd-udevd-kernel.socket systemd-udevd-control.socket systemd-timesyncd.service
         systemd-logind.service systemd-modules-load.service getty@.service console-getty.service

@@ -11,12 +11,18 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, reverse
 
 from devflow.apps.accounts.models import Role
+from devflow.apps.projects.variables import variable_history
 from devflow.web import urls
 from tests.web.world import World
 
 ENVIRONMENT = ("shop", "production")
+DELIVERY = "DELIVERY"
+"""Stands for the id of a delivery of the shop's webhook."""
 DEPLOYMENT, TOKEN = "DEPLOYMENT", "TOKEN"
-"""Stand for the ids of the world's deployment and token."""
+CHANNEL, NOTIFICATION = "CHANNEL", "NOTIFICATION"
+"""Stand for the ids of the world's channel and of a message on it."""
+CHANGE, BASE_CHANGE = "CHANGE", "BASE_CHANGE"
+"""Stand for the ids of the world's deployment and token, and of how its variables were set."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +37,19 @@ class Page:
     data: dict[str, str] = field(default_factory=dict)
 
     def address(self, world: World) -> str:
-        ids = {DEPLOYMENT: str(world.deployment.pk), TOKEN: str(world.token.pk)}
+        ids = {**_ids(world), **({DELIVERY: str(world.delivery.pk)} if DELIVERY in self.args else {})}
+        if CHANNEL in self.args:
+            ids |= {CHANNEL: str(world.channel.pk), NOTIFICATION: str(world.notification.pk)}
         return reverse(self.name, args=[ids.get(arg, arg) for arg in self.args])
 
     def open(self, client: Client, world: World, method: str = "") -> int:
         method = method or self.methods[-1]
-        return client.generic(method, self.address(world), **_form(self.data if method == "POST" else {})).status_code
+        data = {name: _ids(world).get(value, value) for name, value in self.data.items()} if method == "POST" else {}
+        return client.generic(method, self.address(world), **_form(data)).status_code
 
 
 POST, FORM = ("POST",), ("GET", "POST")
+HOOK = {"when": "before", "what": "activate", "command": "x", "where": "all"}
 DEVELOPER, ADMIN = Role.DEVELOPER, Role.ADMIN
 PAGES = [
     Page("dashboard", is_of_team=False),
@@ -57,15 +67,47 @@ PAGES = [
     Page("project", ("shop",)),
     Page("project-settings", ("shop",), FORM, ADMIN),
     Page("project-remove", ("shop",), POST, ADMIN),
+    Page("project-access", ("shop",), FORM, ADMIN),
+    Page("project-access-test", ("shop",), POST, ADMIN),
+    Page("project-access-forget", ("shop",), POST, ADMIN),
+    Page("project-access-webhook", ("shop",), POST, ADMIN),
+    Page("webhook", ("shop",)),
+    Page("webhook-set", ("shop",), POST, ADMIN, data={"provider": "github"}),
+    Page("webhook-rotate", ("shop",), POST, ADMIN),
+    Page("delivery", ("shop", DELIVERY)),
+    Page("delivery-again", ("shop", DELIVERY), POST, DEVELOPER),
     Page("environment-add", ("shop",), FORM, ADMIN),
     Page("environment", ENVIRONMENT),
     Page("environment-plan", ENVIRONMENT),
     Page("plan-state", ENVIRONMENT),
     Page("plan-inspect", ENVIRONMENT, POST, DEVELOPER),
     Page("environment-variables", ENVIRONMENT),
-    Page("variable-set", ENVIRONMENT, POST, ADMIN, data={"key": "A", "value": "b"}),
+    Page("variables-set", ENVIRONMENT, POST, ADMIN, data={"key": "A", "value": "b"}),
     Page("variables-import", ENVIRONMENT, POST, ADMIN, data={"text": "A=b"}),
-    Page("variable-unset", ENVIRONMENT, POST, ADMIN, data={"key": "APP_KEY"}),
+    Page("variables-export", ENVIRONMENT, POST, ADMIN),
+    Page("variables-unset", ENVIRONMENT, POST, ADMIN, data={"key": "APP_KEY"}),
+    Page("variables-reveal", ENVIRONMENT, POST, ADMIN, data={"key": "APP_KEY"}),
+    Page("variables-history", ENVIRONMENT),
+    Page("variables-restore", ENVIRONMENT, POST, ADMIN, data={"change": CHANGE}),
+    Page("variables-require", ENVIRONMENT, POST, ADMIN, data={"requires_variables": "on"}),
+    Page("variables-compare", ENVIRONMENT),
+    Page("variables-compare-state", ENVIRONMENT),
+    Page("variables-compare-start", ENVIRONMENT, POST, DEVELOPER),
+    Page("base-variables", ("shop",)),
+    Page("base-variables-set", ("shop",), POST, ADMIN, data={"key": "A", "value": "b"}),
+    Page("base-variables-import", ("shop",), POST, ADMIN, data={"text": "A=b"}),
+    Page("base-variables-export", ("shop",), POST, ADMIN),
+    Page("base-variables-unset", ("shop",), POST, ADMIN, data={"key": "MAIL_HOST"}),
+    Page("base-variables-reveal", ("shop",), POST, ADMIN, data={"key": "MAIL_HOST"}),
+    Page("base-variables-history", ("shop",)),
+    Page("base-variables-restore", ("shop",), POST, ADMIN, data={"change": BASE_CHANGE}),
+    Page("environment-windows", ENVIRONMENT),
+    Page("windows-set", ENVIRONMENT, POST, ADMIN, data={"windows": "mon-fri 08:00-18:00", "time_zone": "UTC"}),
+    Page("freeze-add", ENVIRONMENT, POST, ADMIN, data={"reason": "Fair"}),
+    Page("freeze-lift", ENVIRONMENT, POST, ADMIN, data={"number": "1"}),
+    Page("environment-hooks", ENVIRONMENT),
+    Page("hook-add", ENVIRONMENT, POST, ADMIN, data=HOOK),
+    Page("hook-remove", ENVIRONMENT, POST, ADMIN, data={"mark": "1-0"}),
     Page("environment-settings", ENVIRONMENT, FORM, ADMIN),
     Page("environment-remove", ENVIRONMENT, POST, ADMIN),
     Page("environment-deploy", ENVIRONMENT, POST, DEVELOPER),
@@ -76,12 +118,22 @@ PAGES = [
     Page("deployment-plan", (DEPLOYMENT,)),
     Page("deployment-log", (DEPLOYMENT,)),
     Page("deployment-cancel", (DEPLOYMENT,), POST, DEVELOPER),
+    Page("deployment-override", (DEPLOYMENT,), POST, ADMIN, data={"override_reason": "Fixes the checkout"}),
+    Page("channels", is_of_team=False),
+    Page("channel-add", ("slack",), FORM, ADMIN, is_of_team=False),
+    Page("channel", (CHANNEL,)),
+    Page("channel-state", (CHANNEL,)),
+    Page("channel-edit", (CHANNEL,), FORM, ADMIN),
+    Page("channel-test", (CHANNEL,), POST, ADMIN),
+    Page("channel-switch", (CHANNEL,), POST, ADMIN, data={"on": "no"}),
+    Page("channel-remove", (CHANNEL,), POST, ADMIN),
+    Page("delivery-retry", (CHANNEL, NOTIFICATION), POST, ADMIN),
     Page("tokens", methods=FORM, is_of_team=False),
     Page("token-revoke", (TOKEN,), POST, ADMIN),
     Page("team", is_of_team=False),
     Page("team-switch", methods=POST, data={"team": "00000000-0000-0000-0000-000000000000"}),
 ]
-PUBLIC = {"setup", "theme"}
+PUBLIC = {"setup", "theme", "devflow-schema"}
 WEAKER = {Role.DEVELOPER: Role.VIEWER, Role.ADMIN: Role.DEVELOPER}
 OF_TEAM = [page for page in PAGES if page.is_of_team]
 GUARDED = [page for page in PAGES if page.least in WEAKER and page.name != "token-revoke"]
@@ -144,7 +196,7 @@ def test_a_form_without_its_token_is_refused(page: Page, world: World) -> None:
 
 def test_an_outsider_sees_nothing_of_the_team_in_lists(world: World) -> None:
     outsider = world.client("outsider")
-    for name in ("dashboard", "dashboard-board", "servers", "projects", "deployments", "tokens", "team"):
+    for name in ("dashboard", "dashboard-board", "servers", "projects", "deployments", "channels", "tokens", "team"):
         page = outsider.get(reverse(name)).content.decode()
         for secret in ("web-1", "Shop", "adas-laptop", "203.0.113.7", "owner@example.test"):
             assert secret not in page, (name, secret)
@@ -162,6 +214,19 @@ def _names(patterns: Iterable[URLPattern | URLResolver]) -> list[str]:
         elif str(pattern.pattern) != "accounts/":
             found += _names(pattern.url_patterns)
     return found
+
+
+def _ids(world: World) -> dict[str, str]:
+    change, base_change = (
+        variable_history(actor=world.actor(), **place)[0]
+        for place in ({"environment": world.environment}, {"project": world.project})
+    )
+    return {
+        DEPLOYMENT: str(world.deployment.pk),
+        TOKEN: str(world.token.pk),
+        CHANGE: str(change.pk),
+        BASE_CHANGE: str(base_change.pk),
+    }
 
 
 def _form(data: dict[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from django_scopes import scope
 from devflow.apps.accounts.selectors import actor_get
 from devflow.apps.deployments.services import deployment_cancel
 from devflow.apps.projects.models import Environment, Project
-from devflow.apps.projects.selectors import environment_get, variable_values
+from devflow.apps.projects.selectors import environment_get
 from devflow.apps.projects.services import environment_update, project_add
 from tests.web.nasty import NASTY
 from tests.web.world import World
@@ -135,6 +135,33 @@ def test_a_command_of_the_recipe_is_changed_and_another_left_out(owner: Client, 
     assert "composer install\necho &#x27;quo&quot;tes&#x27;" in page
 
 
+def test_the_options_of_the_recipe_are_shown_checked_and_kept(owner: Client, world: World) -> None:
+    _change_project(world, recipe="tenants")
+    page = owner.get(f"{HERE}/settings/").content.decode()
+    tasks = _tasks(page)
+    assert "Options of Laravel with tenants" in page
+    assert 'name="recipe_options.php_version"' in page
+    wrong = {"recipe_options.php_version": "8.3; reboot", "recipe_options.on_tenant_failure": "fail"}
+    answer = owner.post(f"{HERE}/settings/", TYPED | tasks | wrong)
+    assert answer.status_code == 422
+    assert 'id="id_recipe_options.php_version_error"' in answer.content.decode()
+    typed = {"recipe_options.php_version": " 8.3 ", "recipe_options.on_tenant_failure": "continue"}
+    assert owner.post(f"{HERE}/settings/", TYPED | tasks | typed).status_code == 302
+    kept = {"php_version": "8.3", "on_tenant_failure": "continue"}
+    assert _environment(world, "production").recipe_options == kept
+    page = owner.get(f"{HERE}/settings/").content.decode()
+    assert 'value="8.3"' in page
+    assert '<option value="continue" selected>' in page
+    typed = {"recipe_options.php_version": "", "recipe_options.on_tenant_failure": "fail"}
+    owner.post(f"{HERE}/settings/", TYPED | tasks | typed)
+    assert _environment(world, "production").recipe_options == {}, "what is as the recipe has it is not kept"
+
+
+def test_without_a_known_recipe_there_are_no_options(owner: Client, world: World) -> None:
+    _change_project(world, recipe="")
+    assert "recipe_options" not in owner.get(f"{HERE}/settings/").content.decode()
+
+
 def test_an_environment_is_not_removed_while_it_is_deployed(owner: Client, world: World) -> None:
     assert "under way" in owner.post(f"{HERE}/remove/", follow=True).content.decode()
     assert _names(world) == ["production"]
@@ -177,55 +204,6 @@ def test_an_unknown_framework_is_looked_up(owner: Client, world: World) -> None:
     assert "every 1s" not in page
 
 
-def test_variables_are_listed_without_their_values(viewer: Client) -> None:
-    page = viewer.get(f"{HERE}/variables/").content.decode()
-    assert "APP_KEY" in page
-    assert "s3cret-value" not in page
-    assert "Set variable" not in page
-
-
-@pytest.mark.parametrize("kind", NASTY)
-def test_a_value_is_kept_as_it_was_typed_and_never_shown(owner: Client, world: World, kind: str) -> None:
-    answer = owner.post(f"{HERE}/variables/set/", {"key": "TRICKY", "value": NASTY[kind]}, follow=True)
-    assert NASTY[kind] not in answer.content.decode()
-    assert _values(world)["TRICKY"] == NASTY[kind]
-
-
-def test_a_variable_is_replaced(owner: Client, world: World) -> None:
-    owner.post(f"{HERE}/variables/set/", {"key": "APP_KEY", "value": ""})
-    assert _values(world) == {"APP_KEY": ""}
-
-
-@pytest.mark.parametrize("key", ["", "1A", "A B", "A=B", *(NASTY[kind] for kind in NASTY if kind != "long"), "K" * 256])
-def test_a_name_that_is_none_is_refused_at_its_field(owner: Client, world: World, key: str) -> None:
-    answer = owner.post(f"{HERE}/variables/set/", {"key": key, "value": "top-s3cret"})
-    page = answer.content.decode()
-    assert answer.status_code == 422
-    assert 'id="id_key_error"' in page
-    assert list(_values(world)) == ["APP_KEY"]
-
-
-def test_a_file_of_variables_is_imported(owner: Client, world: World) -> None:
-    answer = owner.post(f"{HERE}/variables/import/", {"text": "# comment\r\nA=1\r\nB='two words'\r\n"}, follow=True)
-    assert "2 set: A, B." in answer.content.decode()
-    assert _values(world) == {"APP_KEY": "s3cret-value", "A": "1", "B": "two words"}
-
-
-@pytest.mark.parametrize("text", ["", "not a line", "1A=b", "A='open"])
-def test_a_file_that_is_none_is_refused(owner: Client, world: World, text: str) -> None:
-    answer = owner.post(f"{HERE}/variables/import/", {"text": text})
-    assert answer.status_code == 422
-    assert "note-error" in answer.content.decode()
-    assert list(_values(world)) == ["APP_KEY"]
-
-
-def test_a_variable_is_removed(owner: Client, world: World) -> None:
-    owner.post(f"{HERE}/variables/remove/", {"key": "APP_KEY"})
-    assert _values(world) == {}
-    assert "No variables yet" in owner.get(f"{HERE}/variables/").content.decode()
-    assert owner.post(f"{HERE}/variables/remove/", {"key": "APP_KEY"}).status_code == 404
-
-
 def _environment(world: World, name: str) -> Environment:
     return environment_get(actor=world.actor(), slug="shop", name=name)
 
@@ -233,10 +211,6 @@ def _environment(world: World, name: str) -> Environment:
 def _names(world: World) -> list[str]:
     with scope(team=world.team):
         return list(Environment.objects.values_list("name", flat=True))
-
-
-def _values(world: World) -> dict[str, str]:
-    return variable_values(actor=world.actor(), environment=world.environment)
 
 
 def _change_project(world: World, **values: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from django.test import Client
 from django_scopes import scope
@@ -13,10 +15,18 @@ from devflow.apps.accounts.rights import Actor
 from devflow.apps.accounts.selectors import actor_get
 from devflow.apps.deployments import services as deployments
 from devflow.apps.deployments.models import Deployment
+from devflow.apps.deployments.pushes import deliveries_take
+from devflow.apps.notifications.models import Channel, Notification
+from devflow.apps.notifications.services import channel_add, channel_test
 from devflow.apps.projects import services as projects
 from devflow.apps.projects.models import Environment, Project
+from devflow.apps.projects.variables import variables_set
 from devflow.apps.servers import services as servers
 from devflow.apps.servers.models import Server
+from devflow.apps.sources.models import Delivery
+from devflow.apps.sources.selectors import delivery_list
+from devflow.apps.sources.services import Request, webhook_set
+from tests.support.payloads import github_push, sent
 
 PASSWORD = "a long enough phrase"
 
@@ -33,6 +43,39 @@ class World:
 
     def actor(self, role: str = Role.OWNER) -> Actor:
         return actor_get(user=self.people[role], team=self.team)
+
+    @cached_property
+    def secret(self) -> str:
+        """The secret of the shop's webhook, which is set up for GitHub when it is first asked for."""
+        source = projects.project_source(actor=self.actor(), project=self.project)
+        return webhook_set(actor=self.actor(), source=source, provider="github")
+
+    @cached_property
+    def channel(self) -> Channel:
+        """A channel to Slack that is told of everything in the shop."""
+        settings = {"url": "https://hooks.slack.com/services/secret-part"}
+        channel, _ = channel_add(
+            actor=self.actor(), kind="slack", name="#shop", settings=settings, project_id=self.project.pk
+        )
+        return channel
+
+    @cached_property
+    def notification(self) -> Notification:
+        """A message that waits on the channel."""
+        return channel_test(actor=self.actor(), channel=self.channel)
+
+    @cached_property
+    def delivery(self) -> Delivery:
+        """A push that deployed nothing."""
+        return self.deliver(github_push("c0ffee" + "0" * 34))
+
+    def deliver(self, payload: Any, **how: Any) -> Delivery:
+        """What the shop's webhook is sent."""
+        body, headers = sent("github", payload, self.secret, **how)
+        assert self.project.source
+        token = self.project.source.hook_token
+        deliveries_take(provider="github", token=token, requests=[Request(headers, body)])
+        return delivery_list(actor=self.actor(), source=self.project.source)[0]
 
     def client(self, role: str) -> Client:
         """A browser of the person with this role; `outsider` owns another team."""
@@ -56,7 +99,8 @@ def make_world() -> World:
     environment = projects.environment_add(
         actor=owner, project=project, name="production", branch="main", servers=["web-1"]
     )
-    projects.variables_set(actor=owner, environment=environment, values={"APP_KEY": "s3cret-value"})
+    variables_set(actor=owner, environment=environment, values={"APP_KEY": "s3cret-value"})
+    variables_set(actor=owner, project=project, values={"MAIL_HOST": "mail.example.com"}, kind="text")
     deployment = deployments.deployment_request(actor=owner, environment=environment)
     token, _ = accounts.token_create(actor=owner, name="adas-laptop", scopes=["read"])
     return World(team, people, server, project, environment, deployment, token)

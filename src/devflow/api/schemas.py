@@ -1,19 +1,18 @@
 """What the API takes and gives. Inputs refuse fields that they do not know; times are in UTC."""
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from devflow.api.v1.hooks import Hook, SettingOut
 from devflow.apps.accounts.models import ApiToken, Membership, Team
 from devflow.apps.deployments.models import Deployment, Release, Step
 from devflow.apps.deployments.selectors import deployment_document, step_document
-from devflow.apps.projects.models import Environment, Project, Variable
-from devflow.apps.projects.selectors import VariableDifference
+from devflow.apps.projects.models import Environment, Project
 from devflow.apps.servers.models import Server
 from devflow.core import keys
-from devflow.core.shell import MASK
 
 UNCHANGED: Any = None
 """Default of a setting that may be left out, and may not be null."""
@@ -195,6 +194,9 @@ class ProjectIn(Input):
     deploy_key: str = Field(
         "", description="Private SSH key for the repository. Empty: made, where the address is an ssh one."
     )
+    reads_file: bool = Field(
+        False, description="The commit's devflow.yml is in force before the settings of the panel."
+    )
 
 
 class ProjectPatch(Input):
@@ -202,6 +204,7 @@ class ProjectPatch(Input):
     repository: str = UNCHANGED
     recipe: str = UNCHANGED
     deploy_key: str = UNCHANGED
+    reads_file: bool = UNCHANGED
 
 
 class EnvironmentSettings(Input):
@@ -210,7 +213,7 @@ class EnvironmentSettings(Input):
     root: str = Field(UNCHANGED, description="Folder of the site on the servers; /srv/<project>-<environment>.")
     strategy: str = Field(UNCHANGED, description="How the release goes live.", examples=["atomic"])
     keep: int = Field(UNCHANGED, description="How many releases are kept on the servers.", examples=[5])
-    auto_deploy: bool = Field(UNCHANGED, description="Deployed when the branch is pushed to.")
+    auto_deploy: bool = Field(UNCHANGED, description="Deployed when the webhook tells of a push to the branch.")
     health_url: str = Field(
         UNCHANGED, description="Address, or a path that is asked on the server itself. Empty: no check."
     )
@@ -220,10 +223,38 @@ class EnvironmentSettings(Input):
     health_retries: int = UNCHANGED
     shared_files: list[str] = Field(UNCHANGED, description="Files that all releases share, besides the recipe's.")
     shared_folders: list[str] = Field(UNCHANGED, description="Folders that all releases share, besides the recipe's.")
+    watch_paths: list[str] = Field(
+        UNCHANGED,
+        description="Patterns of which a push must touch one to deploy. Empty: every push does.",
+        examples=[["apps/shop/**"]],
+    )
+    tag_pattern: str = Field(
+        UNCHANGED, description="Tags that match are deployed when they are pushed. Empty: none.", examples=["v*"]
+    )
     task_commands: dict[str, str] = Field(
         UNCHANGED, description="Own commands in place of the recipe's, by task; '' switches a task off."
     )
     phase_commands: dict[str, list[str]] = Field(UNCHANGED, description="Own commands after the recipe's, by phase.")
+    hooks: list[Hook] = Field(UNCHANGED, description="Own commands before and after phases and steps, in order.")
+    recipe_options: dict[str, str] = Field(
+        UNCHANGED,
+        description="Values of the recipe's own options, by name; what is left out has its default.",
+        examples=[{"php_version": "8.3"}],
+    )
+    requires_variables: bool = Field(
+        UNCHANGED, description="Fail a deployment where a variable that `.env.example` requires is not set."
+    )
+    windows: list[dict[str, Any]] = Field(
+        UNCHANGED,
+        description="When it may be deployed, on the clock of `time_zone`; none: always. `to` may be of the next day.",
+        examples=[[{"days": ["mon", "tue", "wed", "thu"], "from": "08:00", "to": "16:00"}]],
+    )
+    freezes: list[dict[str, Any]] = Field(
+        UNCHANGED,
+        description="When it may not be deployed, and why; `to` null: until it is lifted.",
+        examples=[[{"from": "2026-12-20T18:00", "to": "2027-01-04T08:00", "reason": "Christmas"}]],
+    )
+    time_zone: str = Field(UNCHANGED, description="Of windows and freezes.", examples=["Europe/Berlin"])
 
 
 class EnvironmentIn(EnvironmentSettings):
@@ -256,8 +287,16 @@ class EnvironmentOut(BaseModel):
     health_retries: int
     shared_files: list[str]
     shared_folders: list[str]
+    watch_paths: list[str]
+    tag_pattern: str
     task_commands: dict[str, str]
     phase_commands: dict[str, list[str]]
+    hooks: list[Hook]
+    recipe_options: dict[str, str]
+    requires_variables: bool
+    windows: list[dict[str, Any]]
+    freezes: list[dict[str, Any]]
+    time_zone: str
     detected: dict[str, Any]
     created_at: datetime
 
@@ -270,7 +309,7 @@ class EnvironmentOut(BaseModel):
             name=environment.name,
             branch=environment.branch,
             servers=[server.name for server in environment.servers.all()],
-            detected=environment.detected,
+            detected={name: value for name, value in environment.detected.items() if name != "file"},
             created_at=environment.created_at,
             **same,
         )
@@ -285,6 +324,7 @@ class ProjectOut(BaseModel):
     repository: str
     recipe: str
     deploy_key_public: str
+    reads_file: bool
     environments: list[EnvironmentOut]
     created_at: datetime
 
@@ -297,49 +337,10 @@ class ProjectOut(BaseModel):
             repository=project.repository,
             recipe=project.recipe,
             deploy_key_public=project.deploy_key_public,
+            reads_file=project.reads_file,
             environments=[EnvironmentOut.of(environment) for environment in project.environments.all()],
             created_at=project.created_at,
         )
-
-
-# --- variables --------------------------------------------------------------------------------------------------------
-
-
-class VariablesIn(Input):
-    values: dict[str, str] = Field(examples=[{"APP_ENV": "production"}])
-
-
-class VariablesText(Input):
-    text: str = Field(description="The text of a `.env` file.", examples=["APP_ENV=production\n"])
-
-
-class VariableKeys(BaseModel):
-    """The variables that were set."""
-
-    keys: list[str]
-
-
-class VariableOut(BaseModel):
-    """Values are never shown here; see the export."""
-
-    key: str
-    value: str = Field(description="Always masked.", examples=[MASK])
-    updated_at: datetime
-
-    @classmethod
-    def of(cls, variable: Variable) -> Self:
-        return cls(key=variable.key, value=MASK, updated_at=variable.updated_at)
-
-
-class DifferenceOut(BaseModel):
-    """A variable in which two environments differ: their values, or that only the first or the other has it."""
-
-    key: str
-    state: Literal["changed", "only here", "only there"]
-
-    @classmethod
-    def of(cls, difference: VariableDifference) -> Self:
-        return cls(key=difference.key, state=difference.state)
 
 
 # --- deployments ------------------------------------------------------------------------------------------------------
@@ -347,6 +348,8 @@ class DifferenceOut(BaseModel):
 
 class DeployIn(Input):
     commit: str | None = Field(None, description="Full commit id. Null: the newest of the branch.")
+    clean: bool = Field(False, description="Reuse no dependencies or built files of earlier releases.")
+    override_reason: str = Field("", description="Why it begins outside the windows; needs the right to manage.")
 
 
 class ProjectDeployIn(DeployIn):
@@ -393,6 +396,11 @@ class DeploymentOut(BaseModel):
     release: str
     servers: list[str]
     error: str | None
+    waiting_for: str | None = Field(description="`window` while the deployment waits for one to open.")
+    waiting_reason: str | None
+    due_at: datetime | None = Field(description="When it begins by itself; null where only a person can have it begin.")
+    override_reason: str | None
+    is_clean: bool
     log_lines: int
     log_bytes: int
     last_seq: int
@@ -435,20 +443,25 @@ class ReleaseOut(BaseModel):
 
 
 class PlanStepOut(BaseModel):
-    """`condition` is a shell test in the release's folder: where it is false, nothing is done."""
+    """`condition` is a shell test in the release's folder: where it is false, nothing is done. While what
+    `reused_while` names is unchanged, what the step made for an earlier release is reused."""
 
     name: str
     phase: str
     servers: list[str]
     command: str
     condition: str | None
+    reused_while: str | None
     undo: str
     summary: str
     is_builtin: bool
 
 
 class PlanOut(BaseModel):
-    """`commit` is null where the newest of the branch is taken; of `variables` only the keys are shown."""
+    """`commit` is null where the newest of the branch is taken; of `variables` only the keys are shown.
+
+    `settings` are those that devflow.yml can have, `warnings` what to know before.
+    """
 
     strategy: str
     recipe: str
@@ -462,4 +475,7 @@ class PlanOut(BaseModel):
     variables: list[str]
     shared_files: list[str]
     shared_folders: list[str]
+    settings: list[SettingOut]
+    warnings: list[str]
+    is_clean: bool
     steps: list[PlanStepOut]

@@ -7,7 +7,19 @@ from devflow.api import errors
 from devflow.api.auth import SessionAuth, TokenAuth
 from devflow.api.idempotency import once
 from devflow.api.openapi import PanelAPI
-from devflow.api.v1 import deployments, environments, people, projects, servers, tokens, variables
+from devflow.api.v1 import (
+    channels,
+    deployments,
+    environments,
+    people,
+    projects,
+    servers,
+    sources,
+    tokens,
+    variables,
+    webhooks,
+    windows,
+)
 
 api = PanelAPI(
     title="DevFlow Pro",
@@ -24,7 +36,11 @@ api.add_router("servers", servers.router)
 api.add_router("projects", projects.router)
 api.add_router("projects", environments.router)
 api.add_router("projects", variables.router)
+api.add_router("projects", webhooks.router)
 api.add_router("deployments", deployments.router)
+api.add_router("", channels.router)
+api.add_router("", sources.router)
+api.add_router("", windows.router)
 
 _patterns, _, _namespace = api.urls
 for _pattern in _patterns:

@@ -47,8 +47,8 @@ class Client:
     def get(self, *path: str, **query: Any) -> Any:
         return self._request("GET", path, params=query).json()
 
-    def text(self, *path: str) -> str:
-        return self._request("GET", path).text
+    def text(self, *path: str, **query: Any) -> str:
+        return self._request("GET", path, params=query).text
 
     def items(self, *path: str, limit: int | None = None, **query: Any) -> list[Any]:
         """All items of a list, or the first `limit`, over as many pages as it takes."""
@@ -70,9 +70,12 @@ class Client:
     def patch(self, *path: str, body: Any) -> Any:
         return self._request("PATCH", path, json=body).json()
 
-    def delete(self, *path: str) -> Any:
+    def put(self, *path: str, body: Any) -> Any:
+        return self._request("PUT", path, json=body).json()
+
+    def delete(self, *path: str, **query: Any) -> Any:
         """What is answered; None where there is no answer."""
-        response = self._request("DELETE", path)
+        response = self._request("DELETE", path, params=query)
         return response.json() if response.content else None
 
     @contextmanager

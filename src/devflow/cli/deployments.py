@@ -25,6 +25,11 @@ from devflow.cli.output import (
 Commit = Annotated[
     str | None, typer.Option("--commit", metavar="SHA", help="Full commit id; else the branch's newest.")
 ]
+Clean = Annotated[bool, typer.Option("--clean", help="Reuse no dependencies or built files of earlier releases.")]
+Override = Annotated[
+    str,
+    typer.Option("--override", metavar="REASON", help="Do not wait for a window, and say why; admins only."),
+]
 NoFollow = Annotated[bool, typer.Option("--no-follow", help="Only queue it.")]
 
 app = typer.Typer(help="Deployments: list, show, log, cancel.", no_args_is_help=True)
@@ -57,9 +62,16 @@ def plan(
         "shared_folders",
     )
     print_fields({name.replace("_", " "): document[name] for name in facts})
+    for setting in document["settings"]:
+        if setting["source"].startswith("devflow.yml"):
+            print(f"{setting['name']} is from {setting['source']}: {shown(setting['value']) or '(nothing)'}")
+    for warning in document["warnings"]:
+        tell(shown(warning))
     for number, step in enumerate(document["steps"], 1):
         condition = f" (where {step['condition']})" if step["condition"] else ""
         print(f"\n{number:2}  {step['phase']}: {shown(step['name'])} on {', '.join(step['servers'])}{condition}")
+        if step["reused_while"]:
+            print(f"      reused while unchanged: {shown(step['reused_while'])}")
         command = step["command"] if full or not step["summary"] else step["summary"]
         print("\n".join(f"      {line}" for line in log_text(command, colours=False).splitlines()))
 
@@ -68,12 +80,18 @@ def deploy(
     project: Project,
     environment: Environment,
     commit: Commit = None,
+    clean: Clean = False,
+    override: Override = "",
     no_follow: NoFollow = False,
     as_json: Json = False,
 ) -> None:
-    """Deploy the branch's newest commit (or the one named) and follow it to its end."""
+    """Deploy the branch's newest commit (or the one named) and follow it to its end.
+
+    Outside the environment's windows it is told when it begins, and the command ends with status 5.
+    """
     client = Client()
-    deployment = client.post("projects", project, "environments", environment, "deployments", body={"commit": commit})
+    body = {"commit": commit} | ({"clean": True} if clean else {}) | ({"override_reason": override} if override else {})
+    deployment = client.post("projects", project, "environments", environment, "deployments", body=body)
     _finish(client, deployment, no_follow=no_follow, as_json=as_json)
 
 
@@ -133,6 +151,8 @@ def deployment_show(deployment: Deployment, as_json: Json = False) -> None:
         "project",
         "environment",
         "status",
+        "waiting_reason",
+        "override_reason",
         "error",
         "commit",
         "message",
@@ -144,6 +164,7 @@ def deployment_show(deployment: Deployment, as_json: Json = False) -> None:
         "servers",
     )
     times = {name: moment(document[f"{name}_at"]) for name in ("created", "started", "finished")}
+    times |= {"begins": moment(document["due_at"])}
     print_fields(
         {name.replace("_", " "): document[name] for name in facts}
         | times
@@ -201,16 +222,18 @@ def deployment_cancel(deployment: Deployment, as_json: Json = False) -> None:
 
 def _finish(client: Client, deployment: dict[str, Any], *, no_follow: bool, as_json: bool) -> None:
     if not no_follow:
-        raise typer.Exit(_follow(client, deployment, as_json=as_json))
+        raise typer.Exit(_follow(client, deployment, as_json=as_json, ends_at_waiting=True))
     if as_json:
         print_json(deployment)
     else:
         print(f"{deployment['id']} is {deployment['status']}.")
+        if deployment["status"] == "waiting":
+            tell(_waits(deployment))
         tell(f"Follow it: devflow deployments log -f {deployment['id']}")
 
 
-def _follow(client: Client, deployment: dict[str, Any], *, as_json: bool) -> int:
-    """Shows the deployment until it has ended; returns the exit status."""
+def _follow(client: Client, deployment: dict[str, Any], *, as_json: bool, ends_at_waiting: bool = False) -> int:
+    """Shows the deployment until it has ended, or until it waits for a window; returns the exit status."""
     from devflow.cli.events import follow
     from devflow.cli.progress import SilentProgress, progress
 
@@ -225,6 +248,9 @@ def _follow(client: Client, deployment: dict[str, Any], *, as_json: bool) -> int
                     view.steps(client.get("deployments", deployment_id, "steps"))
                     are_steps_known = True
                 view.show(event)
+                says_waiting = event.kind == "deployment.status" and event.data["status"] == "waiting"
+                if says_waiting and ends_at_waiting and client.get("deployments", deployment_id)["status"] == "waiting":
+                    break
     except KeyboardInterrupt:
         tell(f"\nThe deployment goes on. Follow it: devflow deployments log -f {deployment_id}")
         tell(f"Stop it: devflow deployments cancel {deployment_id}")
@@ -242,7 +268,14 @@ def _tell_end(client: Client, ended: dict[str, Any]) -> None:
     status = ended["status"].replace("_", " ")
     print(f"{status}{took}: {ended['project']} {ended['environment']}, commit {_short(ended['commit'])}")
     if OF_DEPLOYMENT.get(ended["status"]) != DONE:
-        tell(f"{shown(ended['error'])}\n{client.url}/deployments/{ended['id']}".strip())
+        told = _waits(ended) if ended["status"] == "waiting" else shown(ended["error"])
+        tell(f"{told}\n{client.url}/deployments/{ended['id']}".strip())
+
+
+def _waits(deployment: dict[str, Any]) -> str:
+    due = moment(deployment["due_at"])
+    begins = f"It begins at {due}." if due else "It waits until that is lifted."
+    return f"{shown(deployment['waiting_reason'])}. {begins}"
 
 
 def _row(deployment: dict[str, Any]) -> dict[str, Any]:

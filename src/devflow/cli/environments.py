@@ -6,6 +6,7 @@ import typer
 
 from devflow.cli.client import Client
 from devflow.cli.errors import WRONG_USAGE, ClientError
+from devflow.cli.hooks import parse_hooks
 from devflow.cli.names import Environment, Project
 from devflow.cli.output import Json, Yes, confirm, moment, print_fields, print_json, print_table
 
@@ -19,8 +20,19 @@ AutoDeploy = Annotated[
     bool | None,
     typer.Option(
         "--auto-deploy/--no-auto-deploy",
-        help="Kept for the repository's webhook, which this version does not take yet.",
+        help="Deployed by itself when the branch is pushed to; see `devflow webhooks`.",
     ),
+]
+WatchPaths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--watch-path",
+        metavar="PATTERN",
+        help="A push deploys only where it changes a path like this, as apps/shop/**; may be repeated. '': any.",
+    ),
+]
+TagPattern = Annotated[
+    str | None, typer.Option(metavar="PATTERN", help="Pushed tags that match are deployed, as v*. '': none.")
 ]
 HealthUrl = Annotated[
     str | None,
@@ -46,6 +58,19 @@ PhaseCommands = Annotated[
     list[str] | None,
     typer.Option("--command", metavar="PHASE=COMMAND", help="Own command at the end of a phase; may be repeated."),
 ]
+Hooks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hook",
+        metavar="WHEN:PLACE=COMMAND",
+        help="Own command before or after a phase or step, like before:activate=./warm.sh; PLACE@first: "
+        "on the first server alone. May be repeated; '' takes all away.",
+    ),
+]
+RecipeOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="Option of the recipe, like php_version=8.3; may be repeated."),
+]
 
 app = typer.Typer(help="Environments: where and how a project is deployed.", no_args_is_help=True)
 
@@ -65,10 +90,14 @@ def environment_add(
     health_retries: HealthRetries = None,
     keep: Keep = None,
     auto_deploy: AutoDeploy = None,
+    watch_path: WatchPaths = None,
+    tag_pattern: TagPattern = None,
     shared_file: SharedFiles = None,
     shared_folder: SharedFolders = None,
     task: TaskCommands = None,
     command: PhaseCommands = None,
+    hook: Hooks = None,
+    option: RecipeOptions = None,
     more_servers: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     as_json: Json = False,
 ) -> None:
@@ -85,10 +114,14 @@ def environment_add(
         health_retries=health_retries,
         keep=keep,
         auto_deploy=auto_deploy,
+        watch_paths=watch_path,
+        tag_pattern=tag_pattern,
         shared_files=shared_file,
         shared_folders=shared_folder,
         task_commands=_task_commands(task),
         phase_commands=_phase_commands(command),
+        hooks=parse_hooks(hook),
+        recipe_options=_recipe_options(option),
     )
     added = Client().post("projects", project, "environments", body=body)
     if as_json:
@@ -114,10 +147,14 @@ def environment_update(
     health_retries: HealthRetries = None,
     keep: Keep = None,
     auto_deploy: AutoDeploy = None,
+    watch_path: WatchPaths = None,
+    tag_pattern: TagPattern = None,
     shared_file: SharedFiles = None,
     shared_folder: SharedFolders = None,
     task: TaskCommands = None,
     command: PhaseCommands = None,
+    hook: Hooks = None,
+    option: RecipeOptions = None,
     as_json: Json = False,
 ) -> None:
     """Change what is given; lists are replaced as a whole. It takes effect with the next deployment."""
@@ -133,10 +170,14 @@ def environment_update(
         health_retries=health_retries,
         keep=keep,
         auto_deploy=auto_deploy,
+        watch_paths=watch_path,
+        tag_pattern=tag_pattern,
         shared_files=shared_file,
         shared_folders=shared_folder,
         task_commands=_task_commands(task),
         phase_commands=_phase_commands(command),
+        hooks=parse_hooks(hook),
+        recipe_options=_recipe_options(option),
     )
     if not body:
         raise ClientError("Nothing to change was given. See `devflow environments update --help`.", WRONG_USAGE)
@@ -205,11 +246,15 @@ def _show(environment: dict[str, Any], *, as_json: bool) -> None:
 
 def _settings(**settings: Any) -> dict[str, Any]:
     """Those that were given."""
-    return {name: value for name, value in settings.items() if value is not None and value != []}
+    return {name: value for name, value in settings.items() if value is not None and (value != [] or name == "hooks")}
 
 
 def _task_commands(given: list[str] | None) -> dict[str, str] | None:
     return dict(_pair(text) for text in given) if given else None
+
+
+def _recipe_options(given: list[str] | None) -> dict[str, str] | None:
+    return dict(_pair(text, "NAME=VALUE") for text in given) if given else None
 
 
 def _phase_commands(given: list[str] | None) -> dict[str, list[str]] | None:
@@ -219,8 +264,8 @@ def _phase_commands(given: list[str] | None) -> dict[str, list[str]] | None:
     return commands or None
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str, form: str = "NAME=COMMAND") -> tuple[str, str]:
     name, equals, command = text.partition("=")
     if not equals:
-        raise ClientError(f"{text!r} is not NAME=COMMAND.", WRONG_USAGE)
+        raise ClientError(f"{text!r} is not {form}.", WRONG_USAGE)
     return name, command

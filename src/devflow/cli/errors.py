@@ -10,7 +10,8 @@ WRONG_USAGE: Final = 2
 ROLLED_BACK: Final = 3
 CANCELLED: Final = 4
 """Cancelled or superseded."""
-WAITS_FOR_APPROVAL: Final = 5
+WAITS: Final = 5
+"""For an approval or a deployment window."""
 NOT_ALLOWED: Final = 6
 """Not allowed, or not logged in."""
 NOT_REACHABLE: Final = 7
@@ -23,7 +24,7 @@ OF_DEPLOYMENT: Final = {
     "rolled_back": ROLLED_BACK,
     "cancelled": CANCELLED,
     "superseded": CANCELLED,
-    "waiting": WAITS_FOR_APPROVAL,
+    "waiting": WAITS,
 }
 
 

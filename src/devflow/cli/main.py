@@ -28,10 +28,15 @@ COMMANDS: Final[dict[str, str]] = {
     "projects": "devflow.cli.projects:app",
     "environments": "devflow.cli.environments:app",
     "variables": "devflow.cli.variables:app",
+    "windows": "devflow.cli.windows:app",
+    "sources": "devflow.cli.sources:app",
+    "check-file": "devflow.cli.devfile:check_file",
+    "webhooks": "devflow.cli.webhooks:app",
     "plan": "devflow.cli.deployments:plan",
     "deploy": "devflow.cli.deployments:deploy",
     "rollback": "devflow.cli.deployments:rollback",
     "deployments": "devflow.cli.deployments:app",
+    "channels": "devflow.cli.channels:app",
     "tokens": "devflow.cli.tokens:app",
 }
 

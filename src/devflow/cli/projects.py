@@ -15,6 +15,12 @@ Recipe = Annotated[str | None, typer.Option(help="laravel, php, node, python, st
 DeployKey = Annotated[
     Path | None, typer.Option("--deploy-key-file", help="Private SSH key for the repository; - for stdin.")
 ]
+ReadsFile = Annotated[
+    bool | None,
+    typer.Option(
+        "--read-file/--ignore-file", help="The commit's devflow.yml is in force before the settings of the panel."
+    ),
+]
 Name = Annotated[str | None, typer.Option(help="Name that people see.")]
 
 app = typer.Typer(help="Projects: a repository and how it is deployed.", no_args_is_help=True)
@@ -27,11 +33,13 @@ def project_add(
     recipe: Recipe = None,
     deploy_key_file: DeployKey = None,
     name: Name = None,
+    reads_file: ReadsFile = None,
     as_json: Json = False,
 ) -> None:
     """Add a project."""
     project = Client().post(
-        "projects", body={"slug": slug, "repository": repository, **_given(name, None, recipe, deploy_key_file)}
+        "projects",
+        body={"slug": slug, "repository": repository, **_given(name, None, recipe, deploy_key_file, reads_file)},
     )
     if as_json:
         print_json(project)
@@ -69,10 +77,11 @@ def project_update(
     recipe: Recipe = None,
     deploy_key_file: DeployKey = None,
     name: Name = None,
+    reads_file: ReadsFile = None,
     as_json: Json = False,
 ) -> None:
     """Change what is given; --recipe '' has the framework detected again."""
-    changes = _given(name, repository, recipe, deploy_key_file)
+    changes = _given(name, repository, recipe, deploy_key_file, reads_file)
     if not changes:
         raise ClientError("Nothing to change was given. See `devflow projects update --help`.", WRONG_USAGE)
     _show(Client().patch("projects", slug, body=changes), as_json=as_json)
@@ -99,6 +108,7 @@ def _show(project: dict[str, Any], *, as_json: bool) -> None:
             "name": project["name"],
             "repository": project["repository"],
             "recipe": project["recipe"] or "(detected)",
+            "reads devflow.yml": project["reads_file"],
             "deploy key": project["deploy_key_public"],
             "environments": _environments(project),
         }
@@ -106,9 +116,13 @@ def _show(project: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _given(
-    name: str | None, repository: str | None, recipe: str | None, deploy_key_file: Path | None
-) -> dict[str, str]:
-    given = {"name": name, "repository": repository, "recipe": recipe}
+    name: str | None,
+    repository: str | None,
+    recipe: str | None,
+    deploy_key_file: Path | None,
+    reads_file: bool | None,
+) -> dict[str, Any]:
+    given: dict[str, Any] = {"name": name, "repository": repository, "recipe": recipe, "reads_file": reads_file}
     given["deploy_key"] = read_file(deploy_key_file) if deploy_key_file else None
     return {field: value for field, value in given.items() if value is not None}
 

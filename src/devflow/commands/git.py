@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from devflow.core.shell import quote
+
 _ACCESS = """\
 if [ -n "$deploy_key" ]; then
   ( umask 077; printf '%s' "$deploy_key" >"$run/deploy_key" )
@@ -59,7 +63,7 @@ echo "Commit $commit from $branch"
 """
 
 _CHECKOUT = """\
-read -r commit <"$run/commit"
+[ ! -s "$run/commit" ] || read -r commit <"$run/commit"
 [ -d "$root/releases" ] || mkdir -p "$root/releases"
 if [ -e "$path" ]; then rm -rf "$path"; fi
 mkdir "$path" || explain "The release cannot be made in $root/releases on $server: disk full, read-only, or another owner."
@@ -88,6 +92,13 @@ _LIST = """\
 read -r commit <"$run/commit"
 in_mirror ls-tree --name-only "$commit" >"$run/files"
 head -n 500 "$run/files" | while IFS= read -r file; do note file "$file"; done
+in_mirror ls-tree -l "$commit" -- $watched >"$run/watched"
+while read -r mode _ object size file; do
+  case $mode in 100*) ;; *) continue ;; esac
+  if [ "$size" -gt "$largest" ]; then note left_out "$file"; continue; fi
+  note content "$file "
+  in_mirror cat-file blob "$object" | base64 -w 12000 | while read -r part; do note content "$file $part"; done
+done <"$run/watched"
 """
 
 FETCH = _ACCESS + _MIRROR + _FETCH
@@ -96,5 +107,8 @@ FETCH = _ACCESS + _MIRROR + _FETCH
 CHECKOUT = _ACCESS + _MIRROR + _CHECKOUT
 """Lays the commit out as the release's folder, with submodules and large files where it has any."""
 
-LIST = _MIRROR + _LIST
-"""Notes the names at the top of the commit's tree."""
+
+def list_files(watched: Iterable[str], largest: int) -> str:
+    """Notes the names at the top of the commit's tree, and what is in those of `watched` that have at most `largest`
+    bytes: in base64, in parts that are shorter than the longest line of a journal. Links are left out."""
+    return f"watched={quote(' '.join(watched))}\nlargest={largest}\n{_MIRROR}{_LIST}"

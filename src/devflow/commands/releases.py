@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from devflow.core.shell import quote
 
@@ -84,7 +84,7 @@ fi
 THROW_AWAY = """\
 now=$(readlink "$root/current" 2>/dev/null) || now=''
 if [ "$now" != "releases/$release" ]; then
-  rm -rf "$path" "$root/shared/.env.d/$release" || echo "Some files of the release stay in $path: they cannot be removed."
+  rm -rf "$path" "$root/shared/.env.d/$release" "$root/shared/.env.d/$release.files" || echo "Some files of the release stay in $path: they cannot be removed."
 fi
 """
 
@@ -114,7 +114,7 @@ for folder in "$@"; do
   [ "$excess" -gt 0 ] || break
   if [ "$name" != "$current" ] && [ "$name" != "$before" ]; then
     excess=$((excess - 1))
-    if rm -rf "$folder" "$root/shared/.env.d/$name"; then echo "Removed release $name"
+    if rm -rf "$folder" "$root/shared/.env.d/$name" "$root/shared/.env.d/$name.files"; then echo "Removed release $name"
     else echo "Release $name cannot be removed; remove it by hand: $folder"
     fi
   fi
@@ -142,16 +142,39 @@ def link_shared(files: Iterable[str], folders: Iterable[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def remember_reload(commands: Iterable[str]) -> str:
-    """Keeps the reloading commands beside the site, for `devflow-run rollback`, which must do without the panel."""
-    lines = quote("\n".join(commands))
+def remember_reload(commands: Iterable[str], *, root: str, options: Mapping[str, str], tools: str) -> str:
+    """Keeps the reloading commands beside the site, for `devflow-run rollback`, which must do without the panel.
+
+    They find there what they find in a run: the recipe's options, and its `tools` (in the site's folder).
+    """
+    settings = [f"export option_{name}={quote(value)}" for name, value in options.items()]
+    before = [*settings, f"run={quote(f'{root}/.devflow')}", tools.rstrip("\n")] if tools else settings
+    lines = quote("\n".join([*before, *commands]))
     return f'printf "%s\\n" {lines} >"$root/.devflow/reload" || echo "The commands that reload could not be kept."\n'
 
 
-WRITE_VARIABLES = """\
+def write_variables(env_file: str = ".env") -> str:
+    """Writes the variables to a file of this release alone, and links it as `env_file` into the release. Those that are
+    files are beside it, in `<release>.files`."""
+    return f"""\
 umask 077
 mkdir -p "$root/shared/.env.d"
+variable_files "$root/shared/.env.d/$release.files" || explain "The files of the variables cannot be written to $root/shared on $server: is the disk full?"
 dotenv >"$root/shared/.env.d/$release" || explain "The variables cannot be written to $root/shared on $server: is the disk full?"
-rm -f "$path/.env"
-ln -s "$root/shared/.env.d/$release" "$path/.env"
+rm -f "$path/"{quote(env_file)}
+ln -s "$root/shared/.env.d/$release" "$path/"{quote(env_file)}
 """
+
+
+SHOW_VARIABLES = """\
+root=$1
+env=$root/shared/.env
+link=$(readlink "$env") || link=''
+case $link in .env.d/*) echo panel ;; *) if [ -e "$env" ]; then echo 'by hand'; else echo none; fi ;; esac
+if [ -e "$env" ]; then head -c 1048576 "$env" | base64 | tr -d '\\n'; fi
+echo
+cd "$root/shared/$link.files" 2>/dev/null || exit 0
+for file in *; do [ ! -f "$file" ] || sha256sum "$file"; done
+"""
+"""With a site's folder as `$1`: prints who wrote its `.env` (`panel`, `by hand`, `none`), the file in base64 on one line, and digests of the
+files that it names. To be read over the connection and kept nowhere: not for a journaled run."""

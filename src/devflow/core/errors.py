@@ -9,6 +9,7 @@ DevflowError
 │   ├── ConnectError        no usable connection; `transient` says whether trying again can help
 │   │   └── HostKeyError    the server shows another key than the pinned one: never retried
 │   └── CommandError        a command ended with another exit code than 0
+├── OutgoingError           a service that the panel calls did not take it; `transient` says whether to try again
 └── StoppedError            stopped on purpose; not a failure
     ├── CancelledError      a person cancelled
     └── ClaimLostError      another worker carries this deployment now
@@ -70,6 +71,25 @@ class CommandError(RemoteError):
         last = (stderr.strip() or stdout.strip()).splitlines()[-1:] or ["no output"]
         super().__init__(f"{server}: `{command}` ended with exit code {exit_code}: {last[0]}", server=server)
         self.command, self.exit_code, self.stdout, self.stderr = command, exit_code, stdout, stderr
+
+
+class OutgoingError(DevflowError):
+    """A service (a channel, a git provider) did not take what the panel sent; the message names only its host.
+
+    `transient` is True where waiting may help, `retry_after_seconds` what the service asked for, `status` its HTTP or
+    SMTP answer.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        transient: bool = False,
+        status: int | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.transient, self.status, self.retry_after_seconds = transient, status, retry_after_seconds
 
 
 class StoppedError(DevflowError):

@@ -12,6 +12,15 @@ from devflow.core.errors import InvalidError
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_TAKEN_VARIABLES = (
+    ("PATH", "without the right one no command is found; put it before the command: PATH=/opt/node/bin:$PATH npm ci"),
+    ("HOME|USER|LOGNAME|SHELL|PWD|OLDPWD", "the server sets it for its login user, and programs rely on it"),
+    ("IFS|CDPATH|OPTIND|PS4", "it would change how the shell reads every command"),
+    ("UID|EUID|PPID|GROUPS|SHELLOPTS|BASHOPTS|BASH_.*", "the shell does not let it be set, or runs what it says"),
+    ("LD_.*", "it would load other code into every program; put it before the command that needs it"),
+    ("DEVFLOW_.*|option_.*", "names like this are the panel's own"),
+)
+"""Names (as patterns) that a variable cannot have, and why."""
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9.:_-]*[A-Za-z0-9])?")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
@@ -40,9 +49,13 @@ def slug(value: str, field: str = "name") -> str:
 
 
 def variable(value: str, field: str = "key") -> str:
-    """A variable's name as POSIX knows it (XBD 8.1), letters, digits and underscores. Raises InvalidError."""
+    """A variable's name as POSIX knows it (XBD 8.1), letters, digits and underscores; not one that would change how the
+    commands themselves are run. Raises InvalidError."""
     if not _VARIABLE.fullmatch(value):
         raise _invalid(field, value, "use letters, digits and underscores, not starting with a digit, like APP_KEY")
+    if reason := next((reason for pattern, reason in _TAKEN_VARIABLES if re.fullmatch(pattern, value)), ""):
+        message = f"{value} cannot be a variable: {reason}."
+        raise InvalidError(message, {field: message})
     return value
 
 
@@ -139,6 +152,26 @@ def repository(value: str, field: str = "repository") -> str:
         raise InvalidError(
             "The address holds a password or token; it would be seen in process lists and logs.",
             {field: "Take the password or token out of the address and use a deploy key with an ssh address."},
+        )
+    return value
+
+
+def health_address(value: str, field: str = "health_url") -> str:
+    """What a health check asks: an address, or a path on the server itself. Raises InvalidError."""
+    if value.startswith("/"):
+        return single_line(value, field, 1000)
+    try:
+        parts = urlsplit(value)
+        is_usable = parts.scheme in ("http", "https") and parts.hostname and not parts.username
+    except ValueError:
+        is_usable = False
+    if not is_usable or len(value) > 1000 or any(ord(character) < 33 for character in value):
+        raise InvalidError(
+            "The health check's address is not valid.",
+            {
+                field: "Give an address like https://shop.example.com/up, or a path like /up, "
+                "which is asked on the server itself."
+            },
         )
     return value
 

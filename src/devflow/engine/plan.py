@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from devflow.engine.task import Phase, Recipe, Task, Where
+from devflow.engine import hooks
+from devflow.engine.hooks import Hook
+from devflow.engine.task import Phase, Recipe, Reuse, Task, Where
 
+_NPM_CI = re.compile(r"npm (?:ci|clean-install)(?: --?[\w-]+(?:=[\w.,@/-]+)?)*")
 COMMAND_PHASES = tuple(phase.value for phase in Phase if phase not in (Phase.PREFLIGHT, Phase.UNDO))
 """Phases that take a team's own commands."""
 
@@ -36,6 +40,7 @@ class Site:
     """All that a plan needs to know of an environment.
 
     Of variables it has the keys only: a plan holds no secrets. `mirror` names the project's mirror on a server.
+    `options` are the values of the recipe's options, all of them; `tools` is what each run begins with.
     """
 
     name: str
@@ -52,6 +57,9 @@ class Site:
     health: HealthCheck | None = None
     task_commands: Mapping[str, str] | None = None
     phase_commands: Mapping[str, Iterable[str]] | None = None
+    options: Mapping[str, str] | None = None
+    hooks: tuple[Hook, ...] = ()
+    tools: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`release` is the folder's name under `<root>/releases`; `commit` is '' where the branch's head is taken."""
+    """`release` is the folder's name under `<root>/releases`; `commit` is '' where the branch's head is taken.
+
+    `sources` says of each setting that the commit's devflow.yml can have where the one in force is from, `file` is the
+    text of that file where it is in force, `warnings` are what a person should know before. One that `is_clean` reuses
+    nothing that was made for earlier releases.
+    """
 
     strategy: str
     recipe: str
@@ -87,6 +100,10 @@ class Plan:
     is_rollback: bool
     site: Site
     steps: tuple[Step, ...]
+    is_clean: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -139,25 +156,37 @@ class Plan:
         site["health"] = HealthCheck(**site["health"]) if site["health"] else None
         for key in ("shared_files", "shared_folders", "variable_keys"):
             site[key] = tuple(site[key])
+        site["hooks"] = tuple(Hook(**{**hook, "where": Where(hook["where"])}) for hook in site.get("hooks", ()))
+        document = {**document, "warnings": tuple(document.get("warnings", ()))}
         return cls(**{**document, "site": Site(**site), "steps": tuple(_step(step) for step in document["steps"])})
 
 
 def compose(site: Site, recipe: Recipe, builtin: Iterable[Task], *, reload_only: bool = False) -> tuple[Step, ...]:
-    """The steps of a deployment: the strategy's tasks, the recipe's (as the team changed them), the team's commands.
+    """The steps of a deployment: the strategy's tasks, the recipe's (as the team changed them), the team's commands and
+    hooks.
 
-    A rollback takes only the commands that reload what serves (`reload_only`).
+    A rollback takes only the commands that reload what serves (`reload_only`), with the hooks around them.
     """
     recipe_tasks, own = _recipe_tasks(site, recipe), _own_tasks(site)
     if reload_only:
         recipe_tasks, own = ([task for task in tasks if task.phase is Phase.RELOAD] for tasks in (recipe_tasks, own))
-    return place(site, _interleave([*builtin], recipe_tasks, own))
+    only = Phase.RELOAD if reload_only else None
+    return place(site, _interleave([*builtin], recipe_tasks, own, site.hooks, only=only))
 
 
 def reload_commands(site: Site, recipe: Recipe) -> tuple[str, ...]:
     """What makes whatever serves the site take up a release, in order."""
+    tasks = [task for task in (*_recipe_tasks(site, recipe), *_own_tasks(site)) if task.phase is Phase.RELOAD]
     return tuple(
-        task.command for task in (*_recipe_tasks(site, recipe), *_own_tasks(site)) if task.phase is Phase.RELOAD
+        f"if {{ {task.condition}; }}; then\n{task.command}\nfi" if task.condition else task.command
+        for task in hooks.weave(tasks, site.hooks, only=Phase.RELOAD)
     )
+
+
+def hook_warnings(site: Site, recipe: Recipe, builtin: Iterable[Task]) -> tuple[str, ...]:
+    """What to tell of the site's hooks that have no place in a deployment with this recipe."""
+    switched_off = [task for task in recipe.tasks if (site.task_commands or {}).get(task.name) == ""]
+    return hooks.unknown([*builtin, *_recipe_tasks(site, recipe), *_own_tasks(site), *switched_off], site.hooks)
 
 
 def place(site: Site, tasks: Iterable[Task]) -> tuple[Step, ...]:
@@ -169,15 +198,18 @@ def place(site: Site, tasks: Iterable[Task]) -> tuple[Step, ...]:
     )
 
 
-def _interleave(builtin: list[Task], recipe: list[Task], own: list[Task]) -> list[Task]:
+def _interleave(
+    builtin: list[Task], recipe: list[Task], own: list[Task], around: tuple[Hook, ...], *, only: Phase | None
+) -> list[Task]:
     """By phase: what the panel does, then the recipe, then the team; but switching comes after warming, and the panel's
     last word (check, prune, unlock) after all. Undo takes back, reloads what serves the release before, cleans up."""
-    reloads = [task for task in [*recipe, *own] if task.phase is Phase.RELOAD]
-    again = [replace(task, phase=Phase.UNDO, name=f"{task.name} again") for task in reloads]
     ordered: list[Task] = []
     for phase in Phase:
         panel = [task for task in builtin if task.phase is phase]
         if phase is Phase.UNDO:
+            ordered = hooks.weave(ordered, around, only=only)
+            reloads = [task for task in ordered if task.phase is Phase.RELOAD and not task.is_builtin]
+            again = [replace(task, phase=Phase.UNDO, name=f"{task.name} again") for task in reloads]
             ordered += [*panel[:1], *again, *panel[1:]]
             continue
         others = [task for task in [*recipe, *own] if task.phase is phase]
@@ -202,7 +234,19 @@ def _own_tasks(site: Site) -> list[Task]:
 
 
 def _override(task: Task, changed: Mapping[str, str]) -> Task:
-    return replace(task, command=changed[task.name], condition="", needs=()) if task.name in changed else task
+    if task.name not in changed:
+        return task
+    command = changed[task.name]
+    return replace(task, command=command, condition="", needs=(), reuse=_reuse_of(command, task.reuse))
+
+
+def _reuse_of(command: str, reuse: Reuse | None) -> Reuse | None:
+    """What a team's own command in place of a recipe's may take over: npm ci begins by removing what is there."""
+    if reuse is None or not reuse.folders:
+        return reuse
+    if reuse.after is not None and _NPM_CI.fullmatch(command.strip()):
+        return replace(reuse, after="") if "--ignore-scripts" in command else reuse
+    return None if re.search(r"\bnpm (ci|clean-install)\b", command) else replace(reuse, after=None)
 
 
 def _is_barrier(last: Step, step: Step, *, many: bool) -> bool:
@@ -222,4 +266,6 @@ def _is_barrier(last: Step, step: Step, *, many: bool) -> bool:
 def _step(document: dict[str, Any]) -> Step:
     task = dict(document["task"])
     task |= {"phase": Phase(task["phase"]), "where": Where(task["where"]), "needs": tuple(task["needs"])}
+    if reuse := task.get("reuse"):
+        task["reuse"] = Reuse(**{**reuse, **{key: tuple(reuse[key]) for key in ("folders", "inputs", "tools")}})
     return Step(position=document["position"], task=Task(**task), servers=tuple(document["servers"]))

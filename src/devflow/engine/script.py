@@ -7,27 +7,45 @@ import secrets as random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from devflow.commands import dependencies
 from devflow.core import dotenv
 from devflow.core.shell import quote
 from devflow.engine.plan import Group, Plan, Step, Target
-from devflow.engine.task import Phase
+from devflow.engine.task import Phase, Reuse
 
 FRAME = "\x1e"
 """ASCII record separator: encloses a frame in a run's journal."""
+_INSTALL = {
+    "php": "apt-get install php-cli",
+    "node": "apt-get install nodejs",
+    "python3": "apt-get install python3 python3-venv",
+    "pnpm": "npm install -g pnpm",
+    "yarn": "npm install -g yarn",
+    "uv": "see docs.astral.sh/uv, or pip install uv",
+    "poetry": "apt-get install python3-poetry",
+}
+"""How a program comes to a server where its package has another name."""
 UNDO_SECONDS = 60
 """How long a command may take that is repeated while a release is taken back: nobody could cancel that."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSecrets:
-    """What a script carries and a plan does not: the environment's variables and the project's deploy key."""
+    """What a script carries and a plan does not: the environment's variables and the project's deploy key.
+
+    `files` are texts of variables that are paths on the server, to a file with that text; `shown` are the keys of
+    variables that are no secrets.
+    """
 
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     deploy_key: str = field(default="", repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    shown: frozenset[str] = frozenset()
 
     def values(self) -> tuple[str, ...]:
         """All that must never be shown."""
-        return (*self.variables.values(), self.deploy_key)
+        hidden = (value for key, value in self.variables.items() if key not in self.shown)
+        return (*hidden, *self.files.values(), self.deploy_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +79,8 @@ def render(
     undo = [] if group.is_undo else [step for step in plan.undo.steps if target.name in step.servers]
     parts = [
         _head(plan, target, identity=identity, deployment=deployment, commit=commit, secrets=secrets, nonce=nonce),
-        *(_function(step, target) for step in [*steps, *undo]),
+        _reuse(plan) if any(_reuses(step) for step in steps) else "",
+        *(_function(step, target, plan) for step in [*steps, *undo]),
         _undo(undo),
         _calls(plan, group, steps),
         'ended "$worst"\n#end\n',
@@ -88,7 +107,13 @@ def _head(
 ) -> str:
     site = plan.site
     end = f"end-{random.token_hex(8)}"
+    options = "".join(f"export option_{name}={quote(value)}\n" for name, value in (site.options or {}).items())
+    folder = f"{site.root}/shared/.env.d/{plan.release}.files"
+    files = {key: f"{folder}/{key}" for key in secrets.files}
+    variables = {**secrets.variables, **files}
     exports = "".join(f"  export {key}={quote(value)}\n" for key, value in secrets.variables.items())
+    # a release that is rolled back to has no file of a variable that is newer
+    exports += "".join(f"  [ ! -f {quote(path)} ] || export {key}={quote(path)}\n" for key, path in files.items())
     return f"""\
 umask 022
 devflow=$HOME/.devflow
@@ -111,10 +136,12 @@ path=$root/releases/$release
 keep={site.keep}
 deploy_key={quote(secrets.deploy_key)}
 worst=0
-dotenv() {{
+{options}dotenv() {{
   cat <<'{end}'
-{dotenv.render(dict(secrets.variables))}{end}
+{dotenv.render(variables)}{end}
 }}
+variable_files() {{
+{_files(secrets.files)}}}
 user_env() {{
   :
 {exports}}}
@@ -150,34 +177,72 @@ holds_lock() (
   [ -s "$root/.devflow/lock" ] && read -r held by _ <"$root/.devflow/lock"
   [ "$by" = "$deployment" ] || explain "This deployment does not hold the lock of $root on $server any more."
 )
-"""
+{site.tools}"""
 
 
-def _function(step: Step, target: Target) -> str:
+def _files(files: Mapping[str, str]) -> str:
+    """Shell lines that write the files into the folder `$1`, for nobody but the owner."""
+    if not files:
+        return "  :\n"
+    writes = "".join(f'  printf %s {quote(text)} >"$1/{key}" || return 1\n' for key, text in files.items())
+    return f'  umask 077\n  rm -rf "$1"\n  mkdir "$1" || return 1\n{writes}'
+
+
+def _reuses(step: Step) -> bool:
+    return step.task.reuse is not None and not step.task.is_builtin and step.task.phase is not Phase.UNDO
+
+
+def _reuse(plan: Plan) -> str:
+    folders = dict.fromkeys(folder for step in plan.steps if step.task.reuse for folder in step.task.reuse.folders)
+    return dependencies.functions(is_clean=plan.is_clean, folders=folders)
+
+
+def _function(step: Step, target: Target, plan: Plan) -> str:
     task = step.task
     if task.is_builtin:
         return f"task_{step.position}() {{\n{task.command}}}\n"
     is_undo = task.phase is Phase.UNDO
-    folder = '"$root/current"' if is_undo else '"$path"'
+    folder = '"$root/current"' if is_undo else '"$root"' if task.is_early else '"$path"'
     lines = ['[ -s "$run/took_back" ] && [ -e "$root/current" ] || return 0'] if is_undo else []
     lines.append(f"cd {folder}")
     if task.condition:
         lines.append(f"if ! {{ {task.condition}; }}; then note skipped {step.position}; return 0; fi")
     lines += [
-        f"command -v {quote(program)} >/dev/null || explain {quote(_missing(program, task.name, target))}"
+        f"{_has_any(program.split('|'))} || explain {quote(_missing(program, task.name, target))}"
         for program in task.needs
     ]
     limit = f"timeout -k 5 {UNDO_SECONDS} " if is_undo else ""
-    lines += ["user_env", f"exec {limit}sh -ec {quote(task.command)}"]
+    if _reuses(step) and task.reuse:
+        lines.append(_take_over(step, task.reuse, plan.site.options or {}))
+    else:
+        lines += ["user_env", f"exec {limit}sh -ec {quote(task.command)}"]
     return f"task_{step.position}() {{\n" + "\n".join(lines) + "\n}\n"
 
 
-def _missing(program: str, task: str, target: Target) -> str:
-    packages = {"php": "php-cli", "node": "nodejs", "python3": "python3 python3-venv"}
-    package = packages.get(program, program)
-    return (
-        f"{program} is not installed on {target.name}; '{task}' needs it. Install it there: apt-get install {package}"
+def _take_over(step: Step, reuse: Reuse, options: Mapping[str, str]) -> str:
+    return dependencies.task(
+        step.position,
+        name=step.task.name,
+        told=reuse.told,
+        folders=reuse.folders,
+        inputs=reuse.inputs,
+        tools=reuse.tools,
+        when=reuse.when,
+        command=step.task.command,
+        after=reuse.after,
+        options=[f"{name}={value}" for name, value in sorted(options.items())],
     )
+
+
+def _has_any(programs: list[str]) -> str:
+    return " || ".join(f"command -v {quote(program)} >/dev/null" for program in programs)
+
+
+def _missing(needed: str, task: str, target: Target) -> str:
+    program, *others = needed.split("|")
+    shown = f"{program} (or {', '.join(others)})" if others else program
+    install = _INSTALL.get(program, f"apt-get install {program}")
+    return f"{shown} is not installed on {target.name}; '{task}' needs it. Install it there: {install}"
 
 
 def _undo(undo: list[Step]) -> str:

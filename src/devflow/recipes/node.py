@@ -1,25 +1,17 @@
-"""Node applications. What restarts the process is the team's own command of the phase reload."""
+"""Node applications: dependencies by lock file, build, and the units that run them."""
 
 from __future__ import annotations
 
-from devflow.engine.task import Phase, Recipe, Task
-from devflow.recipes.common import NPM_BUILD, NPM_INSTALL, THROWN_AWAY
+from devflow.engine.task import Recipe
+from devflow.recipes import javascript, package_json
+from devflow.recipes.reuse import BUILD_INPUTS
+from devflow.recipes.units import RESTART_UNITS, UNIT_OPTIONS
 
 RECIPE = Recipe(
     name="node",
     title="Node",
-    detect=lambda files: "package.json" in files,
-    tasks=(
-        NPM_INSTALL,
-        NPM_BUILD,
-        Task(
-            name="npm prune",
-            phase=Phase.PREPARE,
-            command="npm prune --omit=dev --no-audit --no-fund",
-            condition="[ -f package.json ]",
-            needs=("node", "npm"),
-            undo=THROWN_AWAY,
-        ),
-    ),
+    detect=lambda tree: "package.json" in tree.files and not package_json.is_only_built(tree),
+    tasks=(*javascript.INSTALL, *javascript.BUILD, *javascript.PRUNE, RESTART_UNITS),
     shared_files=(".env",),
+    options=(BUILD_INPUTS, *UNIT_OPTIONS),
 )

@@ -29,6 +29,8 @@ config = load_config()
 INSTALLED_APPS = [
     "devflow.web",  # before allauth, whose templates it replaces
     "devflow.apps.accounts",
+    "devflow.apps.notifications",
+    "devflow.apps.sources",
     "devflow.apps.servers",
     "devflow.apps.projects",
     "devflow.apps.deployments",
@@ -76,7 +78,7 @@ TEMPLATES = [
 
 ROOT_URLCONF = "devflow.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-DATABASES = {"default": database_settings(config, connections=WEB_THREADS + 4)}
+DATABASES = {"default": database_settings(config, connections=WEB_THREADS + 8)}
 
 # --- Language, time ---------------------------------------------------------------------------------------------------
 
@@ -151,6 +153,10 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 # Strict for each account; the addresses of whole offices are one.
 ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "60/m/ip,5/5m/key"}
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if config.is_https else "http"
+
+# --- Outgoing requests ------------------------------------------------------------------------------------------------
+
+ALLOW_PRIVATE_ADDRESSES = config.allow_private_addresses
 
 # --- Mail -------------------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ class Config:
     `key_file`: the master key (`DEVFLOW_KEY_FILE`).
     `redis_url`, `email_url`, `sentry_dsn`: None when not used (`REDIS_URL`, `EMAIL_URL`, `SENTRY_DSN`).
     `trusted_proxies`: addresses and networks whose `X-Forwarded-…` is believed (`DEVFLOW_TRUSTED_PROXIES`).
+    `allow_private_addresses`: private networks that channels and providers may be reached in
+    (`DEVFLOW_ALLOW_PRIVATE_ADDRESSES`); by default none: the panel must not be a way into its own network.
     """
 
     data_dir: Path
@@ -41,6 +43,7 @@ class Config:
     email_url: str | None
     sentry_dsn: str | None
     trusted_proxies: tuple[str, ...]
+    allow_private_addresses: tuple[str, ...] = ()
 
     @property
     def is_https(self) -> bool:
@@ -70,6 +73,7 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         email_url=values.get("email_url"),
         sentry_dsn=values.get("sentry_dsn"),
         trusted_proxies=values.get("trusted_proxies", ()),
+        allow_private_addresses=values.get("allow_private_addresses", ()),
     )
 
 
@@ -159,4 +163,5 @@ _FIELDS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "email_url": ("EMAIL_URL", _text),
     "sentry_dsn": ("SENTRY_DSN", _text),
     "trusted_proxies": ("DEVFLOW_TRUSTED_PROXIES", _networks),
+    "allow_private_addresses": ("DEVFLOW_ALLOW_PRIVATE_ADDRESSES", _networks),
 }

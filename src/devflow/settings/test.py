@@ -18,6 +18,7 @@ from devflow.settings.web import ALLOWED_HOSTS, DATABASES  # noqa: E402
 
 ALLOWED_HOSTS = [*ALLOWED_HOSTS, "testserver"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+ALLOW_PRIVATE_ADDRESSES = ("127.0.0.0/8",)  # where the tests' receivers are
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 DATABASES["default"]["OPTIONS"].pop("pool")  # a test's transaction is one connection's
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = False

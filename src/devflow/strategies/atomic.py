@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devflow.commands import git, health, lock, releases
+from devflow.commands import dependencies, git, health, lock, releases
 from devflow.engine.plan import Site, reload_commands
 from devflow.engine.task import Phase, Recipe, Task
 
@@ -15,7 +15,7 @@ def deploy(site: Site, recipe: Recipe) -> list[Task]:
     files = tuple(dict.fromkeys((*recipe.shared_files, *site.shared_files)))
     folders = tuple(dict.fromkeys((*recipe.shared_folders, *site.shared_folders)))
     if site.variable_keys:
-        files = tuple(path for path in files if path != ".env")
+        files = tuple(path for path in files if path != recipe.env_file)
     tasks = [
         _own(
             "check server",
@@ -24,6 +24,7 @@ def deploy(site: Site, recipe: Recipe) -> list[Task]:
             _HARMLESS,
             f"git, flock, disk space and rights in {site.root}",
         ),
+        *_check_options(site, recipe),
         _own("lock", Phase.PREFLIGHT, lock.TAKE, "unlocked", f"lock {site.root} against other deployments and panels"),
         _own(
             "fetch",
@@ -45,8 +46,9 @@ def deploy(site: Site, recipe: Recipe) -> list[Task]:
         shown = ", ".join([*files, *(f"{folder}/" for folder in folders)])
         tasks.append(_own("link shared", Phase.PREPARE, link, _THROWN_AWAY, f"link from {site.root}/shared: {shown}"))
     if site.variable_keys:
-        write = f"write the release's .env (0600): {', '.join(site.variable_keys)}"
-        tasks.append(_own("write variables", Phase.PREPARE, releases.WRITE_VARIABLES, _THROWN_AWAY, write))
+        write = f"write the release's {recipe.env_file} (0600): {', '.join(site.variable_keys)}"
+        command = releases.write_variables(recipe.env_file)
+        tasks.append(_own("write variables", Phase.PREPARE, command, _THROWN_AWAY, write))
     return [*tasks, *_go_live(site, recipe), *_take_back(keeps_release=False)]
 
 
@@ -57,6 +59,16 @@ def rollback(site: Site, recipe: Recipe) -> list[Task]:
         _own("check release", Phase.PREFLIGHT, releases.CHECK_KEPT, _HARMLESS, "the release is still on the server"),
         *_go_live(site, recipe),
         *_take_back(keeps_release=True),
+    ]
+
+
+def _check_options(site: Site, recipe: Recipe) -> list[Task]:
+    """Whether the servers have what the values of the recipe's options ask for."""
+    values = site.options or {}
+    return [
+        _own(f"check {option.title}", Phase.PREFLIGHT, option.check, _HARMLESS, f"{option.title} {values[option.name]}")
+        for option in recipe.options
+        if option.check and values.get(option.name)
     ]
 
 
@@ -81,19 +93,22 @@ def _go_live(site: Site, recipe: Recipe) -> list[Task]:
         tasks.append(
             _own("health check", Phase.VERIFY, check, _HARMLESS, f"{wanted}, tried {site.health.retries + 1} times")
         )
-    remember = releases.remember_reload(reload_commands(site, recipe))
+    remember = releases.remember_reload(
+        reload_commands(site, recipe), root=site.root, options=site.options or {}, tools=site.tools
+    )
     unlock = remember + releases.REPORT + releases.FORGET_BEFORE + lock.RELEASE
+    prune = releases.PRUNE + dependencies.PRUNE
     forever = "cannot be undone: old releases beyond the set number are removed"
     return [
         *tasks,
-        _own("prune", Phase.FINISH, releases.PRUNE, forever, f"keep the newest {site.keep} releases"),
+        _own("prune", Phase.FINISH, prune, forever, f"keep the newest {site.keep} releases"),
         _own("unlock", Phase.FINISH, unlock, _HARMLESS, f"unlock {site.root}"),
     ]
 
 
 def _take_back(*, keeps_release: bool) -> list[Task]:
     """Only run when something failed, or somebody cancelled."""
-    clean = "" if keeps_release else releases.THROW_AWAY
+    clean = "" if keeps_release else releases.THROW_AWAY + dependencies.FORGET
     unlock = clean + releases.REPORT + releases.FORGET_BEFORE + lock.RELEASE
     return [
         _own(

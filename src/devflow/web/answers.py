@@ -18,11 +18,18 @@ async def send_problem(send: Any, status: HTTPStatus, detail: str) -> None:
     await send_json(send, status, problem(status, detail), CONTENT_TYPE.encode())
 
 
-async def send_body(send: Any, status: HTTPStatus, body: bytes = b"", content_type: bytes = b"text/plain") -> None:
+async def send_body(
+    send: Any,
+    status: HTTPStatus,
+    body: bytes = b"",
+    content_type: bytes = b"text/plain",
+    *more_headers: tuple[bytes, bytes],
+) -> None:
     headers = [
         (b"content-type", content_type),
         (b"cache-control", b"no-store"),
         (b"content-length", str(len(body)).encode()),
+        *more_headers,
     ]
     await send({"type": "http.response.start", "status": status.value, "headers": headers})
     await send({"type": "http.response.body", "body": body})

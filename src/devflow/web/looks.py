@@ -41,7 +41,30 @@ SERVER = {
     "offline": Look("offline", "Offline", "tone-bad"),
     "maintenance": Look("maintenance", "Maintenance", "tone-warn"),
 }
-LOOKS = {"deployment": DEPLOYMENT, "step": STEP, "server": SERVER}
+CHANNEL = {
+    "on": Look("check", "On", "tone-good"),
+    "off": Look("cancelled", "Off"),
+    "refused": Look("warning", "Refused", "tone-bad"),
+}
+NOTIFICATION = {
+    "pending": Look("pending", "Waiting"),
+    "sending": Look("running", "Being sent", "tone-busy", is_moving=True),
+    "sent": Look("check", "Sent", "tone-good"),
+    "failed": Look("cross", "Failed", "tone-bad"),
+}
+DELIVERY = {
+    "202": Look("check", "Deploys", "tone-good"),
+    "200": Look("cancelled", "Ignored"),
+    "400": Look("cross", "Malformed", "tone-bad"),
+}
+LOOKS = {
+    "delivery": DELIVERY,
+    "deployment": DEPLOYMENT,
+    "step": STEP,
+    "server": SERVER,
+    "channel": CHANNEL,
+    "notification": NOTIFICATION,
+}
 
 
 def tab_state(statuses: list[str]) -> str:

@@ -12,8 +12,8 @@ T = TypeVar("T")
 _threads: Final = ThreadPoolExecutor(4, thread_name_prefix="streams")
 
 
-async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """What the function returns or raises; the connection that it used is given back."""
+async def in_thread(function: Callable[..., T], *arguments: Any, pool: ThreadPoolExecutor = _threads) -> T:
+    """What the function returns or raises, in a thread of the pool; the connection that it used is given back."""
 
     def run() -> T:
         try:
@@ -21,4 +21,4 @@ async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
         finally:
             connection.close()
 
-    return await asyncio.get_running_loop().run_in_executor(_threads, run)
+    return await asyncio.get_running_loop().run_in_executor(pool, run)

@@ -9,11 +9,17 @@ from django.db import InterfaceError, OperationalError
 from procrastinate.contrib.django import app
 
 from devflow.apps.deployments import jobs as deployments
+from devflow.apps.deployments import variables
+from devflow.apps.notifications import jobs as notifications
 from devflow.apps.servers import jobs as servers
 from devflow.apps.servers.reach import ServerReach
+from devflow.apps.sources import jobs as sources
 from devflow.remote.pool import Pool
 
 log = logging.getLogger(__name__)
+
+NOTIFY_PAUSE_SECONDS = 0.5
+"""Telling of a deployment waits a moment, so that it does not compete with the deployment's first steps."""
 
 
 class WorkerState:
@@ -63,6 +69,27 @@ async def deployment_inspect(environment_id: str) -> None:
     await deployments.inspect_environment(environment_id=environment_id, reach=state.reach)
 
 
+@app.task(name="deployments.compare_variables", queue="deployments")
+async def variables_compare(environment_id: str) -> None:
+    await variables.compare(environment_id=environment_id, reach=state.reach)
+
+
 @app.task(name="servers.check", queue="servers")
 async def server_check(server_id: str) -> None:
     await servers.check(server_id=server_id, reach=state.reach)
+
+
+@app.task(name="sources.report", queue="sources")
+async def source_report(source_id: str) -> None:
+    await sources.report(source_id=source_id)
+
+
+@app.task(name="sources.create_hook", queue="sources")
+async def source_create_hook(source_id: str) -> None:
+    await sources.create_hook(source_id=source_id)
+
+
+@app.task(name="notifications.send", queue="notifications")
+async def notifications_send(channel_id: str) -> None:
+    await asyncio.sleep(NOTIFY_PAUSE_SECONDS)
+    await notifications.send(channel_id=channel_id)

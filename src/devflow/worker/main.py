@@ -19,6 +19,8 @@ from procrastinate.contrib.django.utils import connector_params
 
 from devflow.apps.deployments import selectors, services
 from devflow.apps.deployments.events import CONTROL_CHANNEL
+from devflow.apps.notifications.services import notifications_adopt
+from devflow.apps.sources.reports import reports_adopt
 from devflow.worker.app import state
 
 log = logging.getLogger(__name__)
@@ -87,6 +89,8 @@ async def _sweep(queue: App) -> None:
 def _adopt_and_cancels(carried: list[str]) -> list[str]:
     close_old_connections()
     services.deployments_adopt()
+    notifications_adopt()
+    reports_adopt()
     return selectors.cancels_among(deployment_ids=carried)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
@@ -17,10 +18,13 @@ from devflow.apps.deployments.models import Deployment, Release, Run, Status
 from devflow.apps.deployments.planning import plan_deploy, plan_rollback
 from devflow.apps.projects import services as projects
 from devflow.apps.projects.models import Environment, Variable
+from devflow.apps.projects.variables import variables_set
 from devflow.apps.servers.models import Server
 from devflow.core.errors import ConnectError
+from devflow.core.masking import Masker
 from devflow.engine import inspect, runner
 from devflow.engine.inspect import Seen
+from devflow.engine.task import Tree
 from tests.support.fake_server import Act, FakeReach, FakeServer
 from tests.support.shop import Shop
 
@@ -49,12 +53,12 @@ class Reach(FakeReach):
 class Carrier:
     """A worker with its way to the servers. `acts` says what tasks do, by their names; `cancelled` is told to all."""
 
-    def __init__(self, shop: Shop, deployment: Deployment, **acts: Act) -> None:
+    def __init__(self, shop: Shop, deployment: Deployment, *, recipe: str = "static", **acts: Act) -> None:
         self.shop, self.deployment = shop, deployment
         with scope(team=shop.team):
             environment = Environment.objects.select_related("project").get(pk=deployment.environment_id)
             make = plan_rollback if deployment.rollback_to_id else plan_deploy
-            plan = make(environment=environment, recipe="static", release=deployment.release, commit=COMMIT)
+            plan = make(environment=environment, recipe=recipe, release=deployment.release, commit=COMMIT)
             ids = {server.name: server.pk.hex for server in environment.servers.all()}
         told = {"fetch": FOUND, "unlock": reports(deployment.release, deployment.release)} | {
             name.replace("_", " "): act for name, act in acts.items()
@@ -127,6 +131,14 @@ def test_success(shop: Shop) -> None:
     assert set(steps.values()) == {"success"}
     (release,) = selectors.release_list(actor=shop.actor(), environment=shop.environment)
     assert (release.name, release.is_current, release.deployment) == (made.release, True, made)
+
+
+@pytest.mark.parametrize("is_clean", [True, False])
+def test_a_clean_deployment_has_a_clean_plan(shop: Shop, is_clean: bool) -> None:
+    deployment = services.deployment_request(actor=shop.actor(), environment=shop.environment, is_clean=is_clean)
+    done = Carrier(shop, deployment).run()
+    assert done.plan
+    assert (done.status, done.plan["is_clean"]) == ("success", is_clean)
 
 
 def test_the_record_is_whole_and_in_order(shop: Shop) -> None:
@@ -238,6 +250,19 @@ def test_no_secret_is_stored_in_clear_anywhere(shop: Shop) -> None:
     assert SECRET not in repr(row)
     assert SECRET not in repr([event.data for event in selectors.event_list(deployment_id=made.pk, after_seq=0)])
     assert SECRET not in log(shop, made)
+
+
+def test_the_projects_variables_are_masked_and_plain_text_is_not(shop: Shop) -> None:
+    for values, kind in (
+        ({"APP_KEY": SECRET}, None),
+        ({"APP_ENV": "production"}, "text"),
+        ({"PEM": "in a file"}, "file"),
+    ):
+        variables_set(actor=shop.actor(), project=shop.project, values=values, kind=kind)
+    made = request(shop)
+    loud = Act(code=1, lines=(f"{SECRET} in production, {base64.b64encode(b'in a file').decode()}",))
+    Carrier(shop, made, release=loud).run()
+    assert "*** in production, ***" in log(shop, made)
 
 
 # --- workers that die, and others -------------------------------------------------------------------------------------
@@ -380,7 +405,7 @@ def look(monkeypatch: pytest.MonkeyPatch, seen: Seen | Exception) -> list[str]:
 
 def test_an_unknown_framework_is_detected_and_its_commit_deployed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     projects.project_update(actor=shop.actor(), project=shop.project, recipe="")
-    asked = look(monkeypatch, Seen(commit=COMMIT, files=("index.html",)))
+    asked = look(monkeypatch, Seen(commit=COMMIT, tree=Tree(frozenset({"index.html"}))))
     environment = shop.add_environment("staging")
     done = Carrier(shop, request(shop, environment)).run()
     assert (done.status, asked) == ("success", [""])
@@ -408,6 +433,46 @@ def test_a_repository_that_cannot_be_read_fails_the_deployment_with_the_reason(
     assert kinds(done) == ["deployment.started", "deployment.completed"]
     with scope(team=shop.team):
         assert Environment.objects.get(pk=environment.pk).detected["error"] == "web1 cannot be reached"
+
+
+def test_after_a_look_that_failed_a_rollback_has_the_recipe_of_its_release(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the link would be switched, and php-fpm not reloaded."""
+    projects.project_update(actor=shop.actor(), project=shop.project, recipe="")
+    environment = shop.add_environment("staging")
+    tree = Tree(frozenset({"composer.json", "index.php", ".env.example"}), {".env.example": ""})
+    look(monkeypatch, Seen(commit=COMMIT, tree=tree))
+    first = request(shop, environment)
+    Carrier(shop, first, recipe="php").run()
+    second = request(shop, environment)
+    Carrier(shop, second, recipe="php", unlock=reports(second.release, first.release, second.release)).run()
+    with scope(team=shop.team):
+        before = Environment.objects.get(pk=environment.pk).detected
+    look(monkeypatch, ConnectError("web1 cannot be reached", transient=True))
+    assert Carrier(shop, request(shop, environment)).run().status == "failed"
+    with scope(team=shop.team):
+        kept = Environment.objects.get(pk=environment.pk).detected
+        assert kept == before | {"error": "web1 cannot be reached", "at": kept["at"]}
+        assert kept["recipe"] == "php"
+        assert kept["at"] > before["at"]
+        Environment.objects.filter(pk=environment.pk).update(detected=kept | {"recipe": "node"})  # the branch went on
+    back = services.deployment_rollback(actor=shop.actor(), environment=environment)
+    done = Carrier(shop, back, recipe="php", unlock=reports(first.release, first.release, second.release)).run()
+    assert (done.status, done.plan["recipe"]) == ("success", "php")
+
+
+def test_the_secrets_forms_are_made_beside_the_loop(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many long secrets take seconds, in which the others of the worker would stand still."""
+    made_in_loop: list[bool] = []
+
+    def masker(values: Iterable[str]) -> Masker:
+        made_in_loop.append(asyncio._get_running_loop() is not None)
+        return Masker(values)
+
+    monkeypatch.setattr(jobs, "Masker", masker)
+    assert Carrier(shop, request(shop)).run().status == "success"
+    assert made_in_loop == [False]
 
 
 def test_with_another_master_key_the_deployment_fails_with_the_reason(shop: Shop) -> None:

@@ -87,6 +87,15 @@ def test_another_team_sees_none_of_it(shop: Shop) -> None:
         selectors.environment_get(actor=shop.actor(), slug="shop", name="staging")
 
 
+def test_a_change_leaves_alone_what_others_changed_meanwhile(shop: Shop) -> None:
+    mine = selectors.environment_get(actor=shop.actor(), slug="shop", name="production")
+    theirs = selectors.environment_get(actor=shop.actor(), slug="shop", name="production")
+    services.environment_update(actor=shop.actor(), environment=theirs, shared_files=["config/local.php"])
+    services.environment_update(actor=shop.actor(), environment=mine, keep=3)
+    now = selectors.environment_get(actor=shop.actor(), slug="shop", name="production")
+    assert (now.keep, now.shared_files) == (3, ["config/local.php"])
+
+
 @pytest.mark.parametrize("role", [Role.DEVELOPER, Role.VIEWER])
 def test_who_may_not_manage(shop: Shop, role: str) -> None:
     actor = shop.actor(role)
@@ -212,16 +221,16 @@ def test_nasty_values_are_carried_literally(shop: Shop, value: str) -> None:
         actor=shop.actor(),
         environment=shop.environment,
         shared_files=[value, value],
-        shared_folders=[f"  {value}/ ", ""],
+        shared_folders=[f"  folders/{value}/ ", ""],
         health_text=value,
         phase_commands={"reload": [value, " "]},
-        task_commands={"build": value},
+        task_commands={"npm run build": value},
         root=f"/srv/{value}",
     )
     kept = selectors.environment_get(actor=shop.actor(), slug="shop", name="production")
-    assert (kept.shared_files, kept.shared_folders) == ([value], [value])
+    assert (kept.shared_files, kept.shared_folders) == ([value], [f"folders/{value}"])
     assert (kept.health_text, kept.root) == (value, f"/srv/{value}")
-    assert (kept.phase_commands, kept.task_commands) == ({"reload": [value]}, {"build": value})
+    assert (kept.phase_commands, kept.task_commands) == ({"reload": [value]}, {"npm run build": value})
 
 
 def test_a_refused_setting_changes_nothing(shop: Shop) -> None:

@@ -1,10 +1,13 @@
 #!/bin/sh
-# composer-repository FOLDER - packs Debian's Laravel and the libraries it needs as a Composer `artifact` repository,
-# so that `composer install` works for real without Packagist. Runs inside the test server.
+# composer-repository FOLDER - packs Debian's Laravel, Symfony and the libraries they need as a Composer `artifact`
+# repository, so that `composer install` works for real without Packagist. Runs inside the test server.
 set -eu
 
 folder=$1
 version=10.48.29
+symfony_version=6.4.41
+# What only an application of the Symfony framework needs: left out of the libraries that Laravel stands on.
+symfony_parts="Cache Clock Config DependencyInjection Dotenv Messenger VarExporter Yaml"
 share=/usr/share/php
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -39,6 +42,7 @@ libraries() {
         [ ! -d "$share/$name" ] || cp -rL "$share/$name" "$work/libraries/src/"
     done
     rm -rf "$work/libraries/src/Symfony/Bundle" "$work/libraries/src/Symfony/Bridge"
+    for part in $symfony_parts; do rm -rf "$work/libraries/src/Symfony/Component/$part"; done
     find "$work/libraries" -name autoload.php -delete
     cat >"$work/libraries/composer.json" <<END
 {
@@ -61,6 +65,21 @@ function_files() {
         ! -path '*/VarDumper/Resources/*' ! -path '*/DependencyInjection/Loader/*' | sort | sed 's/.*/"&"/' | paste -s -d ,)
 }
 
+symfony() {
+    mkdir -p "$work/symfony/src"
+    cp -rL "$share/Symfony/Bundle/FrameworkBundle" "$work/symfony/src/"
+    for part in $symfony_parts; do cp -rL "$share/Symfony/Component/$part" "$work/symfony/src/"; done
+    find "$work/symfony" -name autoload.php -delete
+    cat >"$work/symfony/composer.json" <<END
+{
+    "name": "symfony/framework-bundle", "version": "$symfony_version", "type": "symfony-bundle", "license": "MIT",
+    "require": {"php": ">=8.1", "debian/php-libraries": "^13"},
+    "autoload": {"classmap": ["src/"]}
+}
+END
+    zip_package symfony "symfony-framework-bundle-$symfony_version"
+}
+
 zip_package() {
     (cd "$work/$1" && zip -qr "$folder/$2.zip" .)
 }
@@ -69,3 +88,4 @@ rm -rf "$folder"
 mkdir -p "$folder"
 framework
 libraries
+symfony

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from devflow.commands import releases
+from devflow.core import dotenv
 from devflow.engine.script import RunSecrets
 from tests.support.machine import Machine
 
@@ -141,11 +145,70 @@ def test_verification_sees_another_hand(site: Machine) -> None:
 
 def test_variables_are_written_for_their_owner_only(site: Machine) -> None:
     site.secrets = RunSecrets(variables={"KEY": "it's $HOME"})
-    assert site.run(releases.WRITE_VARIABLES).code == 0
+    assert site.run(releases.write_variables()).code == 0
     written = site.root / "shared" / ".env.d" / "r2"
     assert written.read_text() == 'KEY="it\'s \\$HOME"\n'
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert (site.root / "releases" / "r2" / ".env").readlink() == written
+
+
+@pytest.mark.parametrize("text", [*NASTY, "", "no newline", "two\nlines\n", "\n\n", "%s \\n", "-n"])
+def test_variables_that_are_files_hold_exactly_their_text(site: Machine, text: str) -> None:
+    site.secrets = RunSecrets(variables={"A": "1"}, files={"KEY_FILE": text})
+    assert site.run(releases.write_variables()).code == 0
+    folder = site.root / "shared" / ".env.d" / "r2.files"
+    assert (folder / "KEY_FILE").read_text() == text
+    assert (site.root / "shared" / ".env.d" / "r2").read_text() == f"A=1\nKEY_FILE={folder}/KEY_FILE\n"
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "KEY_FILE")] == [0o700, 0o600]
+    assert not list(site.folder.rglob("pwned"))
+
+
+def test_files_of_variables_go_with_their_release(site: Machine) -> None:
+    files = site.root / "shared" / ".env.d"
+    site.secrets = RunSecrets(files={"KEY_FILE": "x"})
+    for number in range(2, 6):
+        if number > 2:
+            site.release(f"r{number}")
+        site.run(releases.write_variables(), release=f"r{number}")
+    site.run(releases.ACTIVATE, release="r4")
+    site.run(releases.THROW_AWAY, release="r5")
+    assert sorted(path.name for path in files.glob("*.files")) == ["r2.files", "r3.files", "r4.files"]
+    (site.root / ".devflow" / "before.d2").unlink()
+    site.run(releases.PRUNE, release="r4", keep=2)
+    assert sorted(path.name for path in files.glob("*.files")) == ["r3.files", "r4.files"]
+
+
+def test_files_that_cannot_be_written_stop_the_step(site: Machine) -> None:
+    site.secrets = RunSecrets(files={"KEY_FILE": "x"})
+    site.tool(
+        "mkdir", 'case "$*" in *.files) echo "No space left on device" >&2; exit 1 ;; *) exec /bin/mkdir "$@" ;; esac'
+    )
+    ran = site.run(releases.write_variables())
+    assert (ran.code, "is the disk full?" in ran.explained) == (1, True)
+
+
+def shown(site: Machine) -> list[str]:
+    done = subprocess.run(
+        ["sh", "-s", str(site.root)], input=releases.SHOW_VARIABLES, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    return done.stdout.split("\n")
+
+
+def test_what_the_panel_wrote_is_shown_with_digests_of_its_files(site: Machine) -> None:
+    site.secrets = RunSecrets(variables={"A": "it's"}, files={"KEY_FILE": "text"})
+    site.run(releases.write_variables())
+    site.run(releases.ACTIVATE)
+    state, encoded, digest, *_ = shown(site)
+    assert state == "panel"
+    assert dotenv.parse(base64.b64decode(encoded).decode())["A"] == "it's"
+    assert digest == f"{hashlib.sha256(b'text').hexdigest()}  KEY_FILE"
+
+
+def test_what_was_written_by_hand_is_shown_and_what_is_not_there(site: Machine) -> None:
+    assert shown(site) == ["none", "", ""]
+    (site.root / "shared" / ".env").write_text("A=1\n")
+    assert shown(site) == ["by hand", base64.b64encode(b"A=1\n").decode(), ""]
 
 
 def test_variables_change_with_the_switch_and_go_back_with_it(site: Machine) -> None:
@@ -287,5 +350,27 @@ def test_the_report_of_an_empty_site(machine: Machine) -> None:
 
 def test_reloading_commands_are_kept_as_they_are(site: Machine) -> None:
     commands = ["echo 'it''s' \"$HOME\"", "two\nlines"]
-    site.run(releases.remember_reload(commands))
+    site.run(releases.remember_reload(commands, root=str(site.root), options={}, tools=""))
     assert Path(site.root / ".devflow" / "reload").read_text() == "\n".join(commands) + "\n"
+
+
+def test_reloading_commands_find_the_options_and_the_tools_of_a_run(site: Machine) -> None:
+    tools = 'mkdir -p "$run/bin"\n'
+    options = {"unit": "it's $HOME", "php_version": "8.3"}
+    command = releases.remember_reload(
+        ['printf "%s|" "$option_unit" "$option_php_version" "$run"'], root=str(site.root), options=options, tools=tools
+    )
+    site.run(command)
+    done = subprocess.run(
+        ["sh", "-e", str(site.root / ".devflow" / "reload")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"it's $HOME|8.3|{site.root}/.devflow|"
+    assert (site.root / ".devflow" / "bin").is_dir()
+
+
+def test_variables_go_to_the_file_that_the_recipe_names(site: Machine) -> None:
+    site.secrets = RunSecrets(variables={"KEY": "value"})
+    (site.root / "releases" / "r2" / ".env").write_text("KEY=default\n")
+    assert site.run(releases.write_variables(".env.local")).code == 0
+    assert (site.root / "releases" / "r2" / ".env").read_text() == "KEY=default\n"
+    assert (site.root / "releases" / "r2" / ".env.local").read_text() == "KEY=value\n"

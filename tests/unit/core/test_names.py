@@ -342,3 +342,23 @@ def test_ids_are_uuids_of_version_7_in_the_order_of_time(monkeypatch: pytest.Mon
         made.append(names.uuid7())
     assert made == sorted(made)
     assert {(one.version, one.variant) for one in made} == {(7, uuid.RFC_4122)}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("PATH", "HOME", "USER", "SHELL", "PWD", "IFS", "PS4", "CDPATH", "UID", "EUID", "PPID", "BASH_ENV"),
+        *("LD_PRELOAD", "LD_LIBRARY_PATH", "DEVFLOW_RUN", "DEVFLOW_X", "option_php_version"),
+    ],
+)
+def test_variables_that_would_change_how_commands_run_are_refused_with_a_reason(name: str) -> None:
+    with pytest.raises(InvalidError, match=f"{name} cannot be a variable: .{{20,}}") as caught:
+        names.variable(name)
+    assert list(caught.value.errors) == ["key"]
+
+
+@pytest.mark.parametrize(
+    "name", ["ENV", "path", "DEVFLOW", "OPTION_X", "HOMEPAGE", "USER_ID", "MY_PATH", "NODE_ENV", "TZ"]
+)
+def test_variables_that_only_look_like_these_are_fine(name: str) -> None:
+    assert names.variable(name) == name

@@ -12,6 +12,7 @@ from devflow.core.errors import RemoteError
 from devflow.engine import inspect
 from devflow.engine.plan import Site, Target
 from devflow.engine.script import RunSecrets
+from devflow.engine.task import Tree
 from devflow.remote.transport import LocalConnection
 from tests.support.gitrepo import GitRepository
 
@@ -39,13 +40,29 @@ async def look(origin: GitRepository, *, branch: str = "main", commit: str = "")
 
 async def test_the_head_of_the_branch_and_its_files(origin: GitRepository) -> None:
     commit = origin.commit({"artisan": "", "composer.json": "{}", "app/x.php": ""})
-    assert await look(origin) == inspect.Seen(commit=commit, files=("app", "artisan", "composer.json"))
+    seen = await look(origin)
+    assert seen == inspect.Seen(commit, Tree(frozenset({"app", "artisan", "composer.json"}), {"composer.json": "{}"}))
 
 
 async def test_an_older_commit(origin: GitRepository) -> None:
     first = origin.commit({"index.html": ""})
     origin.commit({"artisan": ""})
-    assert await look(origin, commit=first) == inspect.Seen(commit=first, files=("index.html",))
+    assert await look(origin, commit=first) == inspect.Seen(first, Tree(frozenset({"index.html"})))
+
+
+async def test_what_is_in_the_watched_files(origin: GitRepository, tmp_path: Path) -> None:
+    odd = "recipe: 'größe'\n" + "# \x1e \\ $HOME \t`id`\n" * 2_000
+    files = {"devflow.yml": odd, ".env.example": "", "package.json": "x" * 65_537, "app/composer.json": "{}"}
+    (tmp_path / "work" / "requirements.txt").symlink_to("/etc/hostname")
+    (tmp_path / "work" / "pyproject.toml").write_bytes(b"\xef\xbb\xbfname = '\xff'\r\n\x00")
+    seen = await look(origin, commit=origin.commit(files))
+    assert seen.tree.contents == {
+        "devflow.yml": odd,
+        ".env.example": "",
+        "pyproject.toml": "name = '\N{REPLACEMENT CHARACTER}'\r\n\N{REPLACEMENT CHARACTER}",
+    }
+    assert seen.left_out == {"package.json"}
+    assert "requirements.txt" in seen.tree.files
 
 
 async def test_the_reason_is_told(origin: GitRepository) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devflow.commands import releases
 from devflow.engine import script
 from devflow.engine.plan import Group, Plan, Target, place
 from devflow.engine.script import RunSecrets
@@ -86,6 +87,33 @@ def test_no_secret_is_in_a_plan() -> None:
 
 def test_secrets_are_all_that_must_not_be_shown() -> None:
     assert set(SECRET.values()) == {"s3cret-value", "it's", "the-deploy-key"}
+
+
+def test_what_is_no_secret_may_be_shown() -> None:
+    secrets = RunSecrets(
+        variables={"APP_ENV": "production", "KEY": "k"}, files={"F": "f"}, shown=frozenset({"APP_ENV"})
+    )
+    assert set(secrets.values()) == {"k", "f", ""}
+    assert "production" not in repr(secrets)
+
+
+def test_a_command_finds_a_file_of_a_variable_by_its_path(machine: Machine) -> None:
+    machine.release("r2")
+    machine.secrets = RunSecrets(files={"KEY_FILE": "the text"})
+    show = task('echo "$KEY_FILE"; cat "$KEY_FILE"', builtin=False)
+    plan = plan_of(machine, task(releases.write_variables()), show)
+    ran = machine.carry_out(plan, plan.groups[0])
+    assert ran.lines == [f"{machine.root}/shared/.env.d/r2.files/KEY_FILE", "the text"]
+
+
+def test_a_variable_whose_file_an_older_release_does_not_have_is_not_set(machine: Machine) -> None:
+    machine.release("r2")
+    machine.secrets = RunSecrets(files={"OLD_FILE": "x"})
+    machine.run(releases.write_variables())
+    machine.secrets = RunSecrets(files={"OLD_FILE": "x", "NEW_FILE": "x"})
+    plan = plan_of(machine, task('echo "${OLD_FILE##*/} ${NEW_FILE-not set}"', builtin=False))
+    ran = machine.carry_out(plan, plan.groups[0])
+    assert (ran.code, ran.lines) == (0, ["OLD_FILE not set"])
 
 
 def test_the_script_itself_does_not_show_in_a_repr() -> None:

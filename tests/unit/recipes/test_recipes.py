@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from devflow.engine.task import Phase, Recipe, Where
+from devflow.engine.task import Phase, Recipe, Tree, Where
 from devflow.recipes import RECIPES, detect
 
 
@@ -30,12 +30,12 @@ from devflow.recipes import RECIPES, detect
     ],
 )
 def test_detection(files: list[str], name: str) -> None:
-    assert detect(files).name == name
+    assert detect(Tree(frozenset(files))).name == name
 
 
 def test_names_are_the_keys_of_the_registry() -> None:
     assert {key: recipe.name for key, recipe in RECIPES.items()} == {key: key for key in RECIPES}
-    assert set(RECIPES) == {"static", "php", "laravel", "node", "python"}
+    assert list(RECIPES) == ["tenants", "laravel", "shopware", "symfony", "php", "python", "static", "node"]
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

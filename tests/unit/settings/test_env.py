@@ -26,6 +26,7 @@ def test_defaults(tmp_path: Path) -> None:
         email_url=None,
         sentry_dsn=None,
         trusted_proxies=(),
+        allow_private_addresses=(),
     )
 
 
@@ -44,6 +45,7 @@ def test_the_file_is_read(tmp_path: Path) -> None:
         port = 9000
         key_file = "/etc/devflow/key"
         trusted_proxies = ["10.0.0.0/8", "::1"]
+        allow_private_addresses = ["10.1.0.0/16"]
         """,
     )
     assert config.database_url == "postgresql://panel@db.example.org/panel"
@@ -51,6 +53,7 @@ def test_the_file_is_read(tmp_path: Path) -> None:
     assert (config.host, config.port) == ("::", 9000)
     assert config.key_file == Path("/etc/devflow/key")
     assert config.trusted_proxies == ("10.0.0.0/8", "::1/128")
+    assert config.allow_private_addresses == ("10.1.0.0/16",)
 
 
 def test_the_environment_comes_before_the_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from ninja import Query, Router
 
 from devflow.api.auth import ApiRequest
 from devflow.api.paging import Page, PageQuery, Paging, cursor
-from devflow.api.schemas import DeploymentDetail, DeploymentOut, PlanOut, RollbackIn, StepOut
+from devflow.api.schemas import DeployIn, DeploymentDetail, DeploymentOut, PlanOut, RollbackIn, StepOut
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments import selectors, services
 from devflow.apps.deployments.models import Trigger
@@ -103,11 +103,18 @@ def deployment_page(
     return Page[DeploymentOut](items=[DeploymentOut.of(deployment) for deployment in shown], next=following)
 
 
-def deploy(actor: Actor, slug: str, name: str, commit: str | None) -> DeploymentOut:
+def deploy(actor: Actor, slug: str, name: str, asked: DeployIn) -> DeploymentOut:
     """Queues a deployment, for what asks by a token as by a person."""
     environment = environment_get(actor=actor, slug=slug, name=name)
     trigger = Trigger.MANUAL if actor.scopes is None else Trigger.API
-    deployment = services.deployment_request(actor=actor, environment=environment, commit=commit or "", trigger=trigger)
+    deployment = services.deployment_request(
+        actor=actor,
+        environment=environment,
+        commit=asked.commit or "",
+        trigger=trigger,
+        is_clean=asked.clean,
+        override_reason=asked.override_reason,
+    )
     return DeploymentOut.of(deployment)
 
 

@@ -71,11 +71,14 @@ def environment_remove(request: ApiRequest, slug: str, name: str) -> None:
 
 @router.get("{slug}/environments/{name}/plan", response=PlanOut)
 def environment_plan(request: ApiRequest, slug: str, name: str, commit: str = "") -> PlanOut:
-    """What a deployment would do now, without doing it. The framework is detected first where it is not known yet."""
+    """What a deployment would do now, without doing it.
+
+    The repository is looked into first where the framework is not known yet, or the project's devflow.yml is in force.
+    """
     if commit:
         names.commit(commit)
     environment = environment_get(actor=request.auth, slug=slug, name=name)
-    if not recipe_of(environment):
+    if not recipe_of(environment) or environment.project.reads_file:
         environment = _inspected(request.auth, environment)
     plan = plan_preview(actor=request.auth, environment=environment, commit=commit)
     return PlanOut.model_validate(plan_document(plan))
@@ -102,7 +105,7 @@ def environment_deployments(
 @router.post("{slug}/environments/{name}/deployments", response={202: DeploymentOut})
 def environment_deploy(request: ApiRequest, slug: str, name: str, payload: DeployIn) -> DeploymentOut:
     """Queues a deployment; one that is still queued is superseded by it."""
-    return deploy(request.auth, slug, name, payload.commit)
+    return deploy(request.auth, slug, name, payload)
 
 
 @router.post("{slug}/environments/{name}/rollback", response={202: DeploymentOut})

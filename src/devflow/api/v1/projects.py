@@ -46,4 +46,4 @@ def project_remove(request: ApiRequest, slug: str) -> None:
 @router.post("{slug}/deploy", response={202: DeploymentOut})
 def project_deploy(request: ApiRequest, slug: str, payload: ProjectDeployIn) -> DeploymentOut:
     """Queues a deployment; the same as a POST on the environment's deployments."""
-    return deploy(request.auth, slug, payload.environment, payload.commit)
+    return deploy(request.auth, slug, payload.environment, payload)

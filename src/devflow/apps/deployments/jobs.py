@@ -7,7 +7,8 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -17,18 +18,22 @@ from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts.models import Team
-from devflow.apps.deployments import events, services
+from devflow.apps.deployments import announce, events, services
 from devflow.apps.deployments.events import NewEvent
 from devflow.apps.deployments.models import ACTIVE, Deployment, Run, Status, Step
 from devflow.apps.deployments.planning import plan_deploy, plan_rollback, recipe_of, site_of
 from devflow.apps.deployments.recorder import DeploymentRecorder
-from devflow.apps.projects.models import Environment, Variable
+from devflow.apps.deployments.settings import file_error, file_of, needs_look
+from devflow.apps.deployments.variables import missing_warnings, secrets_of
+from devflow.apps.projects.models import Environment
 from devflow.apps.servers.models import Server
 from devflow.apps.servers.reach import ServerReach
+from devflow.core import dotenv
 from devflow.core.crypto import derive_key
-from devflow.core.errors import ClaimLostError, DevflowError
+from devflow.core.errors import ClaimLostError, DevflowError, InvalidError
 from devflow.core.masking import Masker
-from devflow.engine import inspect
+from devflow.engine import devfile, inspect
+from devflow.engine.inspect import Seen
 from devflow.engine.plan import Plan, Site
 from devflow.engine.runner import Observed, Runner
 from devflow.engine.script import RunSecrets
@@ -87,6 +92,7 @@ async def _carry_out(claimed: _Claimed, plan: Plan, reach: ServerReach, stop: as
     observed = Observed.from_json(claimed.deployment.observed)
     if claimed.deployment.plan:  # an earlier worker may have reached a server without having come to write it down
         observed.reached = {target.name for target in plan.site.targets}
+    masker = await asyncio.to_thread(Masker, claimed.secrets.values())  # many long secrets must not hold up the others
     recorder = DeploymentRecorder(
         deployment=claimed.deployment,
         team=claimed.team,
@@ -94,7 +100,7 @@ async def _carry_out(claimed: _Claimed, plan: Plan, reach: ServerReach, stop: as
         steps=claimed.steps,
         runs=claimed.runs,
         observed=observed,
-        masker=Masker(claimed.secrets.values()),
+        masker=masker,
         claim=claimed.claim,
     )
     runner = Runner(
@@ -123,19 +129,22 @@ async def _carry_out(claimed: _Claimed, plan: Plan, reach: ServerReach, stop: as
 
 
 async def _plan(claimed: _Claimed, reach: ServerReach) -> tuple[Plan, list[Step]]:
-    """Makes and stores the plan; looks into the repository first where the plan depends on what is in it."""
-    environment = claimed.deployment.environment
+    """Makes and stores the plan; looks into the repository first where the plan depends on what is in it. Going back to
+    a release reloads what its own recipe does, whatever the branch holds by now."""
+    environment, rollback_to = claimed.deployment.environment, claimed.deployment.rollback_to
     recipe, commit, detected = recipe_of(environment), claimed.deployment.commit, environment.detected
-    is_rollback = claimed.deployment.rollback_to_id is not None
-    if not is_rollback and not environment.project.recipe:
+    if rollback_to:
+        recipe = (rollback_to.plan or {}).get("recipe") or recipe
+    elif needs_look(environment):
         detected = await _look(environment, claimed.team, claimed.secrets, reach, commit)
         recipe, commit = environment.project.recipe or detected["recipe"], detected["commit"]
+        await sync_to_async(_require_variables)(environment, claimed.team, detected)
     return await sync_to_async(_store_plan)(claimed, recipe, commit, detected)
 
 
 async def _look(
     environment: Environment, team: Team, secrets: RunSecrets, reach: ServerReach, commit: str
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """What `environment.detected` is to be, as the first server finds it; what went wrong is kept there and raised."""
 
     def site() -> Site:
@@ -148,16 +157,34 @@ async def _look(
         connection = await reach.get(target.id)
         seen = await inspect.look(connection, site=place, target=target, commit=commit, secrets=secrets)
     except DevflowError as error:
-        await sync_to_async(_keep_detected)(environment, team, _detected(error=str(error)))
+        problem = {"error": str(error), "at": timezone.now().isoformat()}
+        await sync_to_async(_keep_detected)(environment, team, environment.detected | problem)  # the rest still holds
         raise
-    return _detected(recipe=detect(seen.files).name, commit=seen.commit)
+    return await asyncio.to_thread(_detected, environment, seen)  # a file made to be slow must not hold up the others
 
 
-def _detected(*, recipe: str = "", commit: str = "", error: str = "") -> dict[str, str]:
-    return {"recipe": recipe, "commit": commit, "error": error, "at": timezone.now().isoformat()}
+def _detected(environment: Environment, seen: Seen) -> dict[str, Any]:
+    """`required` are the variables that the commit's .env.example asks for, `file` is its devflow.yml, and `file_error`
+    what is wrong with that."""
+    contents = seen.tree.contents
+    found: dict[str, Any] = {"recipe": detect(seen.tree).name, "commit": seen.commit}
+    found |= {"error": "", "at": timezone.now().isoformat()}
+    found["required"] = dotenv.required(contents.get(".env.example", ""))
+    file = None if devfile.NAME in seen.left_out else contents.get(devfile.NAME, "")
+    recipe = environment.project.recipe or found["recipe"]
+    return found | {"file": file or "", "file_error": file_error(environment, recipe=recipe, file=file)}
 
 
-def _keep_detected(environment: Environment, team: Team, detected: dict[str, str]) -> None:
+def _require_variables(environment: Environment, team: Team, detected: dict[str, Any]) -> None:
+    """Raises InvalidError where the environment insists on what the commit requires, and some of it is not set."""
+    with scope(team=team):
+        warnings = missing_warnings(environment, detected) if environment.requires_variables else ()
+    if warnings:
+        _keep_detected(environment, team, detected)
+        raise InvalidError(f"{warnings[0]} Nothing was changed. Set them, and deploy again.")
+
+
+def _keep_detected(environment: Environment, team: Team, detected: dict[str, Any]) -> None:
     environment.detected = detected
     with scope(team=team):
         environment.save(update_fields=["detected"])
@@ -214,13 +241,15 @@ def _claim(deployment_id: str) -> _Claimed | None:
 
 def _load(deployment_id: str) -> Deployment | None:
     with scopes_disabled():
-        found = Deployment.objects.select_related("team", "project", "environment__project")
+        found = Deployment.objects.select_related("team", "project", "environment__project", "rollback_to")
         return found.prefetch_related("environment__servers").filter(pk=deployment_id).first()
 
 
 def _begin(deployment: Deployment, claim: uuid.UUID) -> bool:
     """queued → running, where no other is active in the environment and its servers have room."""
     with transaction.atomic():
+        if services.deployment_hold(deployment):
+            return False
         servers = list(Server.objects.select_for_update().filter(environments=deployment.environment_id).order_by("pk"))
         busy = _active_by_server(servers)
         if any(busy[server.pk] >= server.deployment_limit for server in servers):
@@ -237,6 +266,7 @@ def _begin(deployment: Deployment, claim: uuid.UUID) -> bool:
                 "deployment.started", {"status": Status.RUNNING.value, "environment": deployment.environment.name}
             )
             events.append(team_id=deployment.team_id, deployment_id=deployment.pk, events=[started], claim=claim)
+            announce.deployment_changed(deployment_id=deployment.pk, team_id=deployment.team_id, event=announce.STARTED)
         return bool(begun)
 
 
@@ -249,17 +279,28 @@ def _active_by_server(servers: list[Server]) -> dict[uuid.UUID, int]:
 def _secrets(environment: Environment, team: Team) -> RunSecrets:
     """What the environment's scripts carry. Raises SealError when the master key is another one."""
     with scope(team=team):
-        variables = {variable.key: variable.value for variable in Variable.objects.filter(environment=environment)}
-    return RunSecrets(variables=variables, deploy_key=environment.project.deploy_key)
+        return secrets_of(environment)
 
 
-def _store_plan(claimed: _Claimed, recipe: str, commit: str, detected: dict[str, str]) -> tuple[Plan, list[Step]]:
+def _store_plan(claimed: _Claimed, recipe: str, commit: str, detected: dict[str, Any]) -> tuple[Plan, list[Step]]:
     deployment = claimed.deployment
+    environment = deployment.environment
+    if detected.get("file_error") and detected is not environment.detected and environment.project.reads_file:
+        _keep_detected(environment, claimed.team, detected)  # for the pages and the commit's status: this one fails
+        with scope(team=claimed.team):
+            Deployment.objects.filter(pk=deployment.pk, claim=claimed.claim).update(commit=commit)
     with scope(team=claimed.team), transaction.atomic():
-        make = plan_rollback if deployment.rollback_to_id else plan_deploy
+        make, file = plan_deploy, ""
+        if deployment.rollback_to:
+            make, file = plan_rollback, (deployment.rollback_to.plan or {}).get("file", "")
+        else:
+            file = file_of(environment, detected)
         plan = make(
-            environment=deployment.environment, recipe=recipe or "static", release=deployment.release, commit=commit
+            environment=environment, recipe=recipe or "static", release=deployment.release, commit=commit, file=file
         )
+        if not deployment.rollback_to:
+            plan = replace(plan, warnings=(*plan.warnings, *missing_warnings(environment, detected)))
+        plan = replace(plan, is_clean=deployment.is_clean)
         held = Deployment.objects.filter(pk=deployment.pk, claim=claimed.claim).update(plan=plan.to_json())
         if not held:
             raise ClaimLostError("Another worker carries this deployment now.")
@@ -291,4 +332,9 @@ def _fail(claimed: _Claimed, error: str) -> None:
         if events.append(team_id=deployment.team_id, deployment_id=deployment.pk, events=[ended], claim=claimed.claim):
             Deployment.objects.filter(pk=deployment.pk).update(
                 status=Status.FAILED, error=error, finished_at=timezone.now(), claim=None
+            )
+            announce.deployment_changed(
+                deployment_id=deployment.pk,
+                team_id=deployment.team_id,
+                event=announce.ended_event(Status.FAILED),
             )

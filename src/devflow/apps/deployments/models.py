@@ -46,7 +46,9 @@ class Deployment(models.Model):
     `claim` is the token of the worker that carries it: every write of a worker is conditional on it.
     `ending` is set when it was decided to take the deployment back ('failed' or 'cancelled'), so that a worker that
     takes over goes on taking back; `observed` is what the servers said so far. `last_seq`, `log_lines` and `log_bytes`
-    count what is in `events`.
+    count what is in `events`. `is_clean` installs all dependencies anew; `delivery_id` names the webhook's
+    delivery that asked for it. `waiting_for` ('window', 'approval') says what a waiting deployment waits for, `due_at`
+    when it is looked at again; who overrode a window says why in `override_reason`.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -64,6 +66,11 @@ class Deployment(models.Model):
     strategy = models.CharField(max_length=20)
     release = models.CharField(max_length=64)
     rollback_to = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")
+    is_clean = models.BooleanField(default=False)
+    delivery_id = models.UUIDField(null=True, blank=True)
+    waiting_for = models.CharField(max_length=12, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True)
+    override_reason = models.CharField(max_length=500, blank=True)
     server_names = models.JSONField(default=list)
     plan = models.JSONField(null=True, blank=True)
     observed = models.JSONField(default=dict, blank=True)
@@ -93,7 +100,9 @@ class Deployment(models.Model):
                 fields=["environment"], condition=Q(status__in=ACTIVE), name="deployment_one_active"
             ),
             models.UniqueConstraint(
-                fields=["environment"], condition=Q(status=Status.QUEUED), name="deployment_one_queued"
+                fields=["environment"],
+                condition=Q(status__in=(Status.QUEUED, Status.WAITING)),
+                name="deployment_one_queued",
             ),
         ]
 

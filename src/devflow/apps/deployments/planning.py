@@ -6,11 +6,13 @@ import hashlib
 from datetime import UTC, datetime
 from uuid import UUID
 
+from devflow.apps.deployments.settings import Effective, effective, hooks_of
 from devflow.apps.projects.models import Environment
+from devflow.apps.projects.variables import variables_in_force
 from devflow.core.errors import InvalidError
-from devflow.engine.plan import HealthCheck, Plan, Site, Target, compose
+from devflow.engine.devfile import DevfileError
+from devflow.engine.plan import HealthCheck, Plan, Site, Target, compose, hook_warnings
 from devflow.engine.task import Recipe, Task
-from devflow.recipes import RECIPES
 from devflow.strategies import STRATEGIES
 
 
@@ -25,58 +27,55 @@ def recipe_of(environment: Environment) -> str:
     return environment.project.recipe or environment.detected.get("recipe", "")
 
 
-def plan_deploy(*, environment: Environment, recipe: str, release: str, commit: str) -> Plan:
-    """The plan of bringing `commit` ('' for the branch's head) to the environment."""
-    strategy = STRATEGIES[environment.strategy]
-    site = site_of(environment)
-    return _plan(
-        environment,
-        site,
-        RECIPES[recipe],
-        release,
-        commit,
-        builtin=strategy.deploy(site, RECIPES[recipe]),
-        is_rollback=False,
-    )
+def plan_deploy(*, environment: Environment, recipe: str, release: str, commit: str, file: str = "") -> Plan:
+    """The plan of bringing `commit` ('' for the branch's head) to the environment; `file` is the text of the commit's
+    devflow.yml where it is in force. Raises InvalidError."""
+    chosen = effective(environment, recipe=recipe, file=file)
+    site = site_of(chosen.environment, chosen.recipe)
+    builtin = STRATEGIES[environment.strategy].deploy(site, chosen.recipe)
+    warnings = (*chosen.warnings, *hook_warnings(site, chosen.recipe, builtin))
+    return _plan(chosen, site, release, commit, builtin=builtin, is_rollback=False, warnings=warnings)
 
 
-def plan_rollback(*, environment: Environment, recipe: str, release: str, commit: str) -> Plan:
-    """The plan of going back to the kept release `release`: only what reloads is run of the recipe."""
-    strategy = STRATEGIES[environment.strategy]
-    site = site_of(environment)
-    return _plan(
-        environment,
-        site,
-        RECIPES[recipe],
-        release,
-        commit,
-        builtin=strategy.rollback(site, RECIPES[recipe]),
-        is_rollback=True,
-    )
+def plan_rollback(*, environment: Environment, recipe: str, release: str, commit: str, file: str = "") -> Plan:
+    """The plan of going back to the kept release `release`: only what reloads is run of the recipe. `file` is what was
+    in force when that release was deployed; where it is not understood any more, it is left out."""
+    warnings: tuple[str, ...] = ()
+    try:
+        chosen = effective(environment, recipe=recipe, file=file)
+    except DevfileError as error:
+        chosen = effective(environment, recipe=recipe, file="")
+        warnings = (f"The release's own devflow.yml is left out: {error}",)
+    site = site_of(chosen.environment, chosen.recipe)
+    builtin = STRATEGIES[environment.strategy].rollback(site, chosen.recipe)
+    return _plan(chosen, site, release, commit, builtin=builtin, is_rollback=True, warnings=warnings)
 
 
 def _plan(
-    environment: Environment,
+    chosen: Effective,
     site: Site,
-    recipe: Recipe,
     release: str,
     commit: str,
     *,
     builtin: list[Task],
     is_rollback: bool,
+    warnings: tuple[str, ...],
 ) -> Plan:
     return Plan(
-        strategy=environment.strategy,
-        recipe=recipe.name,
+        strategy=chosen.environment.strategy,
+        recipe=chosen.recipe.name,
         release=release,
         commit=commit,
         is_rollback=is_rollback,
         site=site,
-        steps=compose(site, recipe, builtin, reload_only=is_rollback),
+        steps=compose(site, chosen.recipe, builtin, reload_only=is_rollback),
+        sources=chosen.sources,
+        file=chosen.file,
+        warnings=warnings,
     )
 
 
-def site_of(environment: Environment) -> Site:
+def site_of(environment: Environment, recipe: Recipe | None = None) -> Site:
     """What the engine needs to know of the environment. Raises InvalidError when it has no server."""
     targets = tuple(Target(id=server.pk.hex, name=server.name) for server in environment.servers.all())
     if not targets:
@@ -93,10 +92,13 @@ def site_of(environment: Environment) -> Site:
         targets=targets,
         shared_files=tuple(environment.shared_files),
         shared_folders=tuple(environment.shared_folders),
-        variable_keys=tuple(environment.variables.values_list("key", flat=True)),
+        variable_keys=tuple(variables_in_force(environment)),
         health=_health(environment),
         task_commands=environment.task_commands,
         phase_commands=environment.phase_commands,
+        hooks=hooks_of(environment),
+        options=_options(environment, recipe) if recipe else None,
+        tools=recipe.tools if recipe else "",
     )
 
 
@@ -110,3 +112,8 @@ def _health(environment: Environment) -> HealthCheck | None:
         timeout_seconds=environment.health_timeout_seconds,
         retries=environment.health_retries,
     )
+
+
+def _options(environment: Environment, recipe: Recipe) -> dict[str, str]:
+    given = environment.recipe_options
+    return {option.name: given.get(option.name, option.default) for option in recipe.options}

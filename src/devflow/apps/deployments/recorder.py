@@ -19,7 +19,7 @@ from django_scopes import scope
 
 from devflow.apps.accounts.models import Team
 from devflow.apps.bulk import columns
-from devflow.apps.deployments import events
+from devflow.apps.deployments import announce, events
 from devflow.apps.deployments.events import NewEvent
 from devflow.apps.deployments.models import Deployment, Release, Run, Status, Step, StepStatus
 from devflow.core.errors import ClaimLostError
@@ -269,6 +269,14 @@ class DeploymentRecorder:
                 batch.deployment["claim"] = None
             if batch.deployment:
                 Deployment.objects.filter(pk=self._deployment.pk).update(**batch.deployment)
+            if "finished_at" in batch.deployment:
+                announce.deployment_changed(
+                    deployment_id=self._deployment.pk,
+                    team_id=self._team.pk,
+                    event=announce.ended_event(self._deployment.status),
+                )
+            elif "commit" in batch.deployment and not self._deployment.commit:  # now the provider can be told of it
+                announce.deployment_changed(deployment_id=self._deployment.pk, team_id=self._team.pk, event=None)
 
     def _write_runs(self, cursor: CursorWrapper, runs: dict[tuple[str, str], tuple[int, int | None]]) -> None:
         rows = [(uuid7(), *key, *progress) for key, progress in runs.items()]

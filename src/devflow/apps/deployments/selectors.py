@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.deployments.models import ENDED, Deployment, Event, Release, Step
+from devflow.apps.deployments.models import ENDED, Deployment, Event, Release, Status, Step
 from devflow.apps.deployments.planning import plan_deploy, recipe_of
+from devflow.apps.deployments.settings import file_of, plan_settings
+from devflow.apps.deployments.variables import missing_warnings
 from devflow.apps.projects.models import Environment, Project
+from devflow.apps.projects.windows import closed_now
 from devflow.core.errors import ConflictError, NotFoundError
 from devflow.engine.plan import Plan
 
@@ -101,12 +105,23 @@ def release_list(*, actor: Actor, environment: Environment) -> list[Release]:
 
 
 def plan_preview(*, actor: Actor, environment: Environment, commit: str = "") -> Plan:
-    """What a deployment would do now. Raises ConflictError while the recipe is not known."""
-    recipe = recipe_of(environment)
+    """What a deployment would do now, with the devflow.yml that the last look found where the project has it read.
+
+    Raises ConflictError while that or the recipe is not known, InvalidError where the file is not valid.
+    """
+    recipe, detected = recipe_of(environment), environment.detected
     if not recipe:
         raise ConflictError("The framework is not known yet: it is detected when the repository is first looked at.")
+    if environment.project.reads_file and "file" not in detected:
+        raise ConflictError("devflow.yml is not known yet: it is read when the repository is first looked at.")
+    file = file_of(environment, detected)
     with scope(team=actor.team):
-        return plan_deploy(environment=environment, recipe=recipe, release="<release>", commit=commit)
+        plan = plan_deploy(environment=environment, recipe=recipe, release="<release>", commit=commit, file=file)
+        plan = replace(plan, warnings=(*plan.warnings, *missing_warnings(environment)))
+    if file and commit and commit != detected["commit"]:
+        warning = f"devflow.yml is that of commit {detected['commit'][:10]}; a deployment reads it at its own commit."
+        plan = replace(plan, warnings=(*plan.warnings, warning))
+    return plan
 
 
 def deployment_document(deployment: Deployment, steps: Iterable[Step] | None = None) -> dict[str, Any]:
@@ -130,6 +145,11 @@ def deployment_document(deployment: Deployment, steps: Iterable[Step] | None = N
         "release": deployment.release,
         "servers": deployment.server_names,
         "error": deployment.error or None,
+        "waiting_for": deployment.waiting_for or None,
+        "waiting_reason": waiting_reason(deployment) or None,
+        "due_at": _time(deployment.due_at),
+        "override_reason": deployment.override_reason or None,
+        "is_clean": deployment.is_clean,
         "log_lines": deployment.log_lines,
         "log_bytes": deployment.log_bytes,
         "last_seq": deployment.last_seq,
@@ -138,6 +158,14 @@ def deployment_document(deployment: Deployment, steps: Iterable[Step] | None = N
     if steps is not None:
         document["steps"] = [step_document(step) for step in steps]
     return document
+
+
+def waiting_reason(deployment: Deployment) -> str:
+    """What a deployment waits for, in words; '' where it does not wait."""
+    if deployment.status != Status.WAITING or deployment.waiting_for != "window":
+        return ""
+    closed = closed_now(deployment.environment)
+    return closed.reason if closed else "Its window has just opened"
 
 
 def step_document(step: Step) -> dict[str, Any]:
@@ -169,6 +197,9 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "variables": list(site.variable_keys),
         "shared_files": list(site.shared_files),
         "shared_folders": list(site.shared_folders),
+        "settings": plan_settings(plan),
+        "warnings": list(plan.warnings),
+        "is_clean": plan.is_clean,
         "steps": [
             {
                 "name": step.task.name,
@@ -176,6 +207,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                 "servers": list(step.servers),
                 "command": step.task.command.strip(),
                 "condition": step.task.condition or None,
+                "reused_while": step.task.reuse.told if step.task.reuse else None,
                 "undo": step.task.undo,
                 "is_builtin": step.task.is_builtin,
                 "summary": step.task.summary,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, TextField
@@ -15,31 +18,48 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.models import User
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.deployments import events
+from devflow.apps.deployments import announce, events
 from devflow.apps.deployments.events import NewEvent
 from devflow.apps.deployments.models import ACTIVE, ENDED, WAITING, Deployment, Release, Status, Trigger
 from devflow.apps.deployments.planning import release_name
 from devflow.apps.projects.models import Environment
+from devflow.apps.projects.windows import calendar_of, closed_now
 from devflow.apps.queue import MANUAL, WEBHOOK, enqueue
 from devflow.apps.servers.models import ServerStatus
 from devflow.core import names
 from devflow.core.errors import ConflictError, NotFoundError
+from devflow.core.windows import Closed
 
+WINDOW = "window"
+"""What `waiting_for` says of a deployment that waits for its environment's window."""
 _BY_HAND = (Trigger.MANUAL, Trigger.API, Trigger.ROLLBACK)
 
 
 def deployment_request(
-    *, actor: Actor, environment: Environment, commit: str = "", trigger: str = Trigger.MANUAL
+    *,
+    actor: Actor,
+    environment: Environment,
+    commit: str = "",
+    trigger: str = Trigger.MANUAL,
+    is_clean: bool = False,
+    override_reason: str = "",
 ) -> Deployment:
     """Queues a deployment of `commit` ('' for the branch's head); an older one that is still queued is superseded.
 
+    One that `is_clean` reuses nothing that was made for earlier releases.
+
+    Outside the environment's windows it waits for the next one; an admin who gives an `override_reason` deploys now.
     Raises ForbiddenError, InvalidError, ConflictError (a server in maintenance, no server).
     """
     actor.require(rights.DEPLOY)
+    if override_reason:
+        actor.require(rights.MANAGE)
+        override_reason = names.single_line(override_reason, "override_reason", 500)
     if commit:
         names.commit(commit)
     deployment = _new(environment, trigger=trigger, user=actor.user, commit=commit)
-    deployment.release = release_name(deployment.pk)
+    deployment.release, deployment.override_reason = release_name(deployment.pk), override_reason
+    deployment.is_clean = is_clean
     return _queue(deployment)
 
 
@@ -78,6 +98,40 @@ def deployment_rollback(*, actor: Actor, environment: Environment, to: Deploymen
     return _queue(deployment)
 
 
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A commit that was pushed to `ref`, a branch or tag, as the delivery of a webhook tells it."""
+
+    commit: str
+    ref: str
+    message: str
+    author: str
+    delivery_id: UUID
+
+
+def deployments_push(*, environment: Environment, pushed: Sequence[Pushed]) -> list[Deployment]:
+    """Queues a deployment of the last of these pushes; those before it are recorded as superseded by it at once.
+
+    Asks nobody's rights: the signatures were right. What was queued before is superseded, whoever asked for it (SPEC
+    DEP-13). Raises ConflictError (a server in maintenance, no server), NotFoundError (the environment was removed).
+    """
+    # ids in order, so that the last is the newest also among those of one millisecond
+    ids = sorted(names.uuid7() for _ in pushed)
+    made = [_new(environment, trigger=Trigger.WEBHOOK, user=None, commit=each.commit) for each in pushed]
+    for deployment, each, new_id in zip(made, pushed, ids, strict=True):
+        deployment.pk, deployment.release = new_id, release_name(new_id)
+        deployment.branch, deployment.author, deployment.delivery_id = each.ref, each.author, each.delivery_id
+        deployment.commit_message = next(iter(each.message.splitlines()), "")[:500]
+    *older, newest = made
+    for deployment in older:
+        deployment.status, deployment.finished_at = Status.SUPERSEDED, timezone.now()
+        deployment.error = _superseded_by(newest)
+    with transaction.atomic(), scope(team=environment.team):
+        _queue(newest)
+        Deployment.objects.bulk_create(older)
+    return made
+
+
 def deployment_cancel(*, actor: Actor, deployment: Deployment) -> Deployment:
     """Ends a waiting deployment at once, and has a running one taken back. Raises ForbiddenError, ConflictError."""
     actor.require(rights.DEPLOY)
@@ -94,6 +148,40 @@ def deployment_cancel(*, actor: Actor, deployment: Deployment) -> Deployment:
     return row
 
 
+def deployment_override(*, actor: Actor, deployment: Deployment, reason: str) -> Deployment:
+    """Has a deployment that waits for a window begin now; who and why is kept with it.
+
+    Raises ForbiddenError, InvalidError, ConflictError (it does not wait for a window).
+    """
+    actor.require(rights.MANAGE)
+    reason = names.single_line(reason, "override_reason", 500)
+    with transaction.atomic(), scope(team=actor.team):
+        row = Deployment.objects.select_for_update(no_key=True).get(pk=deployment.pk)
+        if row.status != Status.WAITING or row.waiting_for != WINDOW:
+            raise ConflictError("This deployment does not wait for a window.")
+        row.override_reason = reason
+        row.save(update_fields=["override_reason"])
+        _release(row, f"{actor.user} has it begin outside the windows: {reason}")
+    return row
+
+
+def deployment_hold(deployment: Deployment) -> bool:
+    """Has a queued deployment wait where its environment was closed since it was asked for; True when it waits now.
+
+    In a transaction; `deployment` is loaded with its environment. Going back and overridden ones are never held.
+    """
+    closed = _closed(deployment)
+    if closed is None:
+        return False
+    held = Deployment.objects.select_for_update(no_key=True).filter(pk=deployment.pk, status=Status.QUEUED)
+    for row in held:
+        _wait(row, closed)
+        row.save(update_fields=["status", "waiting_for", "due_at"])
+        _tell_waiting(row, closed)
+        announce.deployment_changed(deployment_id=row.pk, team_id=row.team_id, event=announce.WAITING)
+    return True
+
+
 def inspection_request(*, actor: Actor, environment: Environment) -> None:
     """Has a worker look into the repository; the answer comes in `environment.detected` (recipe, commit, error, at)."""
     actor.require(rights.READ)
@@ -101,10 +189,11 @@ def inspection_request(*, actor: Actor, environment: Environment) -> None:
 
 
 def deployments_adopt(*, limit: int = 20) -> None:
-    """Queues a job for deployments that none carries: they waited for their turn, or their job was lost."""
+    """Queues a job for deployments that none carries: they waited for their turn or a window, or their job was lost."""
     jobs = ProcrastinateJob.objects.filter(task_name="deployments.advance", status__in=["todo", "doing"])
     carrying = jobs.annotate(deployment=KeyTextTransform("deployment_id", "args"))
     carried = Exists(carrying.filter(deployment=Cast(OuterRef("pk"), TextField())))
+    _release_due()
     with scopes_disabled():
         others = Deployment.objects.filter(environment=OuterRef("environment"), status__in=ACTIVE)
         open_ones = Deployment.objects.filter(Q(status__in=ACTIVE) | Q(~Exists(others), status=Status.QUEUED))
@@ -112,7 +201,7 @@ def deployments_adopt(*, limit: int = 20) -> None:
             _enqueue(deployment)
 
 
-def _new(environment: Environment, *, trigger: str, user: User, commit: str) -> Deployment:
+def _new(environment: Environment, *, trigger: str, user: User | None, commit: str) -> Deployment:
     with scope(team=environment.team):
         servers = list(environment.servers.all())
     if not servers:
@@ -137,15 +226,94 @@ def _new(environment: Environment, *, trigger: str, user: User, commit: str) -> 
 
 def _queue(deployment: Deployment) -> Deployment:
     environment = deployment.environment
+    closed = _closed(deployment)
+    if closed is not None:
+        _wait(deployment, closed)
     with transaction.atomic(), scope(team=deployment.team):
-        # the environment's row is the turnstile: two requests at once supersede in order
-        if not Environment.objects.select_for_update().filter(pk=environment.pk).exists():
+        # The environment's row is the turnstile: two requests at once supersede in order. Without its key: a worker's
+        # commit looks whether the environment is still there, while we wait for the row of its deployment.
+        if not Environment.objects.select_for_update(no_key=True).filter(pk=environment.pk).exists():
             raise NotFoundError("This environment was removed.")
-        for older in Deployment.objects.select_for_update().filter(environment=environment, status=Status.QUEUED):
-            _end_waiting(older, Status.SUPERSEDED, f"Superseded by {deployment.pk}.", timezone.now())
+        for older in Deployment.objects.select_for_update(no_key=True).filter(
+            environment=environment, status__in=(Status.QUEUED, Status.WAITING)
+        ):
+            _end_waiting(older, Status.SUPERSEDED, _superseded_by(deployment), timezone.now())
         deployment.save(force_insert=True)
-        _enqueue(deployment)
+        if closed is not None:
+            _tell_waiting(deployment, closed)
+        else:
+            _tell_override(deployment)
+            _enqueue(deployment)
+        announce.deployment_changed(
+            deployment_id=deployment.pk, team_id=deployment.team_id, event=announce.WAITING if closed else None
+        )
     return deployment
+
+
+def _superseded_by(newer: Deployment) -> str:
+    by = f" (a push of {newer.commit[:8]} to {newer.branch})" if newer.trigger == Trigger.WEBHOOK else ""
+    return f"Superseded by {newer.pk}{by}."
+
+
+def _closed(deployment: Deployment) -> Closed | None:
+    """Why it has to wait for a window; None where it need not."""
+    if deployment.rollback_to_id is not None or deployment.override_reason:
+        return None
+    return closed_now(deployment.environment)
+
+
+def _wait(deployment: Deployment, closed: Closed) -> None:
+    deployment.status, deployment.waiting_for, deployment.due_at = Status.WAITING, WINDOW, closed.opens_at
+
+
+def _release_due() -> None:
+    """Queues what waited for a window that is open now; windows may have been changed meanwhile, so each is asked."""
+    with scopes_disabled():
+        waiting = Deployment.objects.filter(status=Status.WAITING, waiting_for=WINDOW)
+        for pk in waiting.values_list("pk", flat=True):
+            with transaction.atomic():
+                locked = waiting.select_for_update(of=("self",), skip_locked=True, no_key=True)
+                row = locked.select_related("environment").filter(pk=pk).first()
+                if row is None:
+                    continue
+                closed = _closed(row)
+                if closed is None:
+                    _release(row, "Its window is open.")
+                elif closed.opens_at != row.due_at:
+                    row.due_at = closed.opens_at
+                    row.save(update_fields=["due_at"])
+                    _tell_waiting(row, closed)
+
+
+def _release(deployment: Deployment, text: str) -> None:
+    deployment.status, deployment.waiting_for, deployment.due_at = Status.QUEUED, "", None
+    deployment.save(update_fields=["status", "waiting_for", "due_at"])
+    queued = NewEvent("deployment.status", {"status": Status.QUEUED.value})
+    _append(deployment, [_said(text), queued])
+    _enqueue(deployment)
+
+
+def _tell_waiting(deployment: Deployment, closed: Closed) -> None:
+    opens = closed.opens_at
+    begins = f"It begins on {calendar_of(deployment.environment).local(opens)}" if opens else ""
+    said = f"{closed.reason}. {begins or 'It waits until that is lifted'}."
+    waits = {"status": Status.WAITING.value, "waiting_for": WINDOW, "due_at": opens.isoformat() if opens else None}
+    _append(deployment, [_said(said), NewEvent("deployment.status", waits)])
+
+
+def _tell_override(deployment: Deployment) -> None:
+    if deployment.override_reason:
+        text = f"{deployment.requested_by} has it begin without waiting for a window: {deployment.override_reason}"
+        _append(deployment, [_said(text)])
+
+
+def _append(deployment: Deployment, new: list[NewEvent]) -> None:
+    events.append(team_id=deployment.team_id, deployment_id=deployment.pk, events=new)
+
+
+def _said(text: str) -> NewEvent:
+    """A line of the log that is the panel's own word."""
+    return NewEvent("deployment.log", {"server": "panel", "step": None}, f"{text}\n", 1)
 
 
 def _enqueue(deployment: Deployment) -> None:
@@ -164,3 +332,6 @@ def _end_waiting(deployment: Deployment, status: Status, reason: str, now: datet
     deployment.save(update_fields=["status", "error", "finished_at"])
     ended = NewEvent("deployment.completed", {"status": status.value, "error": reason})
     events.append(team_id=deployment.team_id, deployment_id=deployment.pk, events=[ended])
+    announce.deployment_changed(
+        deployment_id=deployment.pk, team_id=deployment.team_id, event=announce.ended_event(status)
+    )

@@ -8,14 +8,16 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django_scopes import ScopedManager
 
-from devflow.apps.accounts.models import Team
+from devflow.apps.accounts.models import Team, User
 from devflow.apps.sealed import Sealed
 from devflow.apps.servers.models import Server
+from devflow.apps.sources.models import Source
 from devflow.core.names import uuid7
 
 
 class Project(models.Model):
-    """`recipe` is '' where it is detected from the files of the commit."""
+    """`recipe` is '' where it is detected from the files of the commit. `reads_file`: `devflow.yml` of the commit is in
+    force, before the settings of the panel."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     team = models.ForeignKey(Team, models.CASCADE, related_name="projects")
@@ -25,6 +27,8 @@ class Project(models.Model):
     recipe = models.CharField(max_length=30, blank=True)
     deploy_key_sealed = models.BinaryField(default=bytes, blank=True)
     deploy_key_public = models.TextField(blank=True)
+    source = models.OneToOneField(Source, models.SET_NULL, null=True, blank=True, related_name="project")
+    reads_file = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     deploy_key = Sealed()
@@ -43,7 +47,13 @@ class Environment(models.Model):
 
     `task_commands` maps a recipe's task name to the command that replaces its own ('' switches the task off);
     `phase_commands` maps a phase to a list of the team's own commands, run after the recipe's tasks of that phase;
-    `detected` is what the last look at the repository found: {"recipe": …, "commit": …}.
+    `hooks` are commands before or after a phase or a step, `recipe_options` values of the recipe's own options;
+    `watch_paths` are patterns of which a push must touch one, `tag_pattern` says which tags deploy ('' for none);
+    `windows` say when it may be deployed (none: always), `freezes` when not, in `time_zone`;
+    `detected` is what the last look at the repository found: {"recipe": …, "commit": …, "file": the text of
+    devflow.yml, "file_error": what is wrong with it, …}; with `requires_variables` a
+    deployment fails at once where a variable that `.env.example` requires is not set; `compared` is what the last
+    comparison of the variables with the servers found (apps/deployments/variables.py).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -64,7 +74,16 @@ class Environment(models.Model):
     shared_folders = ArrayField(models.CharField(max_length=300), default=list, blank=True)
     task_commands = models.JSONField(default=dict, blank=True)
     phase_commands = models.JSONField(default=dict, blank=True)
+    hooks = models.JSONField(default=list, blank=True)
+    recipe_options = models.JSONField(default=dict, blank=True)
+    watch_paths = ArrayField(models.CharField(max_length=300), default=list, blank=True)
+    tag_pattern = models.CharField(max_length=200, blank=True)
+    windows = models.JSONField(default=list, blank=True)
+    freezes = models.JSONField(default=list, blank=True)
+    time_zone = models.CharField(max_length=64, default="UTC")
     detected = models.JSONField(default=dict, blank=True)
+    requires_variables = models.BooleanField(default=False)
+    compared = models.JSONField(default=dict, blank=True)
     servers = models.ManyToManyField(Server, related_name="environments")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -79,10 +98,19 @@ class Environment(models.Model):
 
 
 class Variable(models.Model):
+    """A variable of an environment, or of all of a project's where `environment` is None; the environment's own wins.
+
+    `kind` is one of KINDS: text and secret on one line, multiline, file (the variable is a path to it).
+    """
+
+    KINDS: ClassVar = ("text", "secret", "multiline", "file")
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     team = models.ForeignKey(Team, models.CASCADE, related_name="variables")
-    environment = models.ForeignKey(Environment, models.CASCADE, related_name="variables")
+    project = models.ForeignKey(Project, models.CASCADE, related_name="variables")
+    environment = models.ForeignKey(Environment, models.CASCADE, null=True, blank=True, related_name="variables")
     key = models.CharField(max_length=255)
+    kind = models.CharField(max_length=10, default="secret")
     value_sealed = models.BinaryField(default=bytes, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -91,4 +119,30 @@ class Variable(models.Model):
 
     class Meta:
         ordering: ClassVar = ["key"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["environment", "key"], name="variable_key_once")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["project", "environment", "key"], name="variable_key_once", nulls_distinct=False
+            )
+        ]
+
+
+class VariableChange(models.Model):
+    """The history of variables: who set or removed (`is_removal`) one, when, and to what."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, models.CASCADE, related_name="+")
+    project = models.ForeignKey(Project, models.CASCADE, related_name="variable_changes")
+    environment = models.ForeignKey(Environment, models.CASCADE, null=True, blank=True, related_name="variable_changes")
+    key = models.CharField(max_length=255)
+    kind = models.CharField(max_length=10, default="secret")
+    value_sealed = models.BinaryField(default=bytes, blank=True)
+    is_removal = models.BooleanField(default=False)
+    changed_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    changed_at = models.DateTimeField(auto_now_add=True)
+
+    value = Sealed()
+    objects = ScopedManager(team="team")
+
+    class Meta:
+        ordering: ClassVar = ["-changed_at", "-id"]
+        indexes: ClassVar = [models.Index(fields=["project", "environment", "key"], name="variable_history")]

@@ -1,31 +1,45 @@
-"""Writes of projects, environments and variables."""
+"""Writes of projects and environments."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.db import IntegrityError, transaction
 from django_scopes import scope
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.projects.models import Environment, Project, Variable
+from devflow.apps.projects.hooks import commands_check, hooks_check
+from devflow.apps.projects.models import Environment, Project
+from devflow.apps.projects.options import recipe_options_check
+from devflow.apps.projects.variables import variable_unset as variable_unset
+from devflow.apps.projects.variables import variables_import as variables_import
+from devflow.apps.projects.variables import variables_set as variables_set
 from devflow.apps.servers.models import Server
-from devflow.core import dotenv, keys, names
-from devflow.core.errors import ConflictError, InvalidError, NotFoundError
+from devflow.apps.sources.models import Source
+from devflow.apps.sources.services import source_add
+from devflow.core import globs, keys, names, windows
+from devflow.core.errors import ConflictError, InvalidError
 from devflow.engine.plan import COMMAND_PHASES
 from devflow.recipes import RECIPES
 from devflow.strategies import STRATEGIES
 
 KEEP_AT_LEAST, KEEP_AT_MOST = 2, 100
+_PROJECT_FIELDS = ("name", "repository", "recipe", "deploy_key_sealed", "deploy_key_public", "reads_file")
 _OPEN = ("pending", "queued", "waiting", "running", "verifying")
 
 
 def project_add(
-    *, actor: Actor, slug: str, repository: str, name: str = "", recipe: str = "", deploy_key: str = ""
+    *,
+    actor: Actor,
+    slug: str,
+    repository: str,
+    name: str = "",
+    recipe: str = "",
+    deploy_key: str = "",
+    reads_file: bool = False,
 ) -> Project:
     """A new project.
 
@@ -33,7 +47,7 @@ def project_add(
     `recipe` '' has it detected at each deployment. Raises ForbiddenError, InvalidError, ConflictError.
     """
     actor.require(rights.MANAGE)
-    project = Project(team=actor.team, slug=names.slug(slug, "slug"))
+    project = Project(team=actor.team, slug=names.slug(slug, "slug"), reads_file=bool(reads_file))
     project.name = names.single_line(name or slug, "name")
     _project_fill(project, repository=repository, recipe=recipe, deploy_key=deploy_key)
     try:
@@ -52,11 +66,15 @@ def project_update(
     repository: str | None = None,
     recipe: str | None = None,
     deploy_key: str | None = None,
+    reads_file: bool | None = None,
 ) -> Project:
-    """Changes what is given (not None). Raises ForbiddenError, InvalidError."""
+    """Changes what is given (not None). With `reads_file`, the commit's devflow.yml is in force before the settings of
+    the panel. Raises ForbiddenError, InvalidError."""
     actor.require(rights.MANAGE)
     if name is not None:
         project.name = names.single_line(name, "name")
+    if reads_file is not None:
+        project.reads_file = bool(reads_file)
     _project_fill(
         project,
         repository=project.repository if repository is None else repository,
@@ -64,7 +82,7 @@ def project_update(
         deploy_key=deploy_key or "",
     )
     with scope(team=actor.team):
-        project.save()
+        project.save(update_fields=_PROJECT_FIELDS)
     return project
 
 
@@ -74,7 +92,22 @@ def project_remove(*, actor: Actor, project: Project) -> None:
     with transaction.atomic(), scope(team=actor.team):
         for environment in project.environments.all():
             _refuse_while_deploying(environment)
+        source = project.source
         project.delete()
+        if source is not None:
+            source.delete()
+
+
+def project_source(*, actor: Actor, project: Project) -> Source:
+    """The project's git provider; an empty one is made where there is none yet. Raises ForbiddenError."""
+    actor.require(rights.MANAGE)
+    with transaction.atomic(), scope(team=actor.team):
+        row = Project.objects.select_for_update(of=("self",)).select_related("source").get(pk=project.pk)
+        if row.source is None:
+            row.source = source_add(actor=actor)
+            row.save(update_fields=["source"])
+    project.source = row.source
+    return row.source
 
 
 def environment_add(
@@ -101,7 +134,8 @@ def environment_add(
 
 def environment_update(*, actor: Actor, environment: Environment, **settings: Any) -> Environment:
     """Changes what is given: branch, root, servers (names), strategy, keep, auto_deploy, health_url, health_status,
-    health_text, health_timeout_seconds, health_retries, shared_files, shared_folders, task_commands, phase_commands.
+    health_text, health_timeout_seconds, health_retries, shared_files, shared_folders, task_commands, phase_commands,
+    hooks, watch_paths, tag_pattern, requires_variables, windows, freezes, time_zone.
 
     Raises ForbiddenError, InvalidError.
     """
@@ -109,7 +143,7 @@ def environment_update(*, actor: Actor, environment: Environment, **settings: An
     with transaction.atomic(), scope(team=actor.team):
         chosen = _fill(environment, actor=actor, **settings)
         _refuse_shared_folder(environment, list(environment.servers.all()) if chosen is None else chosen)
-        environment.save()
+        environment.save(update_fields=[field for field in settings if field != "servers"])
         if chosen is not None:
             environment.servers.set(chosen)
     return environment
@@ -121,36 +155,6 @@ def environment_remove(*, actor: Actor, environment: Environment) -> None:
     with transaction.atomic(), scope(team=actor.team):
         _refuse_while_deploying(environment)
         environment.delete()
-
-
-def variables_set(*, actor: Actor, environment: Environment, values: Mapping[str, str]) -> None:
-    """Adds or changes variables; they take effect with the next deployment. Raises ForbiddenError, InvalidError."""
-    actor.require(rights.MANAGE)
-    for key, value in values.items():
-        names.variable(key)
-        names.storable(value, key)
-    with transaction.atomic(), scope(team=actor.team):
-        present = {variable.key: variable for variable in Variable.objects.filter(environment=environment)}
-        for key, value in values.items():
-            variable = present.get(key) or Variable(team=actor.team, environment=environment, key=key)
-            variable.value = value
-            variable.save()
-
-
-def variables_import(*, actor: Actor, environment: Environment, text: str) -> list[str]:
-    """Sets the variables of a `.env` text; returns their keys. Raises ForbiddenError, InvalidError."""
-    values = dotenv.parse(text)
-    variables_set(actor=actor, environment=environment, values=values)
-    return list(values)
-
-
-def variable_unset(*, actor: Actor, environment: Environment, key: str) -> None:
-    """Raises NotFoundError, ForbiddenError."""
-    actor.require(rights.MANAGE)
-    with scope(team=actor.team):
-        deleted, _ = Variable.objects.filter(environment=environment, key=key).delete()
-    if not deleted:
-        raise NotFoundError(f"There is no variable {key!r} in {environment}.")
 
 
 def _project_fill(project: Project, *, repository: str, recipe: str, deploy_key: str) -> None:
@@ -172,10 +176,13 @@ def _fill(environment: Environment, *, actor: Actor, **settings: Any) -> list[Se
     for field, value in settings.items():
         if field == "servers":
             chosen = _servers(actor, list(value))
+        elif field == "recipe_options":
+            environment.recipe_options = recipe_options_check(environment, value)
         elif field in _CHECKS:
             setattr(environment, field, _CHECKS[field](value))
         else:
             raise InvalidError(f"There is no setting {field!r}.", {field: f"Choose from: {', '.join(_CHECKS)}."})
+    commands_check(environment, settings)
     return chosen
 
 
@@ -231,22 +238,7 @@ def _number(field: str, low: int, high: int) -> Any:
 
 
 def _health_url(value: str) -> str:
-    value = value.strip()
-    if not value or value.startswith("/"):
-        return names.single_line(value, "health_url", 1000) if value else ""
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or any(ord(c) < 33 for c in value):
-        raise InvalidError(
-            "The health check's address is not valid.",
-            {
-                "health_url": "Give an address like https://shop.example.com/up, or a path like /up, "
-                "which is asked on the server itself."
-            },
-        )
-    return value
+    return names.health_address(value.strip()) if value.strip() else ""
 
 
 def _health_text(value: str) -> str:
@@ -258,6 +250,14 @@ def _paths(field: str) -> Any:
         return list(dict.fromkeys(names.relative_path(value.strip(), field) for value in values if value.strip()))
 
     return check
+
+
+def _patterns(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(globs.checked(value.strip(), "watch_paths") for value in values if value.strip()))
+
+
+def _tag_pattern(value: str) -> str:
+    return globs.checked(value.strip(), "tag_pattern") if value.strip() else ""
 
 
 def _command(value: Any, field: str) -> str:
@@ -292,8 +292,15 @@ _CHECKS: dict[str, Any] = {
     "health_retries": _number("health_retries", 0, 100),
     "shared_files": _paths("shared_files"),
     "shared_folders": _paths("shared_folders"),
+    "watch_paths": _patterns,
+    "tag_pattern": _tag_pattern,
     "task_commands": _task_commands,
     "phase_commands": _phase_commands,
+    "requires_variables": bool,
+    "hooks": hooks_check,
+    "windows": windows.check_windows,
+    "freezes": windows.check_freezes,
+    "time_zone": windows.check_time_zone,
 }
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
+from devflow.apps.notifications.messages import Message
+from devflow.apps.notifications.services import notify
 from devflow.apps.servers.models import Server, ServerStatus
 from devflow.apps.servers.reach import ServerReach
 from devflow.core.errors import RemoteError
@@ -36,7 +40,31 @@ def _load(server_id: str) -> Server | None:
 
 
 def _store(server: Server, status: str, message: str, read: dict[str, Any], host_key: str) -> None:
-    with scope(team=server.team):
+    with transaction.atomic(), scope(team=server.team):
         rows = Server.objects.filter(pk=server.pk)
+        before = rows.select_for_update().first()
+        if before is None:
+            return
         rows.update(status_message=message, facts=read, host_key=host_key, checked_at=timezone.now())
-        rows.exclude(status=ServerStatus.MAINTENANCE).update(status=status)
+        if before.status == ServerStatus.MAINTENANCE:
+            return
+        rows.update(status=status)
+        if status == ServerStatus.OFFLINE and before.status != status and before.checked_at is not None:
+            _tell(before, "server.offline", f"Server {server.name} is offline", message)
+        elif status == ServerStatus.ONLINE and before.status == ServerStatus.OFFLINE:
+            _tell(before, "server.online", f"Server {server.name} is online again")
+
+
+def _tell(server: Server, event: str, title: str, error: str = "") -> None:
+    """A server's first check is told to nobody: who added it looks at its page."""
+    told = Message(
+        title=title,
+        tone="bad" if error else "good",
+        url=f"{settings.PUBLIC_URL}/servers/{server.name}/",
+        occurred_at=timezone.now().isoformat(),
+        team=server.team.name,
+        server=server.name,
+        status=ServerStatus.OFFLINE if error else ServerStatus.ONLINE,
+        error=error,
+    )
+    notify(team=server.team, project_id=None, event=event, subject=str(server.pk), message=told)

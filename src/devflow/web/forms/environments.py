@@ -1,4 +1,4 @@
-"""Forms of environments: every setting, the commands of each phase, variables."""
+"""Forms of environments: every setting, the commands of each phase."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from django import forms
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.projects.models import Environment, Project
-from devflow.apps.projects.services import environment_add, environment_update, variables_import, variables_set
+from devflow.apps.projects.services import environment_add, environment_update
 from devflow.apps.servers.selectors import server_list
 from devflow.engine.plan import COMMAND_PHASES
 from devflow.engine.task import Task
 from devflow.recipes import RECIPES
 from devflow.strategies import STRATEGIES
 from devflow.web.forms.base import PanelForm, code_area, code_line, lines
+from devflow.web.forms.recipes import option_fields, option_initial, option_values
 
 _PLAIN = (
     *("branch", "root", "servers", "strategy", "keep"),
+    *("auto_deploy", "tag_pattern"),
     *("health_url", "health_status", "health_text", "health_timeout_seconds", "health_retries"),
 )
-_LISTS = ("shared_files", "shared_folders")
+_LISTS = ("shared_files", "shared_folders", "watch_paths")
 
 
 class _EnvironmentFields(PanelForm):
@@ -52,6 +54,20 @@ class _EnvironmentFields(PanelForm):
     )
     health_timeout_seconds = forms.IntegerField(label="Timeout in seconds", initial=10)
     health_retries = forms.IntegerField(label="Retries", initial=5)
+    auto_deploy = forms.BooleanField(label="Deploy when the branch is pushed to", required=False)
+    watch_paths = forms.CharField(
+        label="Only where these paths change",
+        required=False,
+        widget=code_area(3),
+        help_text="One pattern a line, like apps/shop/** of a repository with several applications. Empty: any.",
+    )
+    tag_pattern = forms.CharField(
+        label="Deploy tags",
+        max_length=300,
+        required=False,
+        widget=code_line(placeholder="v*"),
+        help_text="Tags like this are deployed when they are pushed. Empty: none.",
+    )
     shared_files = forms.CharField(
         label="Files",
         required=False,
@@ -66,6 +82,9 @@ class _EnvironmentFields(PanelForm):
         super().__init__(*args, **kwargs)
         self.actor = actor
         self.tasks: tuple[Task, ...] = RECIPES[recipe].tasks if recipe in RECIPES else ()
+        self.recipe = recipe
+        self.recipe_title = f"Options of {RECIPES[recipe].title}" if recipe in RECIPES else ""
+        self.fields |= option_fields(recipe)
         names = [(server.name, server.name) for server in server_list(actor=actor)]
         self.fields["servers"].choices = names  # type: ignore[attr-defined]
         self.has_servers = bool(names)
@@ -74,6 +93,10 @@ class _EnvironmentFields(PanelForm):
     @property
     def task_fields(self) -> list[forms.BoundField]:
         return [self[f"task_{number}"] for number in range(len(self.tasks))]
+
+    @property
+    def option_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in option_fields(self.recipe)]
 
     @property
     def phase_fields(self) -> list[forms.BoundField]:
@@ -93,13 +116,14 @@ class _EnvironmentFields(PanelForm):
         given["phase_commands"] = {phase: lines(self.cleaned_data[f"phase_{phase}"]) for phase in COMMAND_PHASES}
         if self.tasks:
             given["task_commands"] = self._changed_tasks()
+            given["recipe_options"] = option_values(self.cleaned_data, self.recipe)
         return given
 
     def _add_command_fields(self) -> None:
         for number, task in enumerate(self.tasks):
             label = f"{task.name} ({task.phase})"
             field = forms.CharField(
-                label=label, required=False, max_length=10_000, widget=code_area(1 + task.command.count("\n"))
+                label=label, required=False, max_length=10_000, widget=code_area(min(1 + task.command.count("\n"), 12))
             )
             self.fields[f"task_{number}"] = field
             field.initial = task.command
@@ -150,34 +174,7 @@ class EnvironmentSettingsForm(_EnvironmentFields):
         present["servers"] = [server.name for server in environment.servers.all()]
         present |= {name: "\n".join(getattr(environment, name)) for name in _LISTS}
         present |= {f"phase_{phase}": "\n".join(commands) for phase, commands in environment.phase_commands.items()}
+        present |= option_initial(environment.recipe_options)
         changed = environment.task_commands
         present |= {f"task_{number}": changed.get(task.name, task.command) for number, task in enumerate(self.tasks)}
         return present
-
-
-class VariableForm(PanelForm):
-    key = forms.CharField(label="Name", max_length=300, widget=code_line(placeholder="APP_KEY"))
-    value = forms.CharField(
-        label="Value",
-        required=False,
-        strip=False,
-        widget=code_area(3),
-        help_text="Replaces the present one. It is never shown again.",
-    )
-
-    def save(self, actor: Actor, environment: Environment) -> bool:
-        values = {self.cleaned_data["key"]: self.cleaned_data["value"].replace("\r\n", "\n")}
-        self.submit(variables_set, actor=actor, environment=environment, values=values)
-        return not self.errors
-
-
-class ImportForm(PanelForm):
-    text = forms.CharField(
-        label="Lines",
-        strip=False,
-        widget=code_area(6),
-        help_text="KEY=value, one a line. Present ones of the same name are replaced.",
-    )
-
-    def save(self, actor: Actor, environment: Environment) -> list[str] | None:
-        return self.submit(variables_import, actor=actor, environment=environment, text=self.cleaned_data["text"])

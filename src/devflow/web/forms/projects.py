@@ -33,6 +33,12 @@ class _ProjectFields(PanelForm):
         required=False,
         help_text="Its commands can be changed per environment.",
     )
+    reads_file = forms.BooleanField(
+        label="devflow.yml of the repository is in force before these settings",
+        required=False,
+        help_text="Off: the file is ignored. On: each deployment reads it first, and whoever can push can change "
+        "commands, hooks, shared paths and the health check.",
+    )
     deploy_key = forms.CharField(
         label="Deploy key",
         required=False,
@@ -59,7 +65,8 @@ class ProjectSettingsForm(_ProjectFields):
     """An empty deploy key keeps the present one, which is never shown."""
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
-        initial = {"repository": project.repository, "name": project.name, "recipe": project.recipe}
+        kept = ("repository", "name", "recipe", "reads_file")
+        initial = {field: getattr(project, field) for field in kept}
         super().__init__(*args, initial=initial, **kwargs)
         self.project = project
         self.fields["deploy_key"].help_text = "Leave it empty to keep the present one."

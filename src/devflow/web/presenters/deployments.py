@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from devflow.apps.deployments.models import Deployment, Release, Step
+from devflow.apps.deployments.settings import plan_settings
 from devflow.engine.plan import Plan
 from devflow.engine.task import Phase
 from devflow.web.looks import DEPLOYMENT, tab_state
@@ -55,6 +56,11 @@ def step_groups(steps: Iterable[Step]) -> list[PhaseGroup]:
 
 def plan_groups(plan: Plan) -> list[PhaseGroup]:
     return _grouped([(step.task.phase.value, step) for step in plan.steps])
+
+
+def plan_context(plan: Plan) -> dict[str, Any]:
+    """What the parts of a page that show a plan need."""
+    return {"plan": plan, "phases": plan_groups(plan), "settings": plan_settings(plan)}
 
 
 def problem_of(deployment: Deployment, steps: Iterable[Step]) -> Problem | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from devflow.apps.accounts.rights import Actor
@@ -41,4 +42,15 @@ def environment_rows(actor: Actor, projects: Iterable[Project]) -> dict[UUID, li
             for environment in project.environments.all()
         ]
         for project in projects
+    }
+
+
+def environment_head(actor: Actor, environment: Environment) -> dict[str, Any]:
+    """What the head of every page of an environment shows; `open` is a deployment that has not ended."""
+    newest = next(iter(deployment_list(actor=actor, environment=environment, limit=1)), None)
+    return {
+        "project": environment.project,
+        "environment": environment,
+        "last": newest,
+        "open": newest if newest and not newest.is_ended else None,
     }

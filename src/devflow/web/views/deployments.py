@@ -14,11 +14,14 @@ from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments import selectors, services
 from devflow.apps.deployments.models import Deployment, Step
 from devflow.apps.projects.selectors import environment_get
+from devflow.apps.sources.reports import report_last
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.engine.plan import Plan
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.deployments import DeployForm
-from devflow.web.presenters.deployments import plan_groups, problem_of, rollback_target, step_groups, tab_of
+from devflow.web.forms.windows import OverrideForm
+from devflow.web.presenters.deployments import plan_context, problem_of, rollback_target, step_groups, tab_of
+from devflow.web.presenters.windows import wait_of
 from devflow.web.replies import act_and_go
 
 PAGE_LENGTH = 50
@@ -62,7 +65,7 @@ def deployment_plan(request: TeamRequest, deployment_id: UUID) -> HttpResponse:
     }
     if deployment.plan:
         plan = Plan.from_json(deployment.plan)
-        context |= {"plan": plan, "phases": plan_groups(plan)}
+        context |= plan_context(plan)
     return render(request, "deployments/plan.html", context)
 
 
@@ -128,6 +131,9 @@ def _head(actor: Actor, deployment: Deployment, steps: list[Step]) -> dict[str, 
         "open": None if newest.is_ended else newest,
         "problem": problem_of(deployment, steps),
         "target": target,
+        "wait": wait_of(deployment),
+        "override_form": OverrideForm(),
+        "report": report_last(actor=actor, deployment_id=deployment.pk),
         "is_own_target": target is not None and target.name == deployment.release,
         **tab_of(deployment),
     }

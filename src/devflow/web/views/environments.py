@@ -1,4 +1,4 @@
-"""Environments: overview, plan, variables, settings."""
+"""Environments: overview, plan, settings."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.debug import sensitive_post_parameters
 
 from devflow.apps.accounts import rights
 from devflow.apps.deployments.selectors import deployment_list, plan_preview, release_list
 from devflow.apps.deployments.services import inspection_request
+from devflow.apps.deployments.variables import variables_undeployed
 from devflow.apps.projects import selectors, services
 from devflow.apps.projects.models import Environment
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.deployments import DeployForm
-from devflow.web.forms.environments import EnvironmentForm, EnvironmentSettingsForm, ImportForm, VariableForm
-from devflow.web.presenters.deployments import plan_groups
+from devflow.web.forms.environments import EnvironmentForm, EnvironmentSettingsForm
+from devflow.web.presenters.deployments import plan_context
+from devflow.web.presenters.files import file_state
+from devflow.web.presenters.windows import window_state
 from devflow.web.replies import act_and_go, form_page
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
@@ -43,6 +45,9 @@ def environment_detail(request: TeamRequest, slug: str, name: str) -> HttpRespon
         "deployments": deployment_list(actor=request.actor, environment=environment, limit=SHOWN_DEPLOYMENTS),
         "releases": release_list(actor=request.actor, environment=environment),
         "deploy_form": DeployForm(),
+        "file": file_state(environment),
+        "window": window_state(environment),
+        "undeployed": variables_undeployed(actor=request.actor, environment=environment),
     }
     return render(request, "environments/overview.html", context)
 
@@ -67,50 +72,6 @@ def plan_inspect(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     environment = selectors.environment_get(actor=request.actor, slug=slug, name=name)
     inspection_request(actor=request.actor, environment=environment)
     return redirect_and_wait("environment-plan", slug, name)
-
-
-@team_page("GET")
-def variable_list(request: TeamRequest, slug: str, name: str) -> HttpResponse:
-    environment = selectors.environment_get(actor=request.actor, slug=slug, name=name)
-    return _variable_page(request, environment)
-
-
-@sensitive_post_parameters("value")
-@team_page("POST", right=rights.MANAGE)
-def variable_set(request: TeamRequest, slug: str, name: str) -> HttpResponse:
-    environment = selectors.environment_get(actor=request.actor, slug=slug, name=name)
-    form = VariableForm(request.POST)
-    if form.is_valid() and form.save(request.actor, environment):
-        messages.success(request, f"{form.cleaned_data['key']} is set; it takes effect with the next deployment.")
-        return redirect("environment-variables", slug, name)
-    return _variable_page(request, environment, form=form)
-
-
-@sensitive_post_parameters("text")
-@team_page("POST", right=rights.MANAGE)
-def variables_import(request: TeamRequest, slug: str, name: str) -> HttpResponse:
-    environment = selectors.environment_get(actor=request.actor, slug=slug, name=name)
-    form = ImportForm(request.POST)
-    keys = form.save(request.actor, environment) if form.is_valid() else None
-    if keys is None:
-        return _variable_page(request, environment, import_form=form)
-    messages.success(
-        request, f"{len(keys)} set: {', '.join(keys)}." if keys else "There was no variable in these lines."
-    )
-    return redirect("environment-variables", slug, name)
-
-
-@team_page("POST", right=rights.MANAGE)
-def variable_unset(request: TeamRequest, slug: str, name: str) -> HttpResponse:
-    environment = selectors.environment_get(actor=request.actor, slug=slug, name=name)
-    key = request.POST.get("key", "")
-    return act_and_go(
-        request,
-        lambda: services.variable_unset(actor=request.actor, environment=environment, key=key),
-        done=f"{key} is removed; the next deployment writes .env without it.",
-        to="environment-variables",
-        args=(slug, name),
-    )
 
 
 @team_page("GET", "POST", right=rights.MANAGE)
@@ -148,20 +109,7 @@ def _plan(request: TeamRequest, environment: Environment) -> dict[str, Any]:
         plan = plan_preview(actor=request.actor, environment=environment)
     except (ConflictError, InvalidError) as error:
         return {**context, "problem": context["problem"] or str(error)}
-    return {**context, "plan": plan, "phases": plan_groups(plan)}
-
-
-def _variable_page(request: TeamRequest, environment: Environment, **refused: Any) -> HttpResponse:
-    """The table of variables with both forms; `refused` are those that were sent and not accepted."""
-    form = refused.get("form") or VariableForm()
-    import_form = refused.get("import_form") or ImportForm()
-    context = {
-        **_head(request, environment),
-        "variables": selectors.variable_list(actor=request.actor, environment=environment),
-        "form": form,
-        "import_form": import_form,
-    }
-    return form_page(request, "environments/variables.html", context, form, import_form)
+    return {**context, **plan_context(plan)}
 
 
 def _head(request: TeamRequest, environment: Environment) -> dict[str, Any]:

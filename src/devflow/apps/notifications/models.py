@@ -1,0 +1,82 @@
+"""Channels that people are told through, and what was sent on them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django_scopes import ScopedManager
+
+from devflow.apps.accounts.models import Team
+from devflow.apps.sealed import Sealed
+from devflow.core.names import uuid7
+
+
+class Channel(models.Model):
+    """`kind` is a key of CHANNELS, `settings` its fields in JSON (they hold secrets), `address` what may be shown
+    of them; `project` None for all of the team's projects. `problem` says why the service refused the last message for
+    good; '' once it takes one again."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, models.CASCADE, related_name="channels")
+    project = models.ForeignKey("projects.Project", models.CASCADE, null=True, blank=True, related_name="channels")
+    name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=20)
+    settings_sealed = models.BinaryField(default=bytes, blank=True)
+    address = models.CharField(max_length=300, blank=True)
+    events = ArrayField(models.CharField(max_length=50), default=list, blank=True)
+    is_enabled = models.BooleanField(default=True)
+    problem = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    settings = Sealed()
+    objects = ScopedManager(team="team")
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["team", "name"], name="channel_name_once")]
+
+
+class NotificationStatus(models.TextChoices):
+    PENDING = "pending", "Waiting"
+    SENDING = "sending", "Being sent"
+    SENT = "sent", "Sent"
+    FAILED = "failed", "Failed"
+
+
+OPEN = (NotificationStatus.PENDING, NotificationStatus.SENDING)
+HOLDS_UP_ATTEMPTS = 3
+"""So many failures of one message hold up those behind it; then it steps aside, so that it cannot block the channel."""
+
+
+class Notification(models.Model):
+    """One message on one channel. `subject` is what it is about (a deployment's id), `message` what is told.
+
+    `next_attempt_at` is when an open one is tried next; while one is being sent, when the worker that has it is taken
+    for dead. `response_status` is the service's last answer, `error` what was wrong with it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, models.CASCADE, related_name="+")
+    channel = models.ForeignKey(Channel, models.CASCADE, related_name="notifications")
+    event = models.CharField(max_length=50)
+    subject = models.CharField(max_length=64, blank=True)
+    message = models.JSONField(default=dict)
+    status = models.CharField(max_length=12, choices=NotificationStatus.choices, default=NotificationStatus.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    response_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ScopedManager(team="team")
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["channel", "-created_at"], name="notification_channel"),
+            models.Index(fields=["next_attempt_at"], condition=Q(status__in=OPEN), name="notification_open"),
+        ]

@@ -1,0 +1,99 @@
+"""Windows and freezes of an environment; having a deployment begin outside of them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+
+from devflow.apps.accounts import rights
+from devflow.apps.deployments import selectors
+from devflow.apps.deployments.selectors import deployment_list
+from devflow.apps.projects import windows
+from devflow.apps.projects.models import Environment
+from devflow.apps.projects.selectors import environment_get
+from devflow.core.errors import ConflictError, NotFoundError
+from devflow.web.access import TeamRequest, team_page
+from devflow.web.forms.windows import FreezeForm, OverrideForm, WindowsForm
+from devflow.web.presenters.windows import window_state
+from devflow.web.replies import act_and_go, form_page
+
+
+@team_page("GET")
+def windows_page(request: TeamRequest, slug: str, name: str) -> HttpResponse:
+    environment = environment_get(actor=request.actor, slug=slug, name=name)
+    return _page(request, environment)
+
+
+@team_page("POST", right=rights.MANAGE)
+def windows_set(request: TeamRequest, slug: str, name: str) -> HttpResponse:
+    environment = environment_get(actor=request.actor, slug=slug, name=name)
+    form = WindowsForm(request.POST, environment=environment)
+    if form.is_valid() and form.save(request.actor):
+        messages.success(request, "Saved; it holds for every deployment that begins from now on.")
+        return redirect("environment-windows", slug, name)
+    return _page(request, environment_get(actor=request.actor, slug=slug, name=name), form=form)
+
+
+@team_page("POST", right=rights.MANAGE)
+def freeze_add(request: TeamRequest, slug: str, name: str) -> HttpResponse:
+    environment = environment_get(actor=request.actor, slug=slug, name=name)
+    form = FreezeForm(request.POST)
+    if form.is_valid() and form.save(request.actor, environment):
+        messages.success(request, "The freeze is added.")
+        return redirect("environment-windows", slug, name)
+    return _page(request, environment, freeze_form=form)
+
+
+@team_page("POST", right=rights.MANAGE)
+def freeze_lift(request: TeamRequest, slug: str, name: str) -> HttpResponse:
+    environment = environment_get(actor=request.actor, slug=slug, name=name)
+    typed = request.POST.get("number", "")
+    number = int(typed) if typed.isascii() and typed.isdecimal() and len(typed) < 6 else 0
+
+    def lift() -> None:
+        try:
+            windows.environment_unfreeze(actor=request.actor, environment=environment, number=number)
+        except NotFoundError as error:  # somebody else was quicker
+            raise ConflictError(str(error)) from None
+
+    return act_and_go(
+        request,
+        lift,
+        done="The freeze is lifted; what waited for it begins.",
+        to="environment-windows",
+        args=(slug, name),
+    )
+
+
+@team_page("POST", right=rights.MANAGE)
+def deployment_override(request: TeamRequest, deployment_id: UUID) -> HttpResponse:
+    """Has a waiting deployment begin now."""
+    deployment = selectors.deployment_get(actor=request.actor, deployment_id=str(deployment_id))
+    form = OverrideForm(request.POST)
+    if form.is_valid() and form.save(request.actor, deployment):
+        messages.success(request, "It begins now.")
+    else:
+        messages.error(request, form.problems())
+    return redirect("deployment", deployment.pk)
+
+
+def _page(request: TeamRequest, environment: Environment, **refused: Any) -> HttpResponse:
+    """The page with its forms; `refused` are those that were sent and not accepted."""
+    form = refused.get("form") or WindowsForm(environment=environment)
+    freeze_form = refused.get("freeze_form") or FreezeForm()
+    newest = next(iter(deployment_list(actor=request.actor, environment=environment, limit=1)), None)
+    context = {
+        "project": environment.project,
+        "environment": environment,
+        "last": newest,
+        "open": newest if newest and not newest.is_ended else None,
+        "window": window_state(environment),
+        "freezes": windows.freeze_list(environment),
+        "form": form,
+        "freeze_form": freeze_form,
+    }
+    return form_page(request, "windows/page.html", context, form, freeze_form)
