@@ -1,4 +1,8 @@
-"""One deployment to ten servers: the panel against the hand-written script on all of them in parallel."""
+"""One deployment to ten servers: the panel against the hand-written script on all of them in parallel.
+
+Each server has a disk of its own, in memory, as ten servers have: on one file system of this machine they would wait for
+each other's journal, and for inodes in the order in which the others removed theirs.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from tests.support.vps import Vps
 from tests.support.vps_image import ensure_image
 
 SERVERS = 10
+DISK = {"/srv": "size=400m,uid=1000"}
 
 
 def main() -> None:
@@ -24,7 +29,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="devflow-bench-")))
         engine = ensure_engine()
         image = ensure_image(engine)
-        fleet = [stack.enter_context(Vps(engine, image)) for _ in range(SERVERS)]
+        fleet = [stack.enter_context(Vps(engine, image, tmpfs=DISK)) for _ in range(SERVERS)]
         reached = [(vps, vps.port) for vps in fleet]
         panel = stack.enter_context(OurPanel(folder))
         there = Work(fleet, folder / "work")

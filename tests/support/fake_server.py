@@ -38,6 +38,15 @@ class FakeRun:
     task: asyncio.Task[None] | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     open_gates: set[int] = field(default_factory=set)
+    commit: str = ""
+
+    def tell_commit(self, commit: str) -> None:
+        self.commit = commit
+        self._announce()
+
+    async def await_commit(self) -> None:
+        while not self.commit:
+            await self.changed.wait()
 
     def open_gate(self, number: int) -> None:
         self.open_gates.add(number)
@@ -66,6 +75,7 @@ class FakeServer:
     def __init__(self, name: str, acts: dict[int, Act]) -> None:
         self.name, self.acts = name, acts
         self.runs: dict[str, FakeRun] = {}
+        self.awaiting: set[int] = set()
         self.scripts: dict[str, str] = {}
         self.ran: list[int] = []
         self.killed: list[str] = []
@@ -100,12 +110,17 @@ class FakeServer:
         assert nonce is not None
         failed = script.partition("failed() {")[2].partition("}")[0]
         undo = [int(number) for number in re.findall(r"attempt (\d+)", failed)]
+        if "\nleads=0\n" in script and "\ncommit=''\n" in script:
+            _, *parts = re.split(r"^task_(\d+)\(\) {$", script, flags=re.MULTILINE)
+            self.awaiting = {
+                int(number) for number, body in zip(parts[::2], parts[1::2], strict=True) if "told_commit" in body
+            }
         worst = 0
 
         def frame(words: str) -> None:
             run.write(f"\x1e{nonce[1]} {UPTIME} {words}\x1e\n")
 
-        for kind, number in re.findall(r"^(step|attempt|gate) (\d+)$", script, re.MULTILINE):
+        for kind, number in re.findall(r"^(step|step_if|attempt|gate) (\d+)$", script, re.MULTILINE):
             if kind == "gate":
                 frame(f"gate {number}")
                 await run.wait_at(int(number))
@@ -114,7 +129,7 @@ class FakeServer:
             if code is None:
                 return
             worst = code or worst
-            if code and kind == "step":
+            if code and kind != "attempt":
                 for position in undo:
                     if await self._step(run, position, frame) is None:
                         return
@@ -130,6 +145,9 @@ class FakeServer:
             run.write(f"{line}\n")
         if act.gate is not None:
             await act.gate.wait()
+        if position in self.awaiting and not act.code:
+            frame("await commit")
+            await run.await_commit()
         for note in act.notes:
             frame(f"note {note}")
         if act.explain:
@@ -227,10 +245,14 @@ class FakeProcess:
         return 0, f"devflow-run: {state}\n"
 
     def send(self, data: bytes) -> None:
-        word, number = data.decode().split()
-        assert word == "open"
-        if self._run is not None:
-            self._run.open_gate(int(number))
+        word, value = data.decode().split()
+        if self._run is None:
+            return
+        if word == "commit":
+            self._run.tell_commit(value)
+        else:
+            assert word == "open"
+            self._run.open_gate(int(value))
 
     def close(self) -> None:
         return

@@ -34,11 +34,14 @@ if [ ! -d "$mirror" ]; then
   git --git-dir="$mirror.$$" config maintenance.auto false
   mv -T "$mirror.$$" "$mirror" 2>/dev/null || rm -rf "$mirror.$$"  # another deployment was a moment faster
 fi
-exec 8>>"$mirror/devflow.lock"
-flock 8
-have=''
-if [ -n "$commit" ]; then have=$(in_mirror log -1 --no-show-signature --format=%H "$commit" -- 2>/dev/null) || have=''; fi
-if [ -z "$have" ]; then
+show() {
+  in_mirror log -1 --no-show-signature --encoding=UTF-8 --format=%H%x09%an%x20%x3c%ae%x3e%x09%s "$1" -- 2>/dev/null
+}
+alone() { exec 8>>"$mirror/devflow.lock"; flock 8; }
+shown=''
+if [ -n "$commit" ]; then shown=$(show "$commit") || shown=''; fi
+if [ -z "$shown" ]; then
+  alone
   if ! in_mirror fetch -q --no-tags --force "$repository" "+refs/heads/$branch:refs/devflow/$branch" 2>"$run/fetch"; then
     reason=$(cat "$run/fetch"); printf '%s\\n' "$reason"
     case $reason in
@@ -50,12 +53,16 @@ if [ -z "$have" ]; then
       *) explain "git could not fetch '$branch' from $repository: $(printf '%s' "$reason" | tail -n 1)" ;;
     esac
   fi
-  if [ -n "$commit" ] && ! in_mirror cat-file -e "$commit^{commit}" 2>/dev/null; then
+  exec 8>&-
+  if [ -z "$commit" ] && [ "$leads" = 0 ]; then told_commit; fi
+  if ! shown=$(show "${commit:-refs/devflow/$branch}"); then
+    [ -n "$commit" ] || explain "git cannot read the head of $branch."
+    alone
     in_mirror fetch -q --no-tags "$repository" "$commit" 2>/dev/null || explain "There is no commit $commit in the repository. Push it first, or choose another."
+    exec 8>&-
+    shown=$(show "$commit") || explain "git cannot read the commit $commit."
   fi
 fi
-shown=$(in_mirror log -1 --no-show-signature --encoding=UTF-8 --format=%H%x09%an%x20%x3c%ae%x3e%x09%s "${commit:-refs/devflow/$branch}" --) || explain "git cannot read the commit ${commit:-of $branch}."
-exec 8>&-
 note commit "$shown"
 commit=${shown%%"	"*}
 printf '%s\\n' "$commit" >"$run/commit"

@@ -88,8 +88,6 @@ if [ "$now" != "releases/$release" ]; then
 fi
 """
 
-FORGET_BEFORE = 'rm -f "$root/.devflow/before.$deployment"\n'
-
 REPORT = """\
 current=''
 for folder in "$root"/releases/*/; do
@@ -105,14 +103,13 @@ done
 PRUNE = """\
 before=''
 [ -f "$root/.devflow/before.$deployment" ] && read -r before <"$root/.devflow/before.$deployment"
-current=$(readlink "$root/current") || current=''
-before=${before##*/}; current=${current##*/}
+before=${before##*/}
 set -- "$root"/releases/*/
 excess=$(($# - keep))
 for folder in "$@"; do
   folder=${folder%/}; name=${folder##*/}
   [ "$excess" -gt 0 ] || break
-  if [ "$name" != "$current" ] && [ "$name" != "$before" ]; then
+  if [ ! "$folder" -ef "$root/current" ] && [ "$name" != "$before" ]; then
     excess=$((excess - 1))
     if rm -rf "$folder" "$root/shared/.env.d/$name" "$root/shared/.env.d/$name.files"; then echo "Removed release $name"
     else echo "Release $name cannot be removed; remove it by hand: $folder"

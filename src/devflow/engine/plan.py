@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from devflow.engine import hooks
@@ -84,7 +85,7 @@ class Group:
         return self.steps[0].task.phase is Phase.UNDO
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """`release` is the folder's name under `<root>/releases`; `commit` is '' where the branch's head is taken.
 
@@ -105,7 +106,7 @@ class Plan:
     file: str = ""
     warnings: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def groups(self) -> tuple[Group, ...]:
         """One group for one server; for several, a new one wherever all must have come so far, or where others run.
 
@@ -124,7 +125,7 @@ class Plan:
             for number, steps in enumerate(groups, 1)
         )
 
-    @property
+    @cached_property
     def forward(self) -> Group:
         """All that is not undoing: one run on each server, which waits at a gate before each group after its first."""
         steps = tuple(step for step in self.steps if step.task.phase is not Phase.UNDO)
@@ -134,7 +135,7 @@ class Plan:
         """The numbers, from 1, of the groups that `server` takes part in."""
         return tuple(number for number, group in enumerate(self.groups, 1) if server in group.servers)
 
-    @property
+    @cached_property
     def undo(self) -> Group:
         """What takes a server back to how it was; safe to run at any point and again."""
         steps = tuple(step for step in self.steps if step.task.phase is Phase.UNDO)

@@ -40,7 +40,7 @@ class RunProgress:
 class Recorder(Protocol):
     """Where what is observed goes.
 
-    `record` may buffer; `keep_up` returns when it may buffer more, the others when all is kept.
+    `record` and `enter` may buffer; `keep_up` returns when it may buffer more, `decide` when all is kept.
 
     Every write may raise ClaimLostError: then another worker carries this deployment, and this one must stop.
     """
@@ -48,7 +48,7 @@ class Recorder(Protocol):
     def progress(self, server: str, group: str) -> RunProgress: ...
     def record(self, server: str, group: str, items: list[Line | Frame], progress: RunProgress) -> None: ...
     async def keep_up(self) -> None: ...
-    async def enter(self, phase: Phase) -> None: ...
+    def enter(self, phase: Phase) -> None: ...
     async def decide(self, ending: str, error: str) -> None: ...
 
 
@@ -63,7 +63,8 @@ class Reach(Protocol):
 class Observed:
     """What the servers said in this deployment, by server name.
 
-    `gates` is the last gate that a server came to: the number of the group that begins behind it.
+    `gates` is the last gate that a server came to: the number of the group that begins behind it. `awaiting` are the
+    servers that wait to be told the commit.
     `booted_at` is when a server's uptime began, in the panel's time (seconds since the epoch).
     """
 
@@ -72,6 +73,7 @@ class Observed:
     undoing: set[str] = field(default_factory=set)
     undone: set[str] = field(default_factory=set)
     gates: dict[str, int] = field(default_factory=dict)
+    awaiting: set[str] = field(default_factory=set)
     current: dict[str, str] = field(default_factory=dict)
     releases: dict[str, list[str]] = field(default_factory=dict)
     explained: dict[str, str] = field(default_factory=dict)
@@ -91,7 +93,7 @@ class Observed:
         return cls(**known)
 
 
-_SETS = ("undoing", "undone", "reached")
+_SETS = ("awaiting", "undoing", "undone", "reached")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +149,12 @@ class Runner:
         if self._cancelled.is_set() and not self._is_past_cancelling():  # an earlier worker may have started it
             await self._stop()
             return _CANCELLED
-        leader, *others = self._targets.values()
-        leading = asyncio.ensure_future(self._settle(self._plan.forward, leader))
-        runs = {leader.name: leading} | {
-            target.name: asyncio.ensure_future(self._settle_after(leading, target)) for target in others
-        }
+        runs = {name: asyncio.ensure_future(self._begin(target)) for name, target in self._targets.items()}
         try:
             await self._watch(runs)
             errors = [error for error in (run.result() for run in runs.values() if run.done()) if error]
+            for name in self._not_begun():
+                runs[name].cancel()
             while not all(run.done() for run in runs.values()):
                 await self._stop()
                 await asyncio.wait(runs.values(), timeout=STOP_AGAIN_SECONDS)  # a server may just be being reached
@@ -169,13 +169,13 @@ class Runner:
     async def _watch(self, runs: Mapping[str, asyncio.Future[str]]) -> None:
         """Opens gates until all runs have ended, one that failed has brought the others to rest, or it is cancelled."""
         cancel = asyncio.ensure_future(self._cancelled.wait())
-        await self._recorder.enter(self._plan.groups[0].steps[0].task.phase)
+        self._recorder.enter(self._plan.groups[0].steps[0].task.phase)
         try:
             while not all(run.done() for run in runs.values()):
                 if self._cancelled.is_set() and not self._is_past_cancelling():
                     return
                 if not any(run.done() and run.result() for run in runs.values()):
-                    await self._open_gates()
+                    self._open_gates()
                 elif all(run.done() or self._is_waiting(name) for name, run in runs.items()):
                     return
                 moved = asyncio.ensure_future(self._moved.wait())
@@ -188,11 +188,14 @@ class Runner:
         finally:
             cancel.cancel()
 
-    async def _open_gates(self) -> None:
-        """Lets all servers go on to each group that all of them have come to."""
+    def _open_gates(self) -> None:
+        """Lets all servers go on to each group that all of them have come to.
+
+        That is not written down first: who takes over reads in the journals how far they have come.
+        """
         while self._opened < len(self._plan.groups) and all(map(self._has_come, self._targets)):
             group = self._plan.groups[self._opened]
-            await self._recorder.enter(group.steps[0].task.phase)
+            self._recorder.enter(group.steps[0].task.phase)
             self._opened += 1
             self._gates[self._opened].set()
 
@@ -212,7 +215,8 @@ class Runner:
         return self._came_to(server) >= following[0]
 
     def _is_waiting(self, server: str) -> bool:
-        return self._came_to(server) > self._opened
+        is_to_be_told = server in self._observed.awaiting and not self._commit_known.is_set()
+        return is_to_be_told or self._came_to(server) > self._opened
 
     def _came_to(self, server: str) -> int:
         """The last gate that the server came to; who has nothing to do before some gate has come there."""
@@ -227,21 +231,16 @@ class Runner:
         code = self._recorder.progress(server, self._plan.forward.name).exit_code
         return code == 0 if well else code is not None
 
-    async def _settle_after(self, leading: asyncio.Future[str], target: Target) -> str:
-        """As `_settle`, once the leading server has told which commit the branch is at, so that all bring the same; ''
-        when that never comes."""
-        ready: asyncio.Future[Any] = asyncio.ensure_future(self._may_begin(target))
-        try:
-            await asyncio.wait([leading, ready], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ready.cancel()
-        if not ready.done() or self._cancelled.is_set():
-            return ""
-        return await self._settle(self._plan.forward, target)
+    async def _begin(self, target: Target) -> str:
+        """As `_settle`, once the first gate that concerns the server is open."""
+        await self._first_gate(target.name).wait()
+        return "" if self._cancelled.is_set() else await self._settle(self._plan.forward, target)
 
-    async def _may_begin(self, target: Target) -> None:
-        await self._gates[self._plan.groups_of(target.name)[0]].wait()
-        await self._commit_known.wait()
+    def _not_begun(self) -> list[str]:
+        return [name for name in self._targets if not self._first_gate(name).is_set()]
+
+    def _first_gate(self, server: str) -> asyncio.Event:
+        return self._gates[self._plan.groups_of(server)[0]]
 
     async def _settle(self, group: Group, target: Target) -> str:
         """Runs a group on one server; '' when it ended well, else what went wrong, in words."""
@@ -272,10 +271,8 @@ class Runner:
             self._observed.reached.add(target.name)
             reader = JournalReader(nonce, progress.offset)
             gates = [] if group.is_undo else list(self._plan.groups_of(target.name)[1:])
-            follower = await run.follow(
-                connection, target.name, identity, progress.offset, text, opens_gates=bool(gates)
-            )
-            usher = asyncio.ensure_future(self._usher(follower, gates))
+            follower = await run.follow(connection, target.name, identity, progress.offset, text, listens=bool(gates))
+            usher = asyncio.ensure_future(self._usher(follower, target, gates))
             try:
                 async for chunk in follower.chunks():
                     items = reader.feed(chunk)
@@ -294,8 +291,19 @@ class Runner:
 
         return await self._insist(target, attempt)
 
-    async def _usher(self, follower: run.Follower, gates: list[int]) -> None:
-        """Tells the run of each gate as it opens; it does no harm to tell twice."""
+    async def _usher(self, follower: run.Follower, target: Target, gates: list[int]) -> None:
+        """Tells the run what it waits for, as it is known; it does no harm to tell twice."""
+        if target == self._plan.site.targets[0] or not gates:
+            await self._open(follower, gates)
+        else:
+            await asyncio.gather(self._tell_commit(follower), self._open(follower, gates))
+
+    async def _tell_commit(self, follower: run.Follower) -> None:
+        await self._commit_known.wait()
+        if commit := self._plan.commit or self._observed.commit:
+            follower.tell_commit(commit)
+
+    async def _open(self, follower: run.Follower, gates: list[int]) -> None:
         for number in gates:
             await self._gates[number].wait()
             follower.open_gate(number)
@@ -308,7 +316,7 @@ class Runner:
             observe(self._observed, self._plan, target.name, item)
         if self._observed.commit:
             self._commit_known.set()
-        if any(isinstance(item, Frame) and item.kind == "gate" for item in items):
+        if any(isinstance(item, Frame) and item.kind in ("gate", "await") for item in items):
             self._moved.set()
         self._recorder.record(target.name, group.name, items, progress)
 
@@ -356,7 +364,7 @@ class Runner:
 
     async def _take_back(self) -> None:
         """Undoes on every server that was reached and has not undone it all by itself."""
-        await self._recorder.enter(Phase.UNDO)
+        self._recorder.enter(Phase.UNDO)
         waiting = [
             target
             for name, target in self._targets.items()
@@ -425,6 +433,8 @@ def observe(observed: Observed, plan: Plan, server: str, item: Line | Frame) -> 
         _end(observed, plan, server, *map(int, item.rest.split()))
     elif item.kind == "gate":
         observed.gates[server] = int(item.rest)
+    elif item.kind == "await":
+        observed.awaiting.add(server)
     elif item.kind == "note":
         key, _, value = item.rest.partition(" ")
         _note(observed, server, key, value)

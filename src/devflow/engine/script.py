@@ -73,7 +73,8 @@ def nonce_of(identity: str, key: bytes) -> str:
 def render(
     plan: Plan, group: Group, target: Target, *, deployment: str, commit: str, secrets: RunSecrets, nonce: str
 ) -> Script:
-    """The script of `group` on `target`. `commit` is the full id, or '' to take the branch's head."""
+    """The script of `group` on `target`. `commit` is the full id, or '' to take the branch's head: as the first server
+    finds it, and as the others are told then."""
     identity = run_id(deployment, target, group)
     steps = [step for step in group.steps if target.name in step.servers]
     undo = [] if group.is_undo else [step for step in plan.undo.steps if target.name in step.servers]
@@ -98,7 +99,7 @@ def _calls(plan: Plan, group: Group, steps: list[Step]) -> str:
         number = number_of[step.position]
         if before is not None and number != number_of[before.position]:
             lines.append(f"gate {number}\n")
-        lines.append(f"step {step.position}\n")
+        lines.append(f"{'step_if' if _is_conditional(step) else 'step'} {step.position}\n")
     return ('mkfifo "$run/gate"\n' if any(line.startswith("gate") for line in lines) else "") + "".join(lines)
 
 
@@ -130,6 +131,7 @@ repository={quote(site.repository)}
 branch={quote(site.branch)}
 mirror="$devflow/repos/"{quote(site.mirror)}.git
 commit={quote(commit)}
+leads={int(target == site.targets[0])}
 root={quote(site.root)}
 release={quote(plan.release)}
 path=$root/releases/$release
@@ -151,32 +153,48 @@ frame() {{
 }}
 note() {{ frame "note $1 $2"; }}
 explain() {{ frame "explain $*"; exit 1; }}
-attempt() {{
-  frame "begin $1"
+carry_out() {{
   ( set -e; "task_$1" )
   code=$?
   if [ "$code" -ne 0 ]; then worst=$code; fi
   frame "end $1 $code"
 }}
+attempt() {{
+  frame "begin $1"
+  carry_out "$1"
+}}
 step() {{
   attempt "$1"
   if [ "$code" -ne 0 ]; then failed; fi
 }}
+step_if() {{
+  frame "begin $1"
+  if ! "wanted_$1"; then frame "skip $1"; return; fi
+  carry_out "$1"
+  if [ "$code" -ne 0 ]; then failed; fi
+}}
+wait_there() {{ if [ -p "$run/gate" ]; then read -r _ <"$run/gate" || :; else sleep 1; fi; }}
 gate() {{
   frame "gate $1"
-  until [ -e "$run/open-$1" ]; do {{ read -r _ <"$run/gate"; }} 2>/dev/null || sleep 1; done
+  until [ -e "$run/open-$1" ]; do wait_there; done
   holds_lock || ended 1
 }}
+told_commit() {{
+  frame "await commit"
+  until {{ read -r commit <"$run/told"; }} 2>/dev/null; do wait_there; done
+}}
 ended() {{
-  rm -f "$run/script" "$run/deploy_key"
+  : >"$run/script"  # it holds secrets
+  [ ! -e "$run/deploy_key" ] || rm -f "$run/deploy_key"
   echo "$1" >"$run/rc" && frame "ended $1"
   exit "$1"
 }}
-holds_lock() (
-  held=''; by=''
-  [ -s "$root/.devflow/lock" ] && read -r held by _ <"$root/.devflow/lock"
-  [ "$by" = "$deployment" ] || explain "This deployment does not hold the lock of $root on $server any more."
-)
+holds_lock() {{
+  by=''
+  [ -s "$root/.devflow/lock" ] && read -r _ by _ <"$root/.devflow/lock"
+  [ "$by" = "$deployment" ] || frame "explain This deployment does not hold the lock of $root on $server any more."
+  [ "$by" = "$deployment" ]
+}}
 {site.tools}"""
 
 
@@ -205,8 +223,8 @@ def _function(step: Step, target: Target, plan: Plan) -> str:
     folder = '"$root/current"' if is_undo else '"$root"' if task.is_early else '"$path"'
     lines = ['[ -s "$run/took_back" ] && [ -e "$root/current" ] || return 0'] if is_undo else []
     lines.append(f"cd {folder}")
-    if task.condition:
-        lines.append(f"if ! {{ {task.condition}; }}; then note skipped {step.position}; return 0; fi")
+    if task.condition and not _is_conditional(step):
+        lines.append(f"{{ {task.condition}; }} || return 0")
     lines += [
         f"{_has_any(program.split('|'))} || explain {quote(_missing(program, task.name, target))}"
         for program in task.needs
@@ -216,7 +234,14 @@ def _function(step: Step, target: Target, plan: Plan) -> str:
         lines.append(_take_over(step, task.reuse, plan.site.options or {}))
     else:
         lines += ["user_env", f"exec {limit}sh -ec {quote(task.command)}"]
-    return f"task_{step.position}() {{\n" + "\n".join(lines) + "\n}\n"
+    test = f"cd {folder} || return 0; {task.condition}"
+    wanted = f"wanted_{step.position}() {{ {test}; }}\n" if _is_conditional(step) else ""
+    return wanted + f"task_{step.position}() {{\n" + "\n".join(lines) + "\n}\n"
+
+
+def _is_conditional(step: Step) -> bool:
+    """A step that the run's shell itself asks about: most of a recipe's do not apply, and cost no process then."""
+    return bool(step.task.condition) and step.task.phase is not Phase.UNDO
 
 
 def _take_over(step: Step, reuse: Reuse, options: Mapping[str, str]) -> str:

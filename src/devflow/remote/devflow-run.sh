@@ -2,7 +2,8 @@
 # devflow-run: journaled runs on this server, detached from whoever started them.
 #
 #   start ID OFFSET   script on stdin, last line "#end"; starts it once, then follows its journal from byte OFFSET
-#   start ID OFFSET BYTES   the same; after the BYTES of the script, lines "open NUMBER" on stdin open the run's gates
+#   start ID OFFSET BYTES   the same; after the BYTES of the script, lines on stdin tell the run what it waits for:
+#                     "open NUMBER" opens a gate, "commit ID" is the commit that the first server found
 #   status ID         "running PID" | "ended CODE" | "interrupted" | "absent"
 #   kill ID           ends all its processes: TERM, after 10 s KILL; then it counts as interrupted
 #   list              the runs, newest first        log ID   the whole journal of a run
@@ -93,12 +94,17 @@ start() {
 # take_script [BYTES] - so many bytes of stdin, or all of it
 take_script() { if [ -n "$1" ]; then head -c "$1"; else cat; fi; }
 
-# Each gate has a file that says it is open; whoever waits is woken through the pipe. Waits itself while nobody reads there.
+# Each gate has a file that says it is open; whoever waits is woken through the pipe, and looks again when it was woken in
+# vain. Waits itself while nobody reads there; who has just left is no reason to end.
 open_gates() {
-  while read -r word number; do
-    case $number in ''|*[!0-9]*) continue ;; esac
-    [ "$word" = open ] || continue
-    : >"$run/open-$number"
+  trap '' PIPE
+  while read -r word value; do
+    case $value in ''|*[!0-9a-f]*) continue ;; esac
+    case $word in
+      open) : >"$run/open-$value" ;;
+      commit) echo "$value" >"$run/told" ;;
+      *) continue ;;
+    esac
     [ ! -p "$run/gate" ] || echo >"$run/gate"
   done
 }

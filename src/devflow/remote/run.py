@@ -44,6 +44,10 @@ class Follower:
             return INTERRUPTED
         raise RemoteError(_unusable(self._server, code, stderr), server=self._server)
 
+    def tell_commit(self, commit: str) -> None:
+        """What a run that has come to the branch's head waits for, where another server found it first."""
+        self._process.send(f"commit {commit}\n".encode())
+
     def open_gate(self, number: int) -> None:
         """Lets the run go on that waits at this gate, or will come to it."""
         self._process.send(f"open {number}\n".encode())
@@ -57,15 +61,15 @@ class NotInstalledError(RemoteError):
 
 
 async def follow(
-    connection: Connection, server: str, run_id: str, offset: int, script: str, *, opens_gates: bool = False
+    connection: Connection, server: str, run_id: str, offset: int, script: str, *, listens: bool = False
 ) -> Follower:
     """Starts the run when it never was, and follows its journal from byte `offset`. Raises ConnectError.
 
-    With `opens_gates` the way to the run stays open for `Follower.open_gate`.
+    With `listens` the way to the run stays open for `Follower.open_gate` and `Follower.tell_commit`.
     """
     text = script.encode()
-    size = [str(len(text))] if opens_gates else []  # what comes after so many bytes opens gates
-    process = await connection.start(_call("start", run_id, str(offset), *size), text, stays_open=opens_gates)
+    size = [str(len(text))] if listens else []  # what comes after so many bytes tells the run something
+    process = await connection.start(_call("start", run_id, str(offset), *size), text, stays_open=listens)
     return Follower(connection, server, process)
 
 

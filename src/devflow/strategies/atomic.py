@@ -96,7 +96,7 @@ def _go_live(site: Site, recipe: Recipe) -> list[Task]:
     remember = releases.remember_reload(
         reload_commands(site, recipe), root=site.root, options=site.options or {}, tools=site.tools
     )
-    unlock = remember + releases.REPORT + releases.FORGET_BEFORE + lock.RELEASE
+    unlock = remember + releases.REPORT + lock.RELEASE
     prune = releases.PRUNE + dependencies.PRUNE
     forever = "cannot be undone: old releases beyond the set number are removed"
     return [
@@ -109,7 +109,7 @@ def _go_live(site: Site, recipe: Recipe) -> list[Task]:
 def _take_back(*, keeps_release: bool) -> list[Task]:
     """Only run when something failed, or somebody cancelled."""
     clean = "" if keeps_release else releases.THROW_AWAY + dependencies.FORGET
-    unlock = clean + releases.REPORT + releases.FORGET_BEFORE + lock.RELEASE
+    unlock = clean + releases.REPORT + lock.RELEASE
     return [
         _own(
             "take back", Phase.UNDO, releases.UNDO, _HARMLESS, "only after a failure: the release before serves again"

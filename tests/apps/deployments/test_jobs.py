@@ -419,7 +419,7 @@ def test_several_servers_deploy_the_same_commit(shop: Shop) -> None:
     carrier = Carrier(shop, request(shop, shop.add_environment("both", on=("web1", "web2"))))
     done = carrier.run()
     assert (done.status, done.commit) == ("success", COMMIT)
-    assert all(f"\ncommit={COMMIT}\n" in script for script in carrier.servers["web2"].scripts.values())
+    assert {run.commit for run in carrier.servers["web2"].runs.values()} == {COMMIT}
 
 
 def test_a_repository_that_cannot_be_read_fails_the_deployment_with_the_reason(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devflow.commands import releases
+from devflow.commands import lock, releases
 from devflow.core import dotenv
 from devflow.engine.script import RunSecrets
 from tests.support.machine import Machine
@@ -84,7 +84,7 @@ def test_activation_is_one_rename(site: Machine) -> None:
 
 
 def test_undo_takes_the_release_before_back(site: Machine) -> None:
-    ran = site.run(releases.ACTIVATE, releases.UNDO, releases.THROW_AWAY, releases.FORGET_BEFORE)
+    ran = site.run(releases.ACTIVATE, releases.UNDO, releases.THROW_AWAY, lock.RELEASE)
     assert site.current == "releases/r1"
     assert ran.notes("took_back") == ["r1"]
     assert not (site.root / "releases" / "r2").exists()

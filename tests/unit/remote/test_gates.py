@@ -70,7 +70,7 @@ async def view(connection: LocalConnection, made: Plan, offset: int = 0) -> View
     rendered = script.render(
         made, made.forward, SERVERS[0], deployment=DEPLOYMENT, commit="", secrets=RunSecrets(), nonce=NONCE
     )
-    follower = await run.follow(connection, "web1", rendered.run_id, offset, rendered.text, opens_gates=True)
+    follower = await run.follow(connection, "web1", rendered.run_id, offset, rendered.text, listens=True)
     return Viewer(follower, offset)
 
 

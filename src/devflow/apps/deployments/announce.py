@@ -43,12 +43,15 @@ def deployment_changed(*, deployment_id: UUID, team_id: UUID, event: str | None)
     Sends nothing itself, so it costs a deployment a few statements, whatever the services outside do.
     """
     with scope(team=Team(pk=team_id)):
-        found = Deployment.objects.select_related("team", "project__source", "environment", "requested_by")
-        deployment = found.defer("plan", "observed").filter(pk=deployment_id).first()
-        if deployment is None:
+        found = Deployment.objects.filter(pk=deployment_id)
+        project_id, source_id = found.values_list("project_id", "project__source__pk").first() or (None, None)
+        is_wanted = event is not None and selectors.is_wanted(team_id=team_id, project_id=project_id, event=event)
+        if not source_id and not is_wanted:
             return
+        known = found.select_related("team", "project__source", "environment", "requested_by")
+        deployment = known.defer("plan", "observed").get()
         _report(deployment)
-        if event is not None and selectors.is_wanted(team_id=team_id, project_id=deployment.project_id, event=event):
+        if event is not None and is_wanted:
             services.notify(
                 team=deployment.team,
                 project_id=deployment.project_id,

@@ -10,9 +10,10 @@ from uuid import UUID
 from django.db import connection
 from django.utils import timezone
 
-from devflow.apps.bulk import columns
+from devflow.apps.bulk import records
 
 EVENTS_CHANNEL, CONTROL_CHANNEL = "devflow_events", "devflow_control"
+_COLUMNS = ("seq", "kind", "data", "text", "log_offset", "line")
 
 
 @dataclass(slots=True)
@@ -48,9 +49,9 @@ def append(*, team_id: UUID, deployment_id: UUID, events: list[NewEvent], claim:
             cursor.execute(
                 "INSERT INTO deployments_event"
                 " (team_id, deployment_id, created_at, seq, kind, data, text, log_offset, line)"
-                " SELECT %s, %s, %s, new.* FROM"
-                " unnest(%s::bigint[], %s::text[], %s::jsonb[], %s::text[], %s::bigint[], %s::bigint[]) AS new",
-                [team_id, deployment_id, timezone.now(), *columns(rows)],
+                " SELECT %s, %s, %s, new.* FROM json_to_recordset(%s)"
+                " AS new(seq bigint, kind text, data jsonb, text text, log_offset bigint, line bigint)",
+                [team_id, deployment_id, timezone.now(), records(_COLUMNS, rows)],
             )
             payload = json.dumps({"d": str(deployment_id), "s": row[0]})
             cursor.execute("SELECT pg_notify(%s, %s)", [EVENTS_CHANNEL, payload])
@@ -64,12 +65,12 @@ def announce_cancel(deployment_id: UUID) -> None:
 
 
 def _rows(events: list[NewEvent], *, seq: int, line: int, offset: int) -> list[tuple[Any, ...]]:
-    """seq, kind, data, text, log_offset, line of each event; the arguments are what came before."""
+    """The columns of each event; the arguments are what came before."""
     rows: list[tuple[Any, ...]] = []
     for event in events:
         seq += 1
         data = event.data | {"line": line + 1} if event.lines else event.data
-        rows.append((seq, event.kind, json.dumps(data), event.text, offset, line + 1))
+        rows.append((seq, event.kind, data, event.text, offset, line + 1))
         line += event.lines
         offset += len(event.text.encode())
     return rows

@@ -12,12 +12,13 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections, connection, transaction
 from django.db.models import Count, Q
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts.models import Team
+from devflow.apps.bulk import records
 from devflow.apps.deployments import announce, events, services
 from devflow.apps.deployments.events import NewEvent
 from devflow.apps.deployments.models import ACTIVE, Deployment, Run, Status, Step
@@ -319,8 +320,21 @@ def _store_plan(claimed: _Claimed, recipe: str, commit: str, detected: dict[str,
             for step in plan.steps
             for server in step.servers
         ]
-        Step.objects.bulk_create(steps)
+        _insert(steps)
     return plan, steps
+
+
+def _insert(steps: list[Step]) -> None:
+    """As bulk_create does, in a fraction of its time: a plan for many servers has hundreds."""
+    names = ("id", "server_name", "phase", "name", "position", "command", "status")
+    rows = [tuple(getattr(step, name) for name in names) for step in steps]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO deployments_step (team_id, deployment_id, {', '.join(names)}) SELECT %s, %s, new.*"  # noqa: S608
+            " FROM json_to_recordset(%s)"
+            " AS new(id uuid, server_name text, phase text, name text, position int, command text, status text)",
+            [steps[0].team_id, steps[0].deployment_id, records(names, rows)],
+        )
 
 
 def _fail(claimed: _Claimed, error: str) -> None:

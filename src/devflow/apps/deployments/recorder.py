@@ -18,7 +18,7 @@ from django.utils import timezone
 from django_scopes import scope
 
 from devflow.apps.accounts.models import Team
-from devflow.apps.bulk import columns
+from devflow.apps.bulk import records
 from devflow.apps.deployments import announce, events
 from devflow.apps.deployments.events import NewEvent
 from devflow.apps.deployments.models import Deployment, Release, Run, Status, Step, StepStatus
@@ -38,6 +38,8 @@ LARGEST_EVENT_LINES = 200
 BACKLOG_EVENTS = 200
 """So many waiting events hold up reading: a flood of output then waits in the connection, not in our memory."""
 _LOCAL, _MESSAGE = 300, 500
+_RUN = ("id", "server_name", "name", "log_offset", "exit_code")
+_STEP = ("id", "status", "started_at", "duration_seconds", "exit_code")
 
 
 @dataclass(slots=True)
@@ -73,7 +75,6 @@ class DeploymentRecorder:
         self._steps = {(step.server_name, step.position): step for step in steps}
         self._runs = {(run.server_name, run.name): RunProgress(run.log_offset, run.exit_code) for run in runs}
         self._running: dict[str, Step] = {step.server_name: step for step in steps if step.status == StepStatus.RUNNING}
-        self._skipped: set[tuple[str, int]] = set()
         self._batch = _Batch()
         self._writing = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -104,10 +105,11 @@ class DeploymentRecorder:
         if len(self._batch.events) > BACKLOG_EVENTS:
             await self.flush()
 
-    async def enter(self, phase: Phase) -> None:
-        status = Status.VERIFYING if phase is Phase.VERIFY else Status.RUNNING
-        self._set_status(status)
-        await self.flush()
+    def enter(self, phase: Phase) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._set_status(Status.VERIFYING if phase is Phase.VERIFY else Status.RUNNING)
+        self._wake.set()
 
     async def decide(self, ending: str, error: str) -> None:
         error = self._masker.mask(error)
@@ -196,8 +198,8 @@ class DeploymentRecorder:
             self._end(server, position, code, frame.uptime)
         elif frame.kind == "explain":
             self._log(server, f"\x1b[31m{frame.rest}\x1b[0m")
-        elif frame.kind == "note" and frame.rest.startswith("skipped "):
-            self._skipped.add((server, int(frame.rest.removeprefix("skipped "))))
+        elif frame.kind == "skip":
+            self._skip(server, int(frame.rest), frame.uptime)
         elif frame.kind == "note" and frame.rest.startswith("commit "):
             self._commit(frame.rest.removeprefix("commit "))
 
@@ -211,14 +213,21 @@ class DeploymentRecorder:
         elif step.phase == Phase.FINISH:
             self._set_status(Status.RUNNING)
 
-    def _end(self, server: str, position: int, code: int, uptime: float) -> None:
+    def _end(
+        self, server: str, position: int, code: int, uptime: float, *, done: StepStatus = StepStatus.SUCCESS
+    ) -> None:
         step = self._steps[server, position]
         took = self._time(server, uptime) - (step.started_at or self._time(server, uptime))
-        done = StepStatus.SKIPPED if (server, position) in self._skipped else StepStatus.SUCCESS
         step.status = done if code == 0 else StepStatus.FAILED
         step.exit_code, step.duration_seconds = code, round(max(0.0, took.total_seconds()), 3)
         self._running.pop(server, None)
         self._changed(step)
+
+    def _skip(self, server: str, position: int, uptime: float) -> None:
+        begun = self._batch.events[-1] if self._batch.events else None
+        if begun and begun.data.get("step") == str(self._steps[server, position].pk):
+            self._batch.events.pop()  # nobody has to be told that it had begun
+        self._end(server, position, 0, uptime, done=StepStatus.SKIPPED)
 
     def _changed(self, step: Step) -> None:
         self._batch.steps[step.pk] = step
@@ -283,11 +292,11 @@ class DeploymentRecorder:
         cursor.execute(
             "INSERT INTO deployments_run"
             " (team_id, deployment_id, created_at, id, server_name, name, log_offset, exit_code)"
-            " SELECT %s, %s, now(), new.*"
-            " FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::int[]) AS new"
+            " SELECT %s, %s, now(), new.* FROM json_to_recordset(%s)"
+            " AS new(id uuid, server_name text, name text, log_offset bigint, exit_code int)"
             " ON CONFLICT (deployment_id, server_name, name)"
             " DO UPDATE SET log_offset = excluded.log_offset, exit_code = excluded.exit_code",
-            [self._team.pk, self._deployment.pk, *columns(rows)],
+            [self._team.pk, self._deployment.pk, records(_RUN, rows)],
         )
 
     def _write_releases(self) -> None:
@@ -315,9 +324,10 @@ def _write_steps(cursor: CursorWrapper, steps: Iterable[Step]) -> None:
     cursor.execute(
         "UPDATE deployments_step AS step SET status = new.status, started_at = new.started_at,"
         " duration_seconds = new.duration_seconds, exit_code = new.exit_code"
-        " FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::float8[], %s::int[])"
-        " AS new (id, status, started_at, duration_seconds, exit_code) WHERE step.id = new.id",
-        columns(rows),
+        " FROM json_to_recordset(%s)"
+        " AS new(id uuid, status text, started_at timestamptz, duration_seconds float8, exit_code int)"
+        " WHERE step.id = new.id",
+        [records(_STEP, rows)],
     )
 
 
