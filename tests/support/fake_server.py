@@ -109,7 +109,7 @@ class FakeServer:
         nonce = re.search(r"^nonce=(\w+)$", script, re.MULTILINE)
         assert nonce is not None
         failed = script.partition("failed() {")[2].partition("}")[0]
-        undo = [int(number) for number in re.findall(r"attempt (\d+)", failed)]
+        undo = [int(number) for number in re.findall(r"attempt(?:_if)? (\d+)", failed)]
         if "\nleads=0\n" in script and "\ncommit=''\n" in script:
             _, *parts = re.split(r"^task_(\d+)\(\) {$", script, flags=re.MULTILINE)
             self.awaiting = {
@@ -120,7 +120,7 @@ class FakeServer:
         def frame(words: str) -> None:
             run.write(f"\x1e{nonce[1]} {UPTIME} {words}\x1e\n")
 
-        for kind, number in re.findall(r"^(step|step_if|attempt|gate) (\d+)$", script, re.MULTILINE):
+        for kind, number in re.findall(r"^(step|step_if|attempt|attempt_if|gate) (\d+)$", script, re.MULTILINE):
             if kind == "gate":
                 frame(f"gate {number}")
                 await run.wait_at(int(number))
@@ -129,7 +129,7 @@ class FakeServer:
             if code is None:
                 return
             worst = code or worst
-            if code and kind != "attempt":
+            if code and kind.startswith("step"):
                 for position in undo:
                     if await self._step(run, position, frame) is None:
                         return

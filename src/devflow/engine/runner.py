@@ -445,6 +445,7 @@ def _begin(observed: Observed, plan: Plan, server: str, position: int) -> None:
         observed.undoing.add(server)
     else:
         observed.failed_step[server] = position
+        observed.last_line.pop(server, None)  # what another step printed explains nothing
 
 
 def _end(observed: Observed, plan: Plan, server: str, position: int, code: int) -> None:

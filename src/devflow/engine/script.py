@@ -11,7 +11,7 @@ from devflow.commands import dependencies
 from devflow.core import dotenv
 from devflow.core.shell import quote
 from devflow.engine.plan import Group, Plan, Step, Target
-from devflow.engine.task import Phase, Reuse
+from devflow.engine.task import Phase, Reuse, Task
 
 FRAME = "\x1e"
 """ASCII record separator: encloses a frame in a run's journal."""
@@ -92,14 +92,14 @@ def render(
 def _calls(plan: Plan, group: Group, steps: list[Step]) -> str:
     """The steps in order; where another group of the plan begins, a gate, at which the panel's word is waited for."""
     if group.is_undo:
-        return "".join(f"attempt {step.position}\n" for step in steps)
+        return "".join(f"{_call('attempt', step)}\n" for step in steps)
     number_of = {step.position: number for number, part in enumerate(plan.groups, 1) for step in part.steps}
     lines = []
     for before, step in zip([None, *steps], steps, strict=False):
         number = number_of[step.position]
         if before is not None and number != number_of[before.position]:
             lines.append(f"gate {number}\n")
-        lines.append(f"{'step_if' if _is_conditional(step) else 'step'} {step.position}\n")
+        lines.append(f"{_call('step', step)}\n")
     return ('mkfifo "$run/gate"\n' if any(line.startswith("gate") for line in lines) else "") + "".join(lines)
 
 
@@ -167,10 +167,13 @@ step() {{
   attempt "$1"
   if [ "$code" -ne 0 ]; then failed; fi
 }}
-step_if() {{
+attempt_if() {{
   frame "begin $1"
-  if ! "wanted_$1"; then frame "skip $1"; return; fi
-  carry_out "$1"
+  code=0
+  if "wanted_$1"; then carry_out "$1"; else frame "skip $1"; fi
+}}
+step_if() {{
+  attempt_if "$1"
   if [ "$code" -ne 0 ]; then failed; fi
 }}
 wait_there() {{ if [ -p "$run/gate" ]; then read -r _ <"$run/gate" || :; else sleep 1; fi; }}
@@ -221,10 +224,7 @@ def _function(step: Step, target: Target, plan: Plan) -> str:
         return f"task_{step.position}() {{\n{task.command}}}\n"
     is_undo = task.phase is Phase.UNDO
     folder = '"$root/current"' if is_undo else '"$root"' if task.is_early else '"$path"'
-    lines = ['[ -s "$run/took_back" ] && [ -e "$root/current" ] || return 0'] if is_undo else []
-    lines.append(f"cd {folder}")
-    if task.condition and not _is_conditional(step):
-        lines.append(f"{{ {task.condition}; }} || return 0")
+    lines = [f"cd {folder}"]
     lines += [
         f"{_has_any(program.split('|'))} || explain {quote(_missing(program, task.name, target))}"
         for program in task.needs
@@ -234,14 +234,24 @@ def _function(step: Step, target: Target, plan: Plan) -> str:
         lines.append(_take_over(step, task.reuse, plan.site.options or {}))
     else:
         lines += ["user_env", f"exec {limit}sh -ec {quote(task.command)}"]
-    test = f"cd {folder} || return 0; {task.condition}"
-    wanted = f"wanted_{step.position}() {{ {test}; }}\n" if _is_conditional(step) else ""
+    wanted = f"wanted_{step.position}() {{\n{_test(task, folder)}\n}}\n" if _is_conditional(step) else ""
     return wanted + f"task_{step.position}() {{\n" + "\n".join(lines) + "\n}\n"
+
+
+def _call(how: str, step: Step) -> str:
+    return f"{how}_if {step.position}" if _is_conditional(step) else f"{how} {step.position}"
 
 
 def _is_conditional(step: Step) -> bool:
     """A step that the run's shell itself asks about: most of a recipe's do not apply, and cost no process then."""
-    return bool(step.task.condition) and step.task.phase is not Phase.UNDO
+    is_again = step.task.phase is Phase.UNDO and not step.task.is_builtin
+    return bool(step.task.condition) or is_again
+
+
+def _test(task: Task, folder: str) -> str:
+    """What is repeated while taking back is, where the release before serves again."""
+    lines = ['[ -s "$run/took_back" ] && [ -e "$root/current" ] || return 1'] if task.phase is Phase.UNDO else []
+    return "\n".join([*lines, f"cd {folder} || return 0", task.condition or ":"])
 
 
 def _take_over(step: Step, reuse: Reuse, options: Mapping[str, str]) -> str:
@@ -272,5 +282,5 @@ def _missing(needed: str, task: str, target: Target) -> str:
 
 def _undo(undo: list[Step]) -> str:
     """What a failing run does at once, whether or not a panel is there to see it."""
-    steps = "".join(f"  attempt {step.position}\n" for step in undo)
+    steps = "".join(f"  {_call('attempt', step)}\n" for step in undo)
     return f'failed() {{\n  failure=$code\n{steps}  ended "$failure"\n}}\n'

@@ -203,6 +203,12 @@ async def test_when_the_first_fails_alone_the_others_never_begin() -> None:
     assert house.servers["web2"].runs == {}
 
 
+async def test_what_another_step_printed_does_not_explain_a_failure() -> None:
+    acts = {"build": Act(lines=("built everything",)), "reload": Act(code=7)}
+    house = House(deploy_plan("web1"), {"web1": acts})
+    assert (await house.carry_out()).error == "web1: step 'reload' failed with exit code 7."
+
+
 async def test_when_the_first_finds_no_commit_the_others_are_taken_back() -> None:
     house = House(deploy_plan("web1", "web2"), {"web1": {"fetch": Act(code=1, explain="There is no branch.")}})
     assert (await house.carry_out()).error == "web1, step 'fetch': There is no branch."
