@@ -10,10 +10,13 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from devflow.embedded import EmbeddedPostgres
 from tests.support.database import use_database
+from tests.support.sessions import sign_cookies_of_test_clients
 
 # Nothing here has to outlive the run.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 PLACEHOLDER_PORT = "1"
+
+sign_cookies_of_test_clients()
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +36,21 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None, postgres: str) -> None:
     """Tells Django where the server is, before pytest-django makes the test database."""
     use_database(postgres)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Tests that commit empty all tables afterwards: that of the audit log must let them. (Its own tests do not.)"""
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE audit_event DISABLE TRIGGER audit_event_no_truncate")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_counted_yet() -> None:
+    """How often things were done is counted in the database, which each test begins anew, and in this process."""
+    from devflow.apps.accounts import limits
+
+    limits.forget_all()
 
 
 @pytest.fixture(autouse=True)

@@ -36,6 +36,8 @@ EMAIL = "demo@example.test"
 START_TIMEOUT_SECONDS = 60
 # The panel's settings: those of the person's own panel are no business of the demo's.
 SETTINGS = ("DEVFLOW_", "DJANGO_", "DATABASE_URL", "REDIS_URL", "EMAIL_URL", "SENTRY_DSN")
+# But what the demo may reach, and how much it takes, is what somebody who tries it sets on purpose.
+PASSED_ON = ("DEVFLOW_ALLOW_PRIVATE_ADDRESSES", "DEVFLOW_API_LIMIT", "DEVFLOW_API_LIMIT_NOBODY")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Panel:
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder / "panel.log"
         self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)},
+            **{name: value for name, value in os.environ.items() if name in PASSED_ON or not name.startswith(SETTINGS)},
             "DEVFLOW_DATA_DIR": str(folder / "data"),
             "DEVFLOW_HOST": "127.0.0.1",
             "DEVFLOW_PORT": str(port),

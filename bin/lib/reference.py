@@ -1,10 +1,10 @@
-"""The reference in docs/reference, made of what the code says about itself: commands, and the API's description.
+"""The reference in docs/reference, made of what the code says: commands, the API's description, the table of rights.
 
 With --check nothing is written; the exit status is 1 where a file is not what would be written.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ django.setup()
 from typer.main import get_command  # noqa: E402
 
 from devflow.api.urls import api  # noqa: E402
+from devflow.apps.accounts import rights  # noqa: E402
+from devflow.apps.accounts.models import Role, Scope, Team  # noqa: E402
 from devflow.cli.main import app  # noqa: E402
 
 FOLDER = Path(__file__).parents[2] / "docs/reference"
@@ -24,7 +26,7 @@ PREFIX = "/api/v1"
 
 def main(arguments: list[str]) -> int:
     stale = []
-    for name, lines in (("cli.md", cli_lines()), ("api.md", api_lines())):
+    for name, lines in (("cli.md", cli_lines()), ("api.md", api_lines()), ("rights.md", rights_lines())):
         path, text = FOLDER / name, "\n".join([NOTE, "", *lines]).rstrip() + "\n"
         if path.exists() and path.read_text() == text:
             continue
@@ -201,6 +203,48 @@ def type_name(about: dict[str, Any]) -> str:
     if isinstance(about.get("additionalProperties"), dict):
         return f"object of {type_name(about['additionalProperties'])}"
     return str(about.get("format") or about.get("type") or "any")
+
+
+# --- rights -----------------------------------------------------------------------------------------------------------
+
+
+def rights_lines() -> Iterator[str]:
+    here = rights.Place(Team().pk)
+    protected = rights.Place(Team().pk, is_protected=True)
+    yield from (
+        "# Rights",
+        "",
+        "Who may do what, as the panel decides it: on pages, in the API, on the command line and in live logs.",
+        "How roles, grants and protected environments work together is told in the [guide](../guide/rights.md).",
+        "",
+        "## By role",
+        "",
+        "What a member may do in their team. ⊕: may be granted, for a project or an environment.",
+        "",
+        *matrix({role.label: rights.role_rights(role, here) for role in Role}, granted="⊕"),
+        "## In a protected environment",
+        "",
+        "What is left of a role there. ⊕: only who has a grant.",
+        "",
+        *matrix({role.label: rights.role_rights(role, protected) for role in Role}, granted="⊕", of=rights.GRANTABLE),
+        "## By a token's scope",
+        "",
+        "A token may do what both its scope and its user may, in the projects that it is for.",
+        "",
+        *matrix({f"`{scope}`": rights.SCOPE_RIGHTS[scope] for scope in Scope}),
+    )
+
+
+def matrix(columns: dict[str, frozenset[str]], granted: str = "", of: Sequence[str] = ()) -> Iterator[str]:
+    """A table of actions with a mark for each that is allowed; `granted` marks those that are not, and can be."""
+    yield f"| action | stands for | {' | '.join(columns)} |"
+    yield "| --- | --- |" + " :-: |" * len(columns)
+    for action, meaning in rights.ACTIONS.items():
+        if not of or action in of:
+            without = granted if action in rights.GRANTABLE else ""
+            marks = ("✓" if action in held else without for held in columns.values())
+            yield f"| `{action}` | {escaped(meaning)} | {' | '.join(marks)} |"
+    yield ""
 
 
 def escaped(text: str) -> str:

@@ -13,7 +13,15 @@ from django.core.wsgi import get_wsgi_application
 
 _django: Any = get_wsgi_application()  # sets Django up, so it comes before all that needs models
 
+from django.conf import settings  # noqa: E402
+
+from devflow.api.cors import Cors  # noqa: E402
+from devflow.apps.audit import access_log  # noqa: E402
 from devflow.settings.base import WEB_THREADS  # noqa: E402
+from devflow.web.bodies import BoundedBodies, Memory  # noqa: E402
+from devflow.web.errors import Guarded  # noqa: E402
+from devflow.web.fence import Fence  # noqa: E402
+from devflow.web.headers import SafeHeaders  # noqa: E402
 from devflow.web.health import healthz, readyz  # noqa: E402
 from devflow.web.streams import EventStreams  # noqa: E402
 from devflow.web.webhooks import Webhooks  # noqa: E402
@@ -22,6 +30,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
+_SEND_QUEUE: Final = 512
+"""So many parts of an answer wait for who reads slowly, before a thread does: more than a file of ours has."""
 _EVENTS: Final = re.compile(r"/api/v1/deployments/([^/]+)/events")
 _WEBHOOK: Final = re.compile(r"/webhooks/([^/]+)/([^/]+)/?")
 
@@ -30,11 +40,19 @@ class Application:
     """Routes by path; `close_streams` ends all event streams, when the process is told to stop."""
 
     def __init__(self) -> None:
-        self._django: Any = WSGIMiddleware(_django, workers=WEB_THREADS)
+        memory = Memory()
+        django = WSGIMiddleware(_django, workers=WEB_THREADS, send_queue_size=_SEND_QUEUE)
+        self._django = BoundedBodies(django, memory)
         self._streams = EventStreams()
-        self._webhooks = Webhooks()
+        self._webhooks = Webhooks(memory=memory)
+        is_https = settings.PUBLIC_URL.startswith("https://")
+        within = Fence(Cors(self._route, settings.CORS_ORIGINS), settings.ALLOWED_NETWORKS)
+        self._answer = SafeHeaders(Guarded(within), is_https=is_https)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._answer(scope, receive, send)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif found := _EVENTS.fullmatch(scope["path"]):
@@ -53,6 +71,7 @@ class Application:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        access_log.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self.close_streams()

@@ -8,10 +8,11 @@ import django
 import psycopg
 from django.core.management import call_command
 
-from devflow.core.crypto import load_or_create_master_key
+from devflow.core.crypto import make_key_file
 from devflow.core.errors import DevflowError
 from devflow.embedded import running_url
 from devflow.settings.env import Config, load_config
+from devflow.settings.sentry import start_sentry
 
 # Panels that start together on one database migrate it one after the other.
 _MIGRATION_LOCK: Final = 0x64657666
@@ -21,8 +22,10 @@ def main() -> int:
     """Entry point of the process; returns its exit code."""
     try:
         config = load_config()
-        _refuse_without_key(config)
-        load_or_create_master_key(config.key_file)
+        start_sentry(config, "prepare")
+        if config.master_key is None and config.key_command is None:
+            _refuse_without_key(config)
+            make_key_file(config.key_file)
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "devflow.settings.base")
         django.setup()
         _migrate(config)
@@ -48,7 +51,7 @@ def _refuse_without_key(config: Config) -> None:
 
 
 def _check_key() -> None:
-    from devflow.apps.accounts.services import master_key_check  # models need Django to be set up
+    from devflow.apps.accounts.keys import master_key_check  # models need Django to be set up
 
     master_key_check()
 

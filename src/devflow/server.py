@@ -1,6 +1,7 @@
 """The process of `devflow web`: uvicorn with the application of `devflow.asgi`."""
 
 import argparse
+import resource
 import socket
 import sys
 from collections.abc import Sequence
@@ -8,10 +9,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from devflow.apps.accounts.addresses import Proxied
 from devflow.core.errors import DevflowError
+from devflow.protocol import BoundedProtocol
 from devflow.settings.env import Config, load_config
+from devflow.settings.sentry import start_sentry
 
 if TYPE_CHECKING:
     from devflow.asgi import Application
@@ -19,7 +22,9 @@ if TYPE_CHECKING:
 GRACE_SECONDS: Final = 1
 """What a stop leaves to requests that are being answered; the supervisor waits a little longer."""
 
-_LOOPBACK: Final = "127.0.0.1"
+
+OWN_FILES: Final = 128
+"""Open files that the process needs for itself: connections to the database, files that it serves."""
 
 
 class Server(uvicorn.Server):
@@ -39,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load_config()
         options = _parse(arguments, config)
+        start_sentry(config, "web")
         from devflow.asgi import application  # sets Django up, which may raise
     except DevflowError as error:
         sys.stderr.write(f"devflow web: {error}\n")
@@ -58,36 +64,29 @@ def _parse(arguments: Sequence[str] | None, config: Config) -> argparse.Namespac
 
 
 def _uvicorn_config(application: "Application", config: Config, options: argparse.Namespace) -> uvicorn.Config:
+    proxied: Any = Proxied(application, config.trusted_proxies, is_local=bool(options.uds))
     return uvicorn.Config(
-        _behind_proxies(application, config, is_local=bool(options.uds)),
+        proxied,
         host=options.host,
         port=options.port,
         uds=options.uds,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         interface="asgi3",
-        proxy_headers=False,
+        proxy_headers=False,  # they are read by Proxied alone
         server_header=False,
         access_log=False,
         log_config=None,
+        limit_concurrency=_most_connections(),
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
 
 
-def _behind_proxies(application: Any, config: Config, *, is_local: bool) -> Any:
-    """What a proxy says about the client is believed from a trusted one only; who can open our Unix socket is one."""
-    if not is_local:
-        return (
-            ProxyHeadersMiddleware(application, list(config.trusted_proxies)) if config.trusted_proxies else application
-        )
-    trusting: Any = ProxyHeadersMiddleware(application, [_LOOPBACK, *config.trusted_proxies])
-
-    async def with_client(scope: Any, receive: Any, send: Any) -> None:
-        await trusting({**scope, "client": (_LOOPBACK, 0)}, receive, send)
-
-    return with_client
+def _most_connections() -> int:
+    """Beyond these a request is answered by 503, before the process has no files left for what it does itself."""
+    return max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OWN_FILES)
 
 
 if __name__ == "__main__":

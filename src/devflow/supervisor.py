@@ -6,6 +6,7 @@ needs them runs in children, which die with it, even when it is killed with -9.
 
 import errno
 import fcntl
+import ipaddress
 import os
 import signal
 import socket
@@ -16,11 +17,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from devflow.core.errors import DevflowError
 from devflow.deathsig import die_with_parent
 from devflow.embedded import EmbeddedPostgres
 from devflow.settings.env import FILE_NAME, Config, load_config
+from devflow.settings.sentry import start_sentry
 
 PID_FILE: Final = "devflow.pid"
 FIRST_DELAY_SECONDS: Final = 0.2
@@ -115,6 +118,8 @@ class Supervisor:
         self._add("worker", lambda: _start_module("devflow.worker"))
         self._add("web", lambda: _start_module("devflow.server", f"--fd={port}", inherited=(port,)))
         _say(f"the panel is on {self._config.url}")
+        if warning := _address_warning(self._config):
+            _say(warning)
 
     def _keep_alive(self) -> None:
         while not _stop_requested(self._seconds_to_next_start()):
@@ -139,6 +144,7 @@ def main() -> int:
     """Entry point of the process; returns its exit code."""
     try:
         config = load_config()
+        start_sentry(config, "up")
         with _claimed(config.data_dir), _listening(config.host, config.port) as listener:
             return Supervisor(config, listener).run()
     except DevflowError as error:
@@ -191,6 +197,27 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         raise SupervisorError(f"port {port} on {host} {reason}; choose another by DEVFLOW_PORT") from error
     with listener:
         yield listener
+
+
+def _address_warning(config: Config) -> str:
+    """What to say where the panel's address is one of this machine at which it does not listen: one that was meant for
+    the client commands, which read DEVFLOW_URL too, most likely. '' where there is nothing to say."""
+    parts = urlsplit(config.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    is_here = parts.hostname == "localhost" or _is_loopback(parts.hostname or "")
+    if not is_here or (port == config.port and parts.hostname in (config.host, "localhost", "127.0.0.1", "::1")):
+        return ""
+    return (
+        f"warning: links and webhooks name {config.url} (DEVFLOW_URL), but the panel listens on"
+        f" {config.host}:{config.port}. Where that is not meant, unset DEVFLOW_URL for it."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _start_module(module: str, *arguments: str, inherited: tuple[int, ...] = ()) -> Process:

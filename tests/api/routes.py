@@ -1,205 +1,149 @@
-"""Every operation of the API, as it is asked in the tests that hold for all of them."""
+"""Every operation of the API, taken from its description; parameters and bodies are filled from the tests' world."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-READ, DEPLOY, MANAGE = "read", "deploy", "manage"
+import pytest
+
+from devflow.api.urls import api
+from tests.web.world import World
+
+PREFIX = "/api/v1/"
 ENVIRONMENT = "projects/shop/environments/production"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
+_PARAMETER = re.compile(r"([^/{}]*)/\{(\w+)\}")
+_SCHEMA = api.get_openapi_schema()
+
+BODIES: dict[str, dict[str, Any]] = {
+    "POST servers": {"name": "web-9", "host": "web9.example.test"},
+    "POST projects": {"slug": "blog", "repository": "/srv/git/blog.git"},
+    "POST projects/{slug}/deploy": {"environment": "production"},
+    "POST projects/{slug}/environments": {"name": "preview", "branch": "next", "servers": ["web-1"]},
+    "POST projects/{slug}/environments/{name}/variables": {"values": {"APP_ENV": "production"}},
+    "POST projects/{slug}/variables": {"values": {"A": "b"}},
+    "POST channels": {"kind": "webhook", "name": "mine", "settings": {"url": "https://example.com/hook"}},
+    "PATCH projects/{slug}/source": {"reports": False},
+    "POST projects/{slug}/access": {"email": "viewer@example.test", "actions": ["deploy"], "environment": "production"},
+    "POST tokens": {"name": "ci", "scopes": ["read"]},
+    "POST invitations": {"role": "viewer"},
+    "PATCH members/{member_id}": {"role": "developer"},
+    "PUT networks": {"networks": []},
+    "PATCH team": {"requires_second_factor": False},
+    "PUT projects/{slug}/webhook": {"provider": "gitlab"},
+}
+"""Bodies where what is generated from the description is not taken."""
+QUERIES = {"GET projects/{slug}/environments/{name}/differences": "other=staging"}
 
 
 @dataclass(frozen=True)
 class Route:
-    """`path` names what is in the tests' world; `{deployment}` and `{token}` are put in. `status` is a success's.
-
-    `is_own` is False where there is nothing of a team in the address that an outsider could name.
-    """
+    """An operation; `path` is a template without the prefix."""
 
     method: str
     path: str
-    status: int
-    right: str = READ
-    body: Any = ""
-    is_own: bool = True
-    template: str = ""
 
     @property
     def name(self) -> str:
         return f"{self.method} {self.path}"
 
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """Its parameters, each with the place that it stands in: `environments/{name}`."""
+        return [(name, f"{before}/{{{name}}}") for before, name in _PARAMETER.findall(self.path)]
 
-ROUTES = [
-    Route("GET", "whoami", 200, is_own=False),
-    Route("GET", "teams", 200, is_own=False),
-    Route("GET", "members", 200, is_own=False),
-    Route("GET", "tokens", 200, is_own=False),
-    Route("POST", "tokens", 201, MANAGE, {"name": "ci", "scopes": ["read"]}, is_own=False),
-    Route("DELETE", "tokens/{token}", 204, MANAGE, template="tokens/{token_id}"),
-    Route("GET", "servers", 200, is_own=False),
-    Route("POST", "servers", 201, MANAGE, {"name": "web2", "host": "web2.example.test"}, is_own=False),
-    Route("GET", "servers/web1", 200, template="servers/{name}"),
-    Route("DELETE", "servers/spare", 204, MANAGE, template="servers/{name}"),
-    Route("POST", "servers/web1/check", 202, DEPLOY, template="servers/{name}/check"),
-    Route("POST", "servers/web1/maintenance", 200, MANAGE, {"on": True}, template="servers/{name}/maintenance"),
-    Route("DELETE", "servers/web1/host-key", 202, MANAGE, template="servers/{name}/host-key"),
-    Route("GET", "projects", 200, is_own=False),
-    Route("POST", "projects", 201, MANAGE, {"slug": "blog", "repository": "/srv/git/blog.git"}, is_own=False),
-    Route("GET", "projects/shop", 200, template="projects/{slug}"),
-    Route("PATCH", "projects/shop", 200, MANAGE, {"name": "The shop"}, template="projects/{slug}"),
-    Route("DELETE", "projects/empty", 204, MANAGE, template="projects/{slug}"),
-    Route(
-        "POST", "projects/shop/deploy", 202, DEPLOY, {"environment": "production"}, template="projects/{slug}/deploy"
-    ),
-    Route("GET", "projects/shop/environments", 200, template="projects/{slug}/environments"),
-    Route(
-        "POST",
-        "projects/shop/environments",
-        201,
-        MANAGE,
-        {"name": "preview", "branch": "next", "servers": ["web1"]},
-        template="projects/{slug}/environments",
-    ),
-    Route("GET", ENVIRONMENT, 200, template="projects/{slug}/environments/{name}"),
-    Route("PATCH", ENVIRONMENT, 200, MANAGE, {"keep": 7}, template="projects/{slug}/environments/{name}"),
-    Route("DELETE", "projects/shop/environments/staging", 204, MANAGE, template="projects/{slug}/environments/{name}"),
-    Route("GET", f"{ENVIRONMENT}/plan", 200, template="projects/{slug}/environments/{name}/plan"),
-    Route("GET", f"{ENVIRONMENT}/releases", 200, template="projects/{slug}/environments/{name}/releases"),
-    Route("GET", f"{ENVIRONMENT}/deployments", 200, template="projects/{slug}/environments/{name}/deployments"),
-    Route(
-        "POST",
-        f"{ENVIRONMENT}/deployments",
-        202,
-        DEPLOY,
-        {},
-        template="projects/{slug}/environments/{name}/deployments",
-    ),
-    Route("POST", f"{ENVIRONMENT}/rollback", 202, DEPLOY, {}, template="projects/{slug}/environments/{name}/rollback"),
-    Route("GET", f"{ENVIRONMENT}/variables", 200, template="projects/{slug}/environments/{name}/variables"),
-    Route(
-        "POST",
-        f"{ENVIRONMENT}/variables",
-        201,
-        MANAGE,
-        {"values": {"APP_ENV": "production"}},
-        template="projects/{slug}/environments/{name}/variables",
-    ),
-    Route(
-        "DELETE",
-        f"{ENVIRONMENT}/variables/APP_KEY",
-        204,
-        MANAGE,
-        template="projects/{slug}/environments/{name}/variables/{key}",
-    ),
-    Route("GET", f"{ENVIRONMENT}/dotenv", 200, MANAGE, template="projects/{slug}/environments/{name}/dotenv"),
-    Route(
-        "POST",
-        f"{ENVIRONMENT}/dotenv",
-        201,
-        MANAGE,
-        {"text": "A=1\n"},
-        template="projects/{slug}/environments/{name}/dotenv",
-    ),
-    Route(
-        "GET",
-        f"{ENVIRONMENT}/differences?other=staging",
-        200,
-        template="projects/{slug}/environments/{name}/differences",
-    ),
-    Route("GET", f"{ENVIRONMENT}/comparison", 200, template="projects/{slug}/environments/{name}/comparison"),
-    Route("POST", f"{ENVIRONMENT}/comparison", 202, DEPLOY, template="projects/{slug}/environments/{name}/comparison"),
-    Route(
-        "GET", f"{ENVIRONMENT}/variable-changes", 200, template="projects/{slug}/environments/{name}/variable-changes"
-    ),
-    Route(
-        "POST",
-        f"{ENVIRONMENT}/variable-changes/{{change}}/restore",
-        201,
-        MANAGE,
-        template="projects/{slug}/environments/{name}/variable-changes/{change}/restore",
-    ),
-    Route("GET", "projects/shop/variables", 200, template="projects/{slug}/variables"),
-    Route("POST", "projects/shop/variables", 201, MANAGE, {"values": {"A": "b"}}, template="projects/{slug}/variables"),
-    Route("DELETE", "projects/shop/variables/MAIL_HOST", 204, MANAGE, template="projects/{slug}/variables/{key}"),
-    Route("GET", "projects/shop/dotenv", 200, MANAGE, template="projects/{slug}/dotenv"),
-    Route("POST", "projects/shop/dotenv", 201, MANAGE, {"text": "A=1\n"}, template="projects/{slug}/dotenv"),
-    Route("GET", "projects/shop/variable-changes", 200, template="projects/{slug}/variable-changes"),
-    Route(
-        "POST",
-        "projects/shop/variable-changes/{base_change}/restore",
-        201,
-        MANAGE,
-        template="projects/{slug}/variable-changes/{change}/restore",
-    ),
-    Route("GET", "projects/shop/source", 200, template="projects/{slug}/source"),
-    Route("PATCH", "projects/shop/source", 200, MANAGE, {"reports": False}, template="projects/{slug}/source"),
-    Route("POST", "projects/shop/source/test", 200, MANAGE, template="projects/{slug}/source/test"),
-    Route("POST", "projects/shop/source/webhook", 202, MANAGE, template="projects/{slug}/source/webhook"),
-    Route("GET", "deployments/{deployment}/reports", 200, template="deployments/{deployment_id}/reports"),
-    Route("GET", "projects/shop/webhook", 200, template="projects/{slug}/webhook"),
-    Route("PUT", "projects/shop/webhook", 200, MANAGE, {"provider": "gitlab"}, template="projects/{slug}/webhook"),
-    Route("POST", "projects/shop/webhook/rotate", 200, MANAGE, template="projects/{slug}/webhook/rotate"),
-    Route("GET", "projects/shop/deliveries", 200, template="projects/{slug}/deliveries"),
-    Route("GET", "projects/shop/deliveries/{delivery}", 200, template="projects/{slug}/deliveries/{delivery_id}"),
-    Route(
-        "POST",
-        "projects/shop/deliveries/{delivery}/redeliver",
-        201,
-        DEPLOY,
-        template="projects/{slug}/deliveries/{delivery_id}/redeliver",
-    ),
-    Route("GET", "channel-kinds", 200, is_own=False),
-    Route("GET", "channels", 200, is_own=False),
-    Route(
-        "POST",
-        "channels",
-        201,
-        MANAGE,
-        {"kind": "webhook", "name": "mine", "settings": {"url": "https://example.com/hook"}},
-        is_own=False,
-    ),
-    Route("GET", "channels/{channel}", 200),
-    Route("PATCH", "channels/{channel}", 200, MANAGE, {"name": "other"}, template="channels/{channel}"),
-    Route("DELETE", "channels/{channel}", 204, MANAGE),
-    Route("POST", "channels/{channel}/test", 202, MANAGE),
-    Route("GET", "channels/{channel}/deliveries", 200),
-    Route("GET", "channels/{channel}/deliveries/{message}", 200, template="channels/{channel}/deliveries/{delivery}"),
-    Route(
-        "POST",
-        "channels/{channel}/deliveries/{message}/retry",
-        202,
-        MANAGE,
-        template="channels/{channel}/deliveries/{delivery}/retry",
-    ),
-    Route("GET", "deployments", 200, is_own=False),
-    Route("GET", "deployments/{deployment}", 200, template="deployments/{deployment_id}"),
-    Route("GET", "deployments/{deployment}/steps", 200, template="deployments/{deployment_id}/steps"),
-    Route("GET", "deployments/{planned}/plan", 200, template="deployments/{deployment_id}/plan"),
-    Route("GET", "deployments/{deployment}/log", 200, template="deployments/{deployment_id}/log"),
-    Route("POST", "deployments/{deployment}/cancel", 202, DEPLOY, template="deployments/{deployment_id}/cancel"),
-    Route("GET", f"{ENVIRONMENT}/windows", 200, template="projects/{slug}/environments/{name}/windows"),
-    Route(
-        "POST",
-        f"{ENVIRONMENT}/freezes",
-        201,
-        MANAGE,
-        {"reason": "Fair"},
-        template="projects/{slug}/environments/{name}/freezes",
-    ),
-    Route(
-        "DELETE",
-        "projects/shop/environments/frozen/freezes",
-        200,
-        MANAGE,
-        template="projects/{slug}/environments/{name}/freezes",
-    ),
-    Route(
-        "POST",
-        "deployments/{waiting}/override",
-        202,
-        MANAGE,
-        {"reason": "Fixes the checkout"},
-        template="deployments/{deployment_id}/override",
-    ),
-    Route("POST", "deployments/{released}/rollback", 202, DEPLOY, template="deployments/{deployment_id}/rollback"),
-]
+    @property
+    def is_write(self) -> bool:
+        return self.method != "GET"
+
+    @property
+    def properties(self) -> dict[str, dict[str, Any]]:
+        """Of its body."""
+        schema = self._body_schema()
+        return _resolved(schema).get("properties", {}) if schema else {}
+
+    @property
+    def queries(self) -> list[str]:
+        found = _SCHEMA["paths"][PREFIX + self.path][self.method.lower()]["parameters"]
+        return [each["name"] for each in found if each["in"] == "query" and each["name"] not in ("limit", "cursor")]
+
+    def address(self, filling: dict[str, str]) -> str:
+        """Fails, and says what to add, where the world has nothing to put in."""
+        path = self.path
+        for name, place in self.places:
+            if place not in filling:
+                pytest.fail(f"{self.name}: add {place!r} to `filling` in tests/api/routes.py, with what it names.")
+            path = path.replace(f"{{{name}}}", quote(filling[place], safe=""), 1)
+        return path
+
+    def asked(self, filling: dict[str, str]) -> str:
+        """The address with the query that it needs."""
+        return f"{self.address(filling)}?{QUERIES.get(self.name, '')}".rstrip("?")
+
+    def body(self) -> Any:
+        """A body that is taken: the required fields by their examples and types, or what BODIES has; '' for none."""
+        if self.name in BODIES:
+            return BODIES[self.name]
+        schema = self._body_schema()
+        return _example(schema) if schema else ""
+
+    def _body_schema(self) -> dict[str, Any] | None:
+        operation = _SCHEMA["paths"][PREFIX + self.path][self.method.lower()]
+        if "requestBody" not in operation:
+            return None
+        schema: dict[str, Any] = operation["requestBody"]["content"]["application/json"]["schema"]
+        return schema["anyOf"][0] if "anyOf" in schema else schema
+
+
+def routes() -> Iterator[Route]:
+    """All but the streams, which are no operation of Django's (web/streams.py)."""
+    for path, methods in _SCHEMA["paths"].items():
+        for method in methods:
+            if not path.endswith("/events"):
+                yield Route(method.upper(), path.removeprefix(PREFIX))
+
+
+def filling(world: World) -> dict[str, str]:
+    """What stands for each parameter, by its place."""
+    return {
+        "projects/{slug}": "shop",
+        "environments/{name}": "production",
+        "servers/{name}": "web-1",
+        "deployments/{deployment_id}": str(world.deployment.pk),
+        "deliveries/{delivery_id}": str(world.delivery.pk),
+        "channels/{channel}": str(world.channel.pk),
+        "deliveries/{delivery}": str(world.notification.pk),
+        "tokens/{token_id}": str(world.token.pk),
+        "invitations/{invitation_id}": str(world.invitation.pk),
+        "members/{member_id}": str(world.member.pk),
+        "access/{grant_id}": str(world.grant.pk),
+        "variable-changes/{change}": str(world.change.pk),
+        "variables/{key}": "APP_KEY",
+        "audit/{event_id}": str(world.event.pk),
+    }
+
+
+def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    return _SCHEMA["components"]["schemas"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
+def _example(schema: dict[str, Any]) -> Any:
+    """The least that goes with the schema."""
+    schema = _resolved(schema)
+    if examples := schema.get("examples"):
+        return examples[0]
+    if "anyOf" in schema:
+        return _example(schema["anyOf"][0])
+    if "enum" in schema:
+        return schema["enum"][0]
+    kind = schema.get("type")
+    if kind == "object":
+        required = schema.get("required", [])
+        return {name: _example(about) for name, about in schema.get("properties", {}).items() if name in required}
+    if kind == "array":
+        return [_example(schema["items"])]
+    return {"string": "x", "integer": schema.get("minimum", 1), "number": 1, "boolean": True}.get(str(kind))

@@ -28,14 +28,34 @@ def deliver(world: World, secret: str, payload: object) -> None:
 
 
 def test_the_secret_is_told_by_the_answer_that_made_it(admin: Caller) -> None:
-    assert admin.get(PATH).json() == {"provider": None, "url": None, "secret": None, "steps": []}
+    nothing = {"provider": None, "url": None, "secret": None, "note": None, "steps": [], "refused": []}
+    assert admin.get(PATH).json() == nothing
     made = put(admin, "github")
     assert made["secret"]
     assert "/webhooks/github/" in str(made["url"])
-    assert admin.get(PATH).json() == made | {"secret": None}
+    shown = admin.get(PATH).json()
+    assert shown == made | {"secret": None, "steps": shown["steps"]}
+    assert "secret above" in " ".join(made["steps"])  # type: ignore[call-overload]
+    assert "secret above" not in " ".join(shown["steps"])
     assert put(admin, "gitlab")["secret"] is None
     rotated = admin.post(f"{PATH}/rotate").json()
     assert rotated["secret"] not in (None, made["secret"])
+    assert "Give it to the webhook at GitLab now" in rotated["note"]
+
+
+def test_refused_deliveries_are_told_and_pushes_described(admin: Caller, world: World) -> None:
+    secret = str(put(admin, "github")["secret"])
+    deliver(world, "wrong", github_push(COMMIT))
+    (refused,) = admin.get(PATH).json()["refused"]
+    assert refused["event"] == "push"
+    assert admin.get("projects/shop/deliveries").json()["items"] == []
+    admin.patch("projects/shop/environments/staging", {"auto_deploy": True})
+    for commit in (COMMIT, commit_id(2)):
+        deliver(world, secret, github_push(commit, message="Fix the checkout"))
+    newest, older = admin.get("projects/shop/deliveries").json()["items"]
+    assert (older["ref"], older["commit"], older["message"]) == ("main", COMMIT, "Fix the checkout")
+    assert list(older["outcomes"].values()) == ["superseded"]
+    assert list(newest["outcomes"].values()) == ["queued"]
 
 
 @pytest.mark.parametrize("provider", ["cvs", "GitHub", "x" * 1000, "\x00"])

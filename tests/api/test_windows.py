@@ -61,10 +61,46 @@ def test_a_deployment_waits_is_shown_and_is_overridden(admin: Caller, developer:
 
 def test_a_request_may_override_at_once(admin: Caller, developer: Caller) -> None:
     admin.post(f"{ENVIRONMENT}/freezes", {"reason": "Fair"})
+    refused = admin.post("projects/shop/deploy", {"environment": "production", "override_reason": " "})
+    assert refused.status_code == 422
+    assert [error["field"] for error in refused.json()["errors"]] == ["override_reason"]
     body = {"environment": "production", "override_reason": "Checkout is broken"}
     assert developer.post("projects/shop/deploy", body).status_code == 403
     made = admin.post("projects/shop/deploy", body).json()
     assert (made["status"], made["override_reason"]) == ("queued", "Checkout is broken")
+
+
+def test_the_times_of_a_freeze_have_the_same_names_everywhere(admin: Caller) -> None:
+    """`from` and `to` as in an environment's settings, `begins` and `ends` as where one is added."""
+    wanted = {"from": "2199-12-20T18:00:00", "to": "2199-12-31T08:00:00", "reason": "Christmas"}
+    for names in (("from", "to"), ("begins", "ends")):
+        body = dict(zip(names, ("2199-12-20 18:00", "2199-12-31 08:00"), strict=True)) | {"reason": "Christmas"}
+        added = admin.post(f"{ENVIRONMENT}/freezes", body)
+        assert added.status_code == 201, added.content
+        (freeze,) = added.json()["freezes"]
+        assert {name: freeze[name] for name in wanted} == wanted
+        assert freeze["begins"] == "Fri 2199-12-20 18:00 UTC"
+        assert admin.patch(ENVIRONMENT, {"freezes": []}).status_code == 200
+        assert admin.patch(ENVIRONMENT, {"freezes": [body]}).json()["freezes"] == [wanted]
+        admin.patch(ENVIRONMENT, {"freezes": []})
+    endless = admin.post(f"{ENVIRONMENT}/freezes", {"reason": "Fair", "from": "2199-12-20 18:00", "to": None})
+    assert endless.json()["freezes"][0]["to"] is None
+
+
+def test_who_sends_an_unknown_field_is_told_the_known_ones(admin: Caller) -> None:
+    refused = admin.post(f"{ENVIRONMENT}/freezes", {"reason": "Fair", "until": "2199-12-20"})
+    assert refused.status_code == 422
+    (error,) = refused.json()["errors"]
+    assert error == {"field": "until", "message": "There is no such field; there are reason, begins, ends."}
+    refused = admin.post(f"{ENVIRONMENT}/freezes", {"reason": 5})
+    assert refused.json()["errors"] == [{"field": "reason", "message": "Input should be a valid string"}]
+
+
+def test_a_freeze_that_would_be_over_is_refused(admin: Caller) -> None:
+    body = {"reason": "Fair", "begins": "2019-01-01 00:00", "ends": "2020-01-01 00:00"}
+    refused = admin.post(f"{ENVIRONMENT}/freezes", body)
+    assert refused.status_code == 422
+    assert "in the past" in refused.json()["errors"][0]["message"]
 
 
 def test_a_freeze_is_lifted_by_its_number(admin: Caller) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from typer.testing import CliRunner, Result
 
 from devflow.apps.accounts.models import Role, User
+from devflow.apps.accounts.second_factor import has_second_factor
 from devflow.apps.accounts.selectors import actor_get, user_find
 from devflow.apps.accounts.services import team_create
 from devflow.cli.admin import app
 from devflow.core.errors import DevflowError
+from tests.support.second_factor import app_of
 from tests.support.shop import Shop
 
 PASSWORD = "a long enough phrase"
@@ -65,7 +69,6 @@ def test_who_exists_joins_the_team_that_is_named(shop: Shop) -> None:
 def test_a_password_is_reset_from_stdin(shop: Shop) -> None:
     user = shop.people[Role.OWNER]
     words = ("reset-password", "--email", user.email)
-    assert "--password-stdin" in refusal(*words)
     assert "too short" in refusal(*words, "--password-stdin", stdin="short\n")
     assert "no user" in refusal("reset-password", "--email", EMAIL, "--password-stdin", stdin=PASSWORD)
     admin(*words, "--password-stdin", stdin="another long phrase\n")
@@ -75,3 +78,18 @@ def test_a_password_is_reset_from_stdin(shop: Shop) -> None:
 def test_unknown_scopes_are_answered_with_those_there_are(shop: Shop) -> None:
     owner = shop.people[Role.OWNER].email
     assert "read, deploy, admin" in refusal("create-token", "--email", owner, "--scopes", "foo")
+
+
+def test_a_link_to_set_a_password_is_printed(shop: Shop) -> None:
+    before = person("owner@example.test").password
+    link = admin("reset-password", "--email", "owner@example.test").stdout
+    assert re.fullmatch(r"http://\S+/accounts/password/reset/key/\w+-\S+/\n", link)
+    assert person("owner@example.test").password == before
+
+
+def test_a_lost_second_factor_is_taken_away(shop: Shop) -> None:
+    app_of(shop.people[Role.OWNER])
+    admin("reset-mfa", "--email", "owner@example.test")
+    assert not has_second_factor(shop.people[Role.OWNER])
+    assert "no second factor" in refusal("reset-mfa", "--email", "owner@example.test")
+    assert "no user" in refusal("reset-mfa", "--email", EMAIL)

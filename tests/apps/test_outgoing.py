@@ -140,6 +140,9 @@ async def test_a_private_address_is_refused_in_any_spelling(host: str, settings:
         ("2002:7f00:1::", False),
         ("64:ff9b::7f00:1", False),
         ("64:ff9b::a9fe:a9fe", False),
+        ("64:ff9b:1::a9fe:a9fe", False),
+        ("192.0.0.192", False),
+        ("fec0::1", False),
     ],
 )
 def test_only_public_addresses_are_allowed(address: str, is_public: bool, settings: Settings) -> None:

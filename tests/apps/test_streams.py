@@ -150,6 +150,46 @@ def test_who_may_not_watch(panel: Panel, writer: Writer) -> None:
     assert (outsider.status_code, outsider.headers["content-type"]) == (404, "application/problem+json")
 
 
+@pytest.mark.parametrize(
+    ("by", "what"),
+    [
+        ("token", "token"),
+        ("token", "membership"),
+        ("token", "role"),
+        ("token", "login"),
+        ("session", "session"),
+        ("session", "membership"),
+        ("session", "role"),
+        ("session", "login"),
+    ],
+)
+def test_a_stream_ends_when_its_viewer_may_watch_no_more(panel: Panel, writer: Writer, by: str, what: str) -> None:
+    writer.ask(lines=10)
+    who: dict[str, Any] = (
+        {"headers": bearer(writer.token)} if by == "token" else {"cookies": {"devflow_session": writer.session}}
+    )
+    with httpx.stream("GET", address(panel, writer), timeout=30, **who) as response, panel.writer() as other:
+        viewer = Viewer(response)
+        viewer.read(1)
+        with watch(panel, other) as somebody_else:
+            writer.ask(take=what)
+            begun = time.monotonic()
+            assert len(viewer.read_to_end()) == 1
+            assert time.monotonic() - begun < 5
+            if what != "session":
+                other.ask(lines=10)
+                assert somebody_else.read(1)
+    again = httpx.get(address(panel, writer), timeout=30, **who) if what != "role" else None
+    assert again is None or again.status_code in (401, 404)
+
+
+def test_who_may_watch_is_not_disturbed(panel: Panel, writer: Writer) -> None:
+    with watch(panel, writer) as viewer:
+        time.sleep(7)
+        writer.ask(lines=10)
+        assert viewer.read(1)[0].id == 1
+
+
 def test_bad_requests(panel: Panel, writer: Writer) -> None:
     url, headers = address(panel, writer), bearer(writer.token)
     assert httpx.post(url, headers=headers).status_code == 405

@@ -39,6 +39,11 @@ PAGES = [
     "/deployments/",
     "/tokens/",
     "/team/",
+    "/add/team/",
+    "/account/",
+    "/accounts/2fa/totp/activate/",
+    "/accounts/2fa/passkeys/add/",
+    "/accounts/reauthenticate/",
     "/accounts/password/change/",
     "/accounts/logout/",
 ]

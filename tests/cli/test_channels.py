@@ -72,6 +72,29 @@ def test_a_mail_channel_and_a_made_secret(cli: Cli, name: str) -> None:
         cli("channels", "remove", each, "--yes")
 
 
+def test_address_and_settings_are_changed(cli: Cli, name: str) -> None:
+    cli("channels", "add", "email", name, "--set", "to=a@example.com", "--set", "host=smtp.example.com", stdin="")
+    update = ("channels", "update", name)
+    assert "is changed" in cli(*update, "--set", "to=b@example.com", "--set", "user=devflow").out
+    cli(*update, "--secret", "password", stdin="hunter2 hunter2\n")
+    assert cli("channels", "show", name, "--json").json["address"] == "b@example.com"
+    elsewhere = cli(*update, "--set", "host=mail.example.com", status=2)
+    assert "give it again" in elsewhere.err
+    cli(*update, "--forget", "password", "--name", f"{name}-2")
+    cli("channels", "update", f"{name}-2", "--set", "host=mail.example.com")
+    assert "by --secret" in cli("channels", "update", f"{name}-2", "--set", "password=x", status=2).err
+    assert "email has password" in cli("channels", "update", f"{name}-2", "--secret", "to", status=2).err
+    assert "Nothing to change" in cli("channels", "update", f"{name}-2", status=2).err
+    refused = cli("channels", "update", f"{name}-2", "--set", "host=10.1.2.3", status=2)
+    assert "10.1.2.3 is a private address" in refused.err
+    cli("channels", "remove", f"{name}-2", "--yes")
+    moved = f"{name}-3"
+    cli("channels", "add", "webhook", moved, stdin="https://example.com/x")
+    cli("channels", "update", moved, "--secret", "url", stdin="https://example.org/y\n")
+    assert cli("channels", "show", moved, "--json").json["address"] == "example.org"
+    cli("channels", "remove", moved, "--yes")
+
+
 def test_kinds_are_told(cli: Cli) -> None:
     told = cli("channels", "kinds").out
     for word in ("slack", "discord", "teams", "email", "webhook", "encryption", "starttls | tls | none"):

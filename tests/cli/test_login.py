@@ -22,7 +22,11 @@ def test_login_stores_a_token_that_only_its_user_can_read(stranger: Cli, panel: 
     assert f"Logged in as {ADMIN}, owner of Team" in told
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert json.loads(path.read_text()) == {"url": panel.url, "token": tokens["read"]}
+    assert json.loads(path.read_text()) == {
+        "url": panel.url,
+        "token": tokens["read"],
+        "teams": {"team": tokens["read"]},
+    }
     assert stranger("whoami", "--json").json["scopes"] == ["read"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from devflow.core import dotenv
 from tests.cli.conftest import Cli, Shop
 
 NASTY = 'it\'s "quoted" $(id) `id` ünïcode\nsecond line\t#end\\'
@@ -81,6 +82,32 @@ def test_files_are_on_the_server_with_each_release(cli: Cli, shop: Shop, tmp_pat
     cli("rollback", *target)
     assert (shared / ".env").read_text() == f"KEY_FILE={written[0]}\n"
     assert written[0].read_text().startswith("-----BEGIN KEY-----")
+
+
+def test_a_line_that_is_wrong_is_told_once(cli: Cli, shop: Shop) -> None:
+    told = cli("variables", "import", shop.slug, "production", stdin="A=1\nnonsense\n", status=2).err
+    assert told.count("is not KEY=value") == 1
+    assert "or a quote is not closed" in told
+
+
+def test_a_file_is_kept_as_its_bytes_are(cli: Cli, shop: Shop, tmp_path: Path) -> None:
+    """A private key without its last newline is refused by ssh."""
+    target = (shop.slug, "production")
+    source = tmp_path / "source"
+    for how in (["--kind", "file"], []):  # the second time it keeps the kind that it has
+        for text in ("-----BEGIN KEY-----\nabc\n", "a\r\nb\r\n", "no newline at its end", "two\n\n"):
+            source.write_bytes(text.encode())
+            cli("variables", "set", *target, "KEY_FILE", *how, stdin=text)
+            from_stdin = _value(cli, target, tmp_path)
+            cli("variables", "set", *target, "KEY_FILE", *how, "--file", str(source))
+            assert (from_stdin, _value(cli, target, tmp_path)) == (text, text)
+
+
+def _value(cli: Cli, target: tuple[str, str], folder: Path) -> str:
+    written = folder / "export.env"
+    written.unlink(missing_ok=True)
+    cli("variables", "export", *target, "--output", str(written))
+    return dotenv.read(written.read_bytes().decode())["KEY_FILE"]
 
 
 def test_what_is_on_the_servers_is_compared(cli: Cli, shop: Shop, tmp_path: Path) -> None:

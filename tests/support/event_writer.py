@@ -4,6 +4,7 @@ Prints one JSON line: deployment, token (scope read), stranger (a token of anoth
 session). Then each line on stdin is a JSON object, answered by a line when it is done:
 {"lines": 500, "per_second": 500, "text": "…"} writes log lines; "{n}" in the text is the number of the line, "{now}"
 the time of writing. {"complete": true} ends the deployment. {"adopt": id} goes on with another writer's deployment.
+{"take": "…"} takes something from the member who watches: token, session, membership, role, login.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def main() -> None:
     for request in map(json.loads, sys.stdin):
         if request.get("complete"):
             complete(deployment)
+        elif request.get("take"):
+            take(deployment, request["take"])
         elif request.get("adopt"):
             deployment = find_deployment(request["adopt"])
             number = deployment.log_lines
@@ -90,17 +93,42 @@ def find_deployment(deployment_id: str) -> Any:
         return Deployment.objects.get(pk=deployment_id)
 
 
+def take(deployment: Any, what: str) -> None:
+    """Takes a right to watch away, as the services do it."""
+    from django.contrib.sessions.models import Session
+    from django.utils import timezone
+    from django_scopes import scope
+
+    from devflow.apps.accounts.models import ApiToken, Membership, User
+
+    with scope(team=deployment.team):
+        member = Membership.objects.select_related("user").get(role="owner")
+        if what == "token":
+            ApiToken.objects.update(revoked_at=timezone.now())
+        elif what == "membership":
+            member.delete()
+        elif what == "role":
+            Membership.objects.update(role="viewer")
+        elif what == "login":
+            User.objects.filter(pk=member.user_id).update(is_active=False)
+        else:
+            Session.objects.all().delete()
+
+
 def log_in(user: Any) -> str:
-    """The key of a new session of the user."""
+    """The cookie of a new session of the user."""
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-    from django.contrib.sessions.backends.db import SessionStore
+
+    from devflow.apps.accounts.session_store import SessionStore, session_cookie
 
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = "allauth.account.auth_backends.AuthenticationBackend"
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session["account_authentication_methods"] = [{"method": "password", "at": time.time()}]
+    session["account_authentication_methods_user"] = str(user.pk)
     session.save()
-    return str(session.session_key)
+    return session_cookie(session.session_key)
 
 
 def write_lines(deployment: Any, request: dict[str, Any], number: int) -> int:

@@ -1,233 +1,306 @@
-"""Every page: who may open it, by which method. A page that is not in the table fails the first test."""
+"""Every page by every method as everybody: nobody, an outsider, and each role.
+
+The pages are taken from the addresses. A new one is refused to viewers and developers unless it is named below.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from urllib.parse import urlencode
+import re
+from collections.abc import Iterator
+from copy import copy
+from functools import cache
+from itertools import product
 
 import pytest
+from django.db import transaction
 from django.test import Client
-from django.urls import URLPattern, URLResolver, reverse
+from pytest_django.plugin import DjangoDbBlocker
 
 from devflow.apps.accounts.models import Role
-from devflow.apps.projects.variables import variable_history
-from devflow.web import urls
-from tests.web.world import World
+from tests.support.foreign import MARK, twin_of
+from tests.support.integrity import crossings
+from tests.support.undone import told, undone
+from tests.web.walk import METHODS, Form, Page, ask, filling, forms_of, names_something, pages
+from tests.web.world import World, make_world
 
-ENVIRONMENT = ("shop", "production")
-DELIVERY = "DELIVERY"
-"""Stands for the id of a delivery of the shop's webhook."""
-DEPLOYMENT, TOKEN = "DEPLOYMENT", "TOKEN"
-CHANNEL, NOTIFICATION = "CHANNEL", "NOTIFICATION"
-"""Stand for the ids of the world's channel and of a message on it."""
-CHANGE, BASE_CHANGE = "CHANGE", "BASE_CHANGE"
-"""Stand for the ids of the world's deployment and token, and of how its variables were set."""
+PAGES = pages()
+NOBODY, OUTSIDER = "nobody", "outsider"
+ROLES = (NOBODY, OUTSIDER, Role.VIEWER, Role.DEVELOPER, Role.ADMIN, Role.OWNER)
+WALKED_AT_LEAST = 6500
+"""Pages x methods x roles."""
+FIELDS_AT_LEAST = 2500
+"""Fields of forms x references to what is another team's."""
 
-
-@dataclass(frozen=True)
-class Page:
-    """`least` is the weakest role that may open it; `data` is what is posted. `is_of_team`: an outsider gets a 404."""
-
-    name: str
-    args: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ("GET",)
-    least: str = Role.VIEWER
-    is_of_team: bool = True
-    data: dict[str, str] = field(default_factory=dict)
-
-    def address(self, world: World) -> str:
-        ids = {**_ids(world), **({DELIVERY: str(world.delivery.pk)} if DELIVERY in self.args else {})}
-        if CHANNEL in self.args:
-            ids |= {CHANNEL: str(world.channel.pk), NOTIFICATION: str(world.notification.pk)}
-        return reverse(self.name, args=[ids.get(arg, arg) for arg in self.args])
-
-    def open(self, client: Client, world: World, method: str = "") -> int:
-        method = method or self.methods[-1]
-        data = {name: _ids(world).get(value, value) for name, value in self.data.items()} if method == "POST" else {}
-        return client.generic(method, self.address(world), **_form(data)).status_code
-
-
-POST, FORM = ("POST",), ("GET", "POST")
-HOOK = {"when": "before", "what": "activate", "command": "x", "where": "all"}
-DEVELOPER, ADMIN = Role.DEVELOPER, Role.ADMIN
-PAGES = [
-    Page("dashboard", is_of_team=False),
-    Page("dashboard-board", is_of_team=False),
-    Page("servers", is_of_team=False),
-    Page("server-add", methods=FORM, least=ADMIN, is_of_team=False),
-    Page("server", ("web-1",)),
-    Page("server-state", ("web-1",)),
-    Page("server-check", ("web-1",), POST, DEVELOPER),
-    Page("server-forget-key", ("web-1",), POST, ADMIN),
-    Page("server-maintenance", ("web-1",), POST, ADMIN, data={"on": "yes"}),
-    Page("server-remove", ("web-1",), POST, ADMIN),
-    Page("projects", is_of_team=False),
-    Page("project-add", methods=FORM, least=ADMIN, is_of_team=False),
-    Page("project", ("shop",)),
-    Page("project-settings", ("shop",), FORM, ADMIN),
-    Page("project-remove", ("shop",), POST, ADMIN),
-    Page("project-access", ("shop",), FORM, ADMIN),
-    Page("project-access-test", ("shop",), POST, ADMIN),
-    Page("project-access-forget", ("shop",), POST, ADMIN),
-    Page("project-access-webhook", ("shop",), POST, ADMIN),
-    Page("webhook", ("shop",)),
-    Page("webhook-set", ("shop",), POST, ADMIN, data={"provider": "github"}),
-    Page("webhook-rotate", ("shop",), POST, ADMIN),
-    Page("delivery", ("shop", DELIVERY)),
-    Page("delivery-again", ("shop", DELIVERY), POST, DEVELOPER),
-    Page("environment-add", ("shop",), FORM, ADMIN),
-    Page("environment", ENVIRONMENT),
-    Page("environment-plan", ENVIRONMENT),
-    Page("plan-state", ENVIRONMENT),
-    Page("plan-inspect", ENVIRONMENT, POST, DEVELOPER),
-    Page("environment-variables", ENVIRONMENT),
-    Page("variables-set", ENVIRONMENT, POST, ADMIN, data={"key": "A", "value": "b"}),
-    Page("variables-import", ENVIRONMENT, POST, ADMIN, data={"text": "A=b"}),
-    Page("variables-export", ENVIRONMENT, POST, ADMIN),
-    Page("variables-unset", ENVIRONMENT, POST, ADMIN, data={"key": "APP_KEY"}),
-    Page("variables-reveal", ENVIRONMENT, POST, ADMIN, data={"key": "APP_KEY"}),
-    Page("variables-history", ENVIRONMENT),
-    Page("variables-restore", ENVIRONMENT, POST, ADMIN, data={"change": CHANGE}),
-    Page("variables-require", ENVIRONMENT, POST, ADMIN, data={"requires_variables": "on"}),
-    Page("variables-compare", ENVIRONMENT),
-    Page("variables-compare-state", ENVIRONMENT),
-    Page("variables-compare-start", ENVIRONMENT, POST, DEVELOPER),
-    Page("base-variables", ("shop",)),
-    Page("base-variables-set", ("shop",), POST, ADMIN, data={"key": "A", "value": "b"}),
-    Page("base-variables-import", ("shop",), POST, ADMIN, data={"text": "A=b"}),
-    Page("base-variables-export", ("shop",), POST, ADMIN),
-    Page("base-variables-unset", ("shop",), POST, ADMIN, data={"key": "MAIL_HOST"}),
-    Page("base-variables-reveal", ("shop",), POST, ADMIN, data={"key": "MAIL_HOST"}),
-    Page("base-variables-history", ("shop",)),
-    Page("base-variables-restore", ("shop",), POST, ADMIN, data={"change": BASE_CHANGE}),
-    Page("environment-windows", ENVIRONMENT),
-    Page("windows-set", ENVIRONMENT, POST, ADMIN, data={"windows": "mon-fri 08:00-18:00", "time_zone": "UTC"}),
-    Page("freeze-add", ENVIRONMENT, POST, ADMIN, data={"reason": "Fair"}),
-    Page("freeze-lift", ENVIRONMENT, POST, ADMIN, data={"number": "1"}),
-    Page("environment-hooks", ENVIRONMENT),
-    Page("hook-add", ENVIRONMENT, POST, ADMIN, data=HOOK),
-    Page("hook-remove", ENVIRONMENT, POST, ADMIN, data={"mark": "1-0"}),
-    Page("environment-settings", ENVIRONMENT, FORM, ADMIN),
-    Page("environment-remove", ENVIRONMENT, POST, ADMIN),
-    Page("environment-deploy", ENVIRONMENT, POST, DEVELOPER),
-    Page("environment-rollback", ENVIRONMENT, POST, DEVELOPER),
-    Page("deployments", is_of_team=False),
-    Page("deployment", (DEPLOYMENT,)),
-    Page("deployment-head", (DEPLOYMENT,)),
-    Page("deployment-plan", (DEPLOYMENT,)),
-    Page("deployment-log", (DEPLOYMENT,)),
-    Page("deployment-cancel", (DEPLOYMENT,), POST, DEVELOPER),
-    Page("deployment-override", (DEPLOYMENT,), POST, ADMIN, data={"override_reason": "Fixes the checkout"}),
-    Page("channels", is_of_team=False),
-    Page("channel-add", ("slack",), FORM, ADMIN, is_of_team=False),
-    Page("channel", (CHANNEL,)),
-    Page("channel-state", (CHANNEL,)),
-    Page("channel-edit", (CHANNEL,), FORM, ADMIN),
-    Page("channel-test", (CHANNEL,), POST, ADMIN),
-    Page("channel-switch", (CHANNEL,), POST, ADMIN, data={"on": "no"}),
-    Page("channel-remove", (CHANNEL,), POST, ADMIN),
-    Page("delivery-retry", (CHANNEL, NOTIFICATION), POST, ADMIN),
-    Page("tokens", methods=FORM, is_of_team=False),
-    Page("token-revoke", (TOKEN,), POST, ADMIN),
-    Page("team", is_of_team=False),
-    Page("team-switch", methods=POST, data={"team": "00000000-0000-0000-0000-000000000000"}),
-]
-PUBLIC = {"setup", "theme", "devflow-schema"}
-WEAKER = {Role.DEVELOPER: Role.VIEWER, Role.ADMIN: Role.DEVELOPER}
-OF_TEAM = [page for page in PAGES if page.is_of_team]
-GUARDED = [page for page in PAGES if page.least in WEAKER and page.name != "token-revoke"]
+FOR_EVERYBODY = {
+    "setup": "there is nobody yet who could log in",
+    "theme": "light or dark",
+    "devflow-schema": "for editors",
+    "join": "whoever has an invitation",
+    "join-link": "whoever has an invitation",
+}
+"""Pages that need no login, and why. Those of allauth tell by themselves whether they do."""
+FOR_EVERY_MEMBER = {
+    "tokens": "one's own tokens",
+    "token-revoke": "one's own tokens",
+    "session-end": "one's own sessions",
+    "sessions-end": "one's own sessions",
+    "team-switch": "one's own session",
+    "team-leave": "one's own membership",
+    "account-delete": "one's own account",
+    "data-archive": "one's own archive; that of another member is not there",
+    "data-export": "one's own data; asks for the right to other data itself",
+    "team-add": "asks for the panel's administrators itself",
+}
+"""Pages that change something and are not asked for a role, and why."""
+FOR_DEVELOPERS = {
+    "delivery-again",
+    "deployment-cancel",
+    "environment-deploy",
+    "environment-rollback",
+    "plan-inspect",
+    "server-check",
+    "variables-compare-start",
+}
+"""Pages that change something and that a developer may use."""
+FOR_ADMINS = {"audit", "audit-event", "audit-export", "audit-requests", "audit-verify"}
+"""Pages that show what only admins and owners may see."""
+FOR_OWNERS = {"team-delete", "team-policy"}
+BY_HAND: dict[str, dict[str, str]] = {
+    "deployment-override": {"override_reason": "Fixes the checkout"},
+    "delivery-retry": {},
+    "environment-rollback": {"to": "0190aaaa-0000-7000-8000-000000000000"},
+    "freeze-lift": {"number": "1"},
+    "hook-remove": {"mark": "1-0"},
+    "member-role": {"role": "viewer"},
+    "plan-inspect": {},
+    "project-access-test": {},
+    "project-access-forget": {},
+    "project-access-webhook": {},
+    "server-forget-key": {},
+    "session-end": {},
+    "sessions-end": {},
+    "team-switch": {"team": "0190aaaa-0000-7000-8000-000000000000"},
+}
+"""What pages take whose form is shown only in a state that the world is not in."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+ours = [page for page in PAGES if page.is_ours]
 
 
-def test_every_page_is_in_the_table() -> None:
-    assert set(_names(urls.urlpatterns)) == {page.name for page in PAGES} | PUBLIC
+@pytest.fixture(scope="module")
+def walked(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
+    """One world for all these tests, with one of everything; each request of them is taken back."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        world = make_world()
+        assert world.foreign
+        assert world.grant  # so that a page shows one
+        assert filling(world)
+        yield world
+        transaction.set_rollback(True)
+
+
+class Browsers:
+    """A browser of each role as it is after the log-in: what one request does to its cookies, no other sees."""
+
+    def __init__(self, world: World) -> None:
+        self._cookies = {role: world.client(role).cookies for role in ROLES if role != NOBODY}
+
+    def __getitem__(self, role: str) -> Client:
+        client = Client(raise_request_exception=False)
+        client.cookies = copy(self._cookies.get(role, client.cookies))
+        return client
+
+
+@pytest.fixture(scope="module")
+def clients(walked: World) -> Browsers:
+    return Browsers(walked)
+
+
+@pytest.fixture(scope="module")
+def forms(walked: World, clients: Browsers) -> dict[str, list[Form]]:
+    """All forms that the pages show to the owner, by the page that takes them."""
+    found: dict[tuple[str, tuple[str, ...]], Form] = {}
+    for page in ours:
+        if "GET" not in (page.methods or ()):
+            continue
+        address = page.address(filling(walked))
+        with undone():
+            answer = ask(clients[Role.OWNER], "GET", address)
+        if answer.status_code == 200 and not answer.streaming:
+            for form in forms_of(address, answer.content.decode()):
+                found.setdefault((form.name, tuple(form.fields)), form)
+    by_name: dict[str, list[Form]] = {
+        page.name: [Form("by hand", page.address(filling(walked)), tuple(BY_HAND[page.name].items()))]
+        for page in ours
+        if page.name in BY_HAND
+    }
+    for form in found.values():
+        by_name.setdefault(form.name, []).append(form)
+    return by_name
+
+
+def expected(page: Page, role: str, method: str) -> set[int]:
+    """The answers that are right."""
+    if not page.is_ours:
+        return {200, 302, 404, 405, 429}
+    assert page.methods is not None
+    if method not in page.methods and not (method == "HEAD" and "GET" in page.methods):
+        return {405}
+    shown = {200, 302, 404, 422}
+    if page.name in FOR_EVERYBODY:
+        return {*shown, 403}
+    if role == NOBODY:
+        return {302}
+    if role == OUTSIDER:
+        return {404} if names_something(page) else {*shown, 403} if page.name in FOR_EVERY_MEMBER else {*shown}
+    if page.name in FOR_EVERY_MEMBER:
+        return {*shown, 403}
+    is_write = method == "POST"
+    if is_write and role == Role.VIEWER:
+        return {403}
+    if is_write and role == Role.DEVELOPER and page.name not in FOR_DEVELOPERS:
+        return {403}
+    if page.name in FOR_OWNERS and role != Role.OWNER:
+        return {403}
+    if not is_write and role in (Role.VIEWER, Role.DEVELOPER):
+        if page.name in FOR_ADMINS:
+            return {403}
+        return {200, 302, 403} if "POST" in page.methods else {200, 302}
+    return {200, 302, 422} if not is_write else shown
 
 
 @each_page
-def test_a_member_with_the_right_is_let_in(page: Page, world: World) -> None:
-    allowed = (200, 302, 422) if page.name != "team-switch" else (404,)
-    for method in page.methods:
-        assert page.open(world.client(page.least), world, method) in allowed, method
+def test_by_every_method_as_everybody(
+    page: Page, walked: World, clients: Browsers, forms: dict[str, list[Form]]
+) -> None:
+    address = page.address(filling(walked))
+    sends = forms[page.name][0].sends if page.name in forms else ()
+    wrong = []
+    for role, method in product(ROLES, METHODS):
+        with undone():
+            answer = ask(clients[role], method, address, sends)
+        if answer.status_code not in expected(page, role, method):
+            wrong.append((role, method, answer.status_code, sorted(expected(page, role, method))))
+        if role == NOBODY and page.is_ours and page.name not in FOR_EVERYBODY and answer.status_code == 302:
+            assert answer["Location"].startswith("/accounts/login/?next="), method
+    assert not wrong
 
 
-@each_page
-def test_without_login_one_is_sent_to_log_in(page: Page, world: World) -> None:
-    answer = Client().generic(page.methods[-1], page.address(world))
-    assert answer.status_code == 302
-    assert answer["Location"].startswith("/accounts/login/?next=")
+def test_the_walk_is_as_long_as_it_was() -> None:
+    """The figure that docs/security.md tells."""
+    number = len(PAGES) * len(ROLES) * len(METHODS)
+    print(f"pages: {len(PAGES)} x {len(ROLES)} roles x {len(METHODS)} methods = {number}")
+    assert number >= WALKED_AT_LEAST
 
 
-@each_page
-def test_a_part_of_a_page_sends_the_whole_page_to_log_in(page: Page, world: World) -> None:
-    answer = Client().generic(page.methods[-1], page.address(world), headers={"HX-Request": "true"})
+def test_what_is_not_asked_for_a_role_is_there_and_is_said_why() -> None:
+    names = {page.name for page in ours}
+    assert names >= {*FOR_EVERYBODY, *FOR_EVERY_MEMBER, *FOR_DEVELOPERS, *FOR_ADMINS, *FOR_OWNERS, *BY_HAND}
+    assert all({**FOR_EVERYBODY, **FOR_EVERY_MEMBER}.values())
+
+
+@pytest.mark.parametrize("page", [page for page in ours if page.name not in FOR_EVERYBODY], ids=lambda page: page.name)
+def test_a_part_of_a_page_sends_the_whole_page_to_log_in(page: Page, walked: World) -> None:
+    answer = Client().generic((page.methods or ())[-1], page.address(filling(walked)), headers={"HX-Request": "true"})
     assert answer.status_code == 401
     assert answer["HX-Redirect"] == "/accounts/login/?next=/"
 
 
-@pytest.mark.parametrize("page", OF_TEAM, ids=lambda page: page.name)
-def test_an_outsider_finds_nothing(page: Page, world: World) -> None:
-    assert page.open(world.client("outsider"), world) == 404
-
-
-@pytest.mark.parametrize("page", GUARDED, ids=lambda page: page.name)
-def test_a_weaker_role_is_refused(page: Page, world: World) -> None:
-    for method in page.methods:
-        assert page.open(world.client(WEAKER[page.least]), world, method) == 403, method
-
-
-@each_page
-def test_another_method_is_refused(page: Page, world: World) -> None:
-    wrong = "PUT" if "POST" in page.methods else "POST"
-    assert page.open(world.client(Role.OWNER), world, wrong) == 405
-
-
-@each_page
-def test_a_form_without_its_token_is_refused(page: Page, world: World) -> None:
-    if "POST" not in page.methods:
-        return
+@pytest.mark.parametrize("page", [page for page in ours if "POST" in (page.methods or ())], ids=lambda page: page.name)
+def test_a_form_without_its_token_is_refused(page: Page, walked: World) -> None:
     client = Client(enforce_csrf_checks=True)
-    client.force_login(world.people[Role.OWNER])
-    answer = client.post(page.address(world), page.data)
+    client.force_login(walked.people[Role.OWNER])
+    with undone():
+        answer = client.post(page.address(filling(walked)), {})
     assert answer.status_code == 403
     assert "open for too long" in answer.content.decode()
 
 
-def test_an_outsider_sees_nothing_of_the_team_in_lists(world: World) -> None:
-    outsider = world.client("outsider")
-    for name in ("dashboard", "dashboard-board", "servers", "projects", "deployments", "channels", "tokens", "team"):
-        page = outsider.get(reverse(name)).content.decode()
-        for secret in ("web-1", "Shop", "adas-laptop", "203.0.113.7", "owner@example.test"):
-            assert secret not in page, (name, secret)
+@pytest.mark.parametrize("page", [page for page in ours if len(page.parameters) > 1], ids=lambda page: page.name)
+def test_of_several_names_each_must_be_ones_own(page: Page, walked: World, clients: Browsers) -> None:
+    """One's own project with another team's environment or delivery, and the other way round."""
+    mine, foreign = filling(walked), walked.foreign
+    theirs = {
+        "projects/<slug>": foreign.names["project"],
+        "environments/<name>": foreign.names["environment"],
+        "webhook/<delivery_id>": foreign.ids["delivery"],
+        "channels/<channel_id>": foreign.ids["channel"],
+        "deliveries/<delivery_id>": foreign.ids["notification"],
+    }
+    for (_, place), method in product(page.parameters, page.methods or ()):
+        assert place in theirs, f"Add {place} to `theirs`."
+        with undone():
+            answer = ask(clients[Role.OWNER], method, page.address({**mine, place: theirs[place]}))
+        assert answer.status_code == 404, (place, method)
+
+
+def test_every_page_that_takes_a_form_has_one_that_was_tried(forms: dict[str, list[Form]]) -> None:
+    takers = {page.name for page in ours if "POST" in (page.methods or ()) and page.name not in FOR_EVERYBODY}
+    assert sorted(takers - forms.keys()) == [], "no page shows a form for these: see make_world, or BY_HAND"
+
+
+def test_an_owner_may_send_every_form(forms: dict[str, list[Form]], clients: Browsers) -> None:
+    for name, found in forms.items():
+        for form in found:
+            with undone():
+                answer = ask(clients[Role.OWNER], "POST", form.address, form.sends)
+            assert answer.status_code in (200, 302, 404 if name in BY_HAND else 422, 422), (name, form.sends)
+
+
+@pytest.mark.parametrize("name", sorted(page.name for page in ours if "POST" in (page.methods or ())))
+def test_a_form_takes_nothing_of_another_team_and_does_not_tell_that_it_is_there(
+    name: str, walked: World, clients: Browsers, forms: dict[str, list[Form]]
+) -> None:
+    """Each field is sent with the id or name of another team's thing, and with one that nothing has: nobody can tell
+    the answers apart, and no row refers to the other team."""
+    for form in forms.get(name, ()):
+        for field in form.fields:
+
+            def send(reference: str, form: Form = form, field: str = field) -> tuple[int, str]:
+                with undone():
+                    answer = ask(clients[Role.OWNER], "POST", form.address, form.data(**{field: reference}))
+                    if answer.status_code in (200, 302):
+                        assert crossings() == [], (field, reference)
+                return told(answer, reference)
+
+            answer_to = cache(send)
+            for reference in walked.foreign.references:
+                assert answer_to(reference)[0] < 500, (field, reference)
+                assert answer_to(reference) == answer_to(twin_of(reference)), (field, reference)
+
+
+def test_as_many_fields_were_tried_as_ever(walked: World, forms: dict[str, list[Form]]) -> None:
+    """The figure that docs/security.md tells."""
+    number = sum(len(form.fields) for found in forms.values() for form in found) * len(walked.foreign.references)
+    print(f"fields of forms x references to another team: {number}")
+    assert number >= FIELDS_AT_LEAST
+
+
+@pytest.mark.parametrize("page", [page for page in ours if "GET" in (page.methods or ())], ids=lambda page: page.name)
+@pytest.mark.parametrize("role", [Role.OWNER, Role.VIEWER])
+def test_no_page_shows_anything_of_another_team(page: Page, role: str, walked: World, clients: Browsers) -> None:
+    with undone():
+        answer = ask(clients[role], "GET", page.address(filling(walked)))
+    if not answer.streaming:
+        assert MARK not in answer.content.decode()
+
+
+def test_an_outsider_sees_nothing_of_the_team_in_lists(walked: World, clients: Browsers) -> None:
+    things = (walked.team, walked.server, walked.project, walked.environment, walked.deployment, walked.token)
+    mine = ("adas-laptop", "owner@example.test", *(str(thing.pk) for thing in things))
+    for page in ours:
+        if "GET" in (page.methods or ()) and not names_something(page):
+            with undone():
+                shown = ask(clients[OUTSIDER], "GET", page.address(filling(walked))).content.decode()
+            for secret in mine:
+                assert secret not in shown, (page.name, secret)
 
 
 def test_a_head_request_is_answered_like_a_get(owner: Client) -> None:
     assert owner.head("/").status_code == 200
 
 
-def _names(patterns: Iterable[URLPattern | URLResolver]) -> list[str]:
-    found = []
-    for pattern in patterns:
-        if isinstance(pattern, URLPattern):
-            found.append(str(pattern.name))
-        elif str(pattern.pattern) != "accounts/":
-            found += _names(pattern.url_patterns)
-    return found
-
-
-def _ids(world: World) -> dict[str, str]:
-    change, base_change = (
-        variable_history(actor=world.actor(), **place)[0]
-        for place in ({"environment": world.environment}, {"project": world.project})
-    )
-    return {
-        DEPLOYMENT: str(world.deployment.pk),
-        TOKEN: str(world.token.pk),
-        CHANGE: str(change.pk),
-        BASE_CHANGE: str(base_change.pk),
-    }
-
-
-def _form(data: dict[str, str]) -> dict[str, str]:
-    return {"data": urlencode(data), "content_type": "application/x-www-form-urlencoded"}
+def test_a_page_that_cannot_be_filled_says_what_to_do(walked: World) -> None:
+    page = Page("new", "projects/<str:slug>/things/<uuid:thing_id>/", ("GET",))
+    with pytest.raises(pytest.fail.Exception, match=re.escape("things/<thing_id>. Add it to `filling`")):
+        page.address(filling(walked))

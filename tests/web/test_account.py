@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from django.core.cache import cache
 from django.core.mail import EmailMessage
 from django.test import Client, override_settings
 from django_scopes import scope
@@ -45,19 +42,11 @@ def test_does_not_send_people_to_other_sites(world: World) -> None:
     assert answer["Location"] == "/"
 
 
-@pytest.fixture
-def forgetful() -> Iterator[None]:
-    """Nobody has tried to log in yet, nor has after the test."""
-    cache.clear()
-    yield
-    cache.clear()
-
-
 def _log_in(email: str, password: str) -> int:
     return Client().post("/accounts/login/", {"login": email, "password": password}).status_code
 
 
-@pytest.mark.usefixtures("world", "forgetful")
+@pytest.mark.usefixtures("world")
 def test_wrong_passwords_lock_one_account_and_not_all_behind_the_address() -> None:
     for number in range(15):
         assert _log_in(f"nobody-{number}@example.test", "wrong") == 200
@@ -92,7 +81,7 @@ def test_a_forgotten_password_is_set_anew_by_mail(world: World, mailoutbox: list
     assert "Send the link" in client.get("/accounts/password/reset/").content.decode()
     answer = client.post("/accounts/password/reset/", {"email": "owner@example.test"}, follow=True)
     assert "on its way" in answer.content.decode()
-    assert [mail.to for mail in mailoutbox] == [["owner@example.test"]]
+    assert mailoutbox == []  # who asks does not wait for the mail server; see tests/apps/accounts/test_logins.py
 
 
 def test_logs_out(owner: Client) -> None:

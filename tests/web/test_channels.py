@@ -166,6 +166,24 @@ def test_deliveries_are_listed_and_tried_again(owner: Client, viewer: Client, wo
     assert owner.post(f"{address}deliveries/{uuid7()}/retry/").status_code == 404
 
 
+def test_a_channel_that_fails_for_now_says_so_in_the_lists(owner: Client, world: World) -> None:
+    for tried, error in ((3, "No answer."), (0, "")):
+        with scope(team=world.team):
+            Notification.objects.create(
+                team=world.team, channel=world.channel, event="test", attempts=tried, error=error
+            )
+    for address in ("/channels/", f"/channels/{world.channel.pk}/"):
+        page = owner.get(address).content.decode()
+        assert "Failing" in page
+        assert "2 pending" in page
+    told = owner.get("/api/v1/channels").json()["items"][0]
+    assert told["failing_since"]
+    assert told["pending"] == 2
+    with scope(team=world.team):
+        Notification.objects.update(status=NotificationStatus.SENT)
+    assert "Failing" not in owner.get("/channels/").content.decode()
+
+
 def test_a_channel_that_is_refused_warns(owner: Client, world: World) -> None:
     with scope(team=world.team):
         Channel.objects.filter(pk=world.channel.pk).update(problem="hooks.slack.com answered 410 Gone")

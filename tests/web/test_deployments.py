@@ -67,6 +67,38 @@ def test_every_ending_has_its_word(owner: Client, world: World, status: str, wor
     assert "Cancel deployment" not in page
 
 
+def test_the_list_is_filtered_by_what_stands_in_the_address(viewer: Client, world: World) -> None:
+    mine = f"/deployments/{world.deployment.pk}/"
+    _change(world, status="failed")
+    for query in ("", "?status=failed", "?environment=shop/production", "?status=failed&trigger=manual"):
+        assert mine in viewer.get(f"/deployments/{query}").content.decode(), query
+    for query in ("?status=success", "?trigger=webhook"):
+        page = viewer.get(f"/deployments/{query}").content.decode()
+        assert mine not in page
+        assert "No deployment fits these filters." in page
+
+
+@pytest.mark.parametrize("query", ["status=bogus", "trigger=bogus", "environment=shop/nowhere"])
+def test_a_filter_that_there_is_not_is_told(viewer: Client, world: World, query: str) -> None:
+    answer = viewer.get(f"/deployments/?{query}")
+    assert answer.status_code == 422
+    assert "Select a valid choice" in answer.content.decode()
+    assert f"/deployments/{world.deployment.pk}/" not in answer.content.decode()
+
+
+def test_superseded_ones_are_folded_until_they_are_asked_for(owner: Client, world: World) -> None:
+    _change(world, status="success")
+    made = [services.deployment_request(actor=world.actor(), environment=world.environment) for _ in range(4)]
+    page = owner.get("/deployments/").content.decode()
+    assert ">3 superseded</a> before it, in production" in page
+    assert f"/deployments/{made[0].pk}/" not in page
+    link = re.search(r'href="(/deployments/\?status=superseded[^"]+)"', page)
+    assert link
+    page = owner.get(link[1].replace("&amp;", "&")).content.decode()
+    assert all(f"/deployments/{each.pk}/" in page for each in made[:3])
+    assert f"/deployments/{made[3].pk}/" not in page
+
+
 def test_the_stored_plan_is_shown(viewer: Client, world: World) -> None:
     assert "There is no plan" in viewer.get(f"{_address(world)}plan/").content.decode()
     plan = plan_preview(actor=world.actor(), environment=world.environment, commit=COMMIT)
@@ -176,6 +208,8 @@ def test_the_list_goes_back_page_by_page(owner: Client, world: World) -> None:
     actor = world.actor()
     for _ in range(52):
         services.deployment_request(actor=actor, environment=world.environment)
+    with scope(team=world.team):
+        Deployment.objects.update(status="cancelled")
     page = owner.get("/deployments/").content.decode()
     assert page.count('data-label="Environment"') == 50
     older = re.search(r'\?before=[0-9a-f-]+"', page)

@@ -121,3 +121,12 @@ def test_a_deployment_says_in_one_line_what_the_provider_was_told(
     shown = page(viewer, path)
     assert said in shown
     assert said in page(viewer, path + "head/")
+
+
+def test_one_is_told_that_the_token_does_not_move_to_another_host(owner: Client, world: World) -> None:
+    made = project_source(actor=world.actor(), project=project_get(actor=world.actor(), slug="shop"))
+    source_update(actor=world.actor(), source=made, access_token=TOKEN)
+    moved = {"name": "Shop", "repository": "git@git.elsewhere.test:shop.git", "recipe": "php"}
+    answer = owner.post("/projects/shop/settings/", moved, follow=True)
+    assert "The access token is forgotten" in answer.content.decode()
+    assert now(world).access_token == ""

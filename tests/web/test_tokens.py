@@ -23,7 +23,7 @@ def test_a_token_is_made_and_shown_once(owner: Client, world: World) -> None:
     found = re.search(r"dfp_[\w-]{20,}", answer.content.decode())
     assert found
     assert answer["Cache-Control"] == "no-store"
-    actor = token_find(found[0])
+    actor = token_find(found[0], address="192.0.2.7")
     assert actor is not None
     assert (actor.user, actor.team, actor.scopes) == (world.people[Role.OWNER], world.team, ("deploy", "read"))
     page = owner.get("/tokens/").content.decode()
@@ -68,7 +68,7 @@ def test_a_token_is_revoked(owner: Client, world: World) -> None:
     _, raw = token_create(actor=world.actor(), name="lost", scopes=["read"])
     token = next(token for token in token_list(actor=world.actor()) if token.name == "lost")
     assert "revoked" in owner.post(f"/tokens/{token.pk}/revoke/", follow=True).content.decode()
-    assert token_find(raw) is None
+    assert token_find(raw, address="192.0.2.7") is None
     assert owner.post(f"/tokens/{token.pk}/revoke/").status_code == 404
 
 
@@ -77,3 +77,32 @@ def test_a_developer_revokes_their_own_token_only(world: World) -> None:
     own, _ = token_create(actor=world.actor(Role.DEVELOPER), name="own", scopes=["read"])
     assert developer.post(f"/tokens/{own.pk}/revoke/").status_code == 302
     assert developer.post(f"/tokens/{world.token.pk}/revoke/").status_code == 403
+
+
+def test_a_token_of_the_team_is_made_by_who_manages_people(owner: Client, world: World) -> None:
+    answer = owner.post("/tokens/", TYPED | {"name": "deploys", "of_team": "on"})
+    assert answer.status_code == 200
+    page = owner.get("/tokens/").content.decode()
+    assert "the team" in page
+    assert "made by Owner" in page
+    developer = world.client(Role.DEVELOPER)
+    assert 'name="of_team"' not in developer.get("/tokens/").content.decode()
+    developer.post("/tokens/", TYPED | {"of_team": "on"})
+    (own,) = token_list(actor=world.actor(Role.DEVELOPER))
+    assert own.user == world.people[Role.DEVELOPER]
+
+
+def test_a_token_is_made_for_one_project(owner: Client, world: World) -> None:
+    owner.post("/tokens/", TYPED | {"projects": ["shop"]})
+    token = next(token for token in token_list(actor=world.actor()) if token.name == "ci")
+    assert token.projects == [world.project.pk]
+    assert ">shop<" in owner.get("/tokens/").content.decode()
+    answer = owner.post("/tokens/", TYPED | {"projects": ["another-teams"]})
+    assert answer.status_code == 422
+    assert 'id="id_projects_error"' in answer.content.decode()
+
+
+def test_when_and_from_where_a_token_was_used_is_shown(owner: Client, world: World) -> None:
+    _, raw = token_create(actor=world.actor(), name="laptop", scopes=["read"])
+    assert Client().get("/api/v1/whoami", headers={"Authorization": f"Bearer {raw}"}, REMOTE_ADDR="192.0.2.77")
+    assert "192.0.2.77" in owner.get("/tokens/").content.decode()

@@ -9,15 +9,19 @@ import tracemalloc
 
 import pytest
 from django.test import Client
+from django_scopes import scope
 
 from devflow.apps.accounts.models import Role
+from devflow.apps.deployments.pushes import deliveries_take
 from devflow.apps.deployments.selectors import deployment_list
 from devflow.apps.projects.selectors import environment_get, project_get
 from devflow.apps.projects.services import environment_update, project_update
 from devflow.apps.sources.models import Source
 from devflow.apps.sources.reports import source_update
+from devflow.apps.sources.services import Request
 from devflow.web.presenters.webhooks import MOST_PARSED_CHARACTERS, SHOWN_CHARACTERS, pretty
-from tests.support.payloads import github_push
+from devflow.web.views import webhooks
+from tests.support.payloads import github_push, sent
 from tests.web.nasty import NASTY
 from tests.web.world import World
 
@@ -55,6 +59,53 @@ def test_the_secret_is_shown_once_with_address_and_steps(owner: Client, world: W
     again = owner.get(PAGE).content.decode()
     assert secret not in again
     assert f"/webhooks/gitlab/{source.hook_token}" in again
+
+
+def test_steps_speak_of_the_secret_above_only_where_it_is_shown(owner: Client, world: World) -> None:
+    made = owner.post(f"{PAGE}set/", {"provider": "github"}).content.decode()
+    assert "Secret: the secret above" in made
+    assert "Deploy when the branch is pushed to" in made
+    for page in (owner.get(PAGE), owner.post(f"{PAGE}set/", {"provider": "gitea"}, follow=True)):
+        assert "secret above" not in page.content.decode()
+        assert "make a new one" in page.content.decode()
+
+
+def test_a_webhook_that_the_panel_made_is_not_made_a_second_time(owner: Client, world: World) -> None:
+    owner.post(f"{PAGE}set/", {"provider": "github"})
+    with scope(team=world.team):
+        Source.objects.filter(pk=source_of(world).pk).update(hook_id="7")
+    page = owner.post(f"{PAGE}rotate/").content.decode()
+    assert "The webhook that the panel made at GitHub still has the old secret" in page
+    assert "Add webhook" not in page
+    access = {"access_token": "ghp_0123456789", "repository": "acme/shop"}
+    source_update(actor=world.actor(), source=source_of(world), **access)
+    page = owner.post(f"{PAGE}rotate/").content.decode()
+    assert "The panel gives it to the webhook that it made at GitHub" in page
+    assert "Add webhook" not in page
+
+
+def test_deliveries_say_what_was_pushed_and_older_ones_are_on_further_pages(
+    owner: Client, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "PAGE_LENGTH", 2)
+    owner.post(f"{PAGE}set/", {"provider": "github"})
+    source = source_of(world)
+    environment = environment_get(actor=world.actor(), slug="shop", name="production")
+    environment_update(actor=world.actor(), environment=environment, auto_deploy=True)
+    for number in (1, 2, 3):
+        payload = github_push(f"{number}" * 40, message=f"Change number {number}")
+        body, headers = sent("github", payload, source.hook_secret)
+        deliveries_take(provider="github", token=source.hook_token, requests=[Request(headers, body)])
+    deliveries_take(provider="github", token=source.hook_token, requests=[Request({"x-github-event": "ping"}, b"{}")])
+    page = owner.get(PAGE).content.decode()
+    assert "Change number 3" in page
+    assert "main 33333333" in page
+    assert page.count(">superseded<") == 1
+    assert "Change number 1" not in page
+    assert "Refused" in page
+    older = re.search(r'href="(\?before=[^"]+)"', page)
+    assert older
+    assert "Change number 1" in owner.get(PAGE + older[1]).content.decode()
 
 
 def test_with_an_access_token_the_panel_makes_it(owner: Client, world: World) -> None:

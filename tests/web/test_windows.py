@@ -14,6 +14,7 @@ from devflow.apps.deployments.models import Deployment
 from devflow.apps.deployments.services import deployment_request
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.selectors import environment_get
+from devflow.apps.projects.services import environment_update
 from devflow.apps.projects.windows import environment_freeze
 from tests.web.world import World
 
@@ -85,6 +86,10 @@ def test_a_freeze_is_added_shown_and_lifted(owner: Client, world: World) -> None
     assert "Open now" in page(owner)
     again = owner.post(HERE + "windows/lift/", {"number": "1"}, follow=True)
     assert "no freeze with the number 1" in again.content.decode()
+    over = {"from": "2020-12-20T00:00", "to": "2021-01-02T00:00", "reason": "Long ago"}
+    environment_update(actor=world.actor(), environment=world.environment, freezes=[over])
+    told = owner.post(HERE + "windows/lift/", {"number": "1"}, follow=True).content.decode()
+    assert "was over already" in told
 
 
 @pytest.mark.parametrize(

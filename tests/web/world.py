@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,22 +11,30 @@ from django.test import Client
 from django_scopes import scope
 
 from devflow.apps.accounts import services as accounts
-from devflow.apps.accounts.models import ApiToken, Membership, Role, Team, User
+from devflow.apps.accounts.invitations import invitation_create
+from devflow.apps.accounts.models import ApiToken, Invitation, Membership, Role, Team, User
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.accounts.selectors import actor_get
+from devflow.apps.audit.models import Event
+from devflow.apps.audit.selectors import Filters, event_list
 from devflow.apps.deployments import services as deployments
 from devflow.apps.deployments.models import Deployment
 from devflow.apps.deployments.pushes import deliveries_take
 from devflow.apps.notifications.models import Channel, Notification
 from devflow.apps.notifications.services import channel_add, channel_test
+from devflow.apps.privacy.jobs import export
+from devflow.apps.privacy.models import Archive
+from devflow.apps.privacy.services import archive_request
 from devflow.apps.projects import services as projects
-from devflow.apps.projects.models import Environment, Project
-from devflow.apps.projects.variables import variables_set
+from devflow.apps.projects.grants import grants_add
+from devflow.apps.projects.models import Environment, Grant, Project, VariableChange
+from devflow.apps.projects.variables import variable_history, variables_set
 from devflow.apps.servers import services as servers
 from devflow.apps.servers.models import Server
 from devflow.apps.sources.models import Delivery
 from devflow.apps.sources.selectors import delivery_list
 from devflow.apps.sources.services import Request, webhook_set
+from tests.support.foreign import Foreign, make_foreign
 from tests.support.payloads import github_push, sent
 
 PASSWORD = "a long enough phrase"
@@ -64,6 +73,18 @@ class World:
         """A message that waits on the channel."""
         return channel_test(actor=self.actor(), channel=self.channel)
 
+    @property
+    def event(self) -> Event:
+        """What the audit log has told last."""
+        return event_list(actor=self.actor(), filters=Filters())[0]
+
+    @cached_property
+    def archive(self) -> Archive:
+        """An archive of the owner's data, which was written."""
+        archive = archive_request(actor=self.actor(), kind="user")
+        export(str(archive.pk))
+        return archive
+
     @cached_property
     def delivery(self) -> Delivery:
         """A push that deployed nothing."""
@@ -77,11 +98,57 @@ class World:
         deliveries_take(provider="github", token=token, requests=[Request(headers, body)])
         return delivery_list(actor=self.actor(), source=self.project.source)[0]
 
+    @cached_property
+    def foreign(self) -> Foreign:
+        """What the outsider's team has."""
+        return make_foreign(self.people["outsider"])
+
+    @cached_property
+    def invitation(self) -> Invitation:
+        invitation, _ = invitation_create(actor=self.actor(), role=Role.VIEWER, email="guest@example.test")
+        return invitation
+
+    @cached_property
+    def grant(self) -> Grant:
+        """The viewer's, to deploy another environment than production."""
+        actor = self.actor()
+        preview = projects.environment_add(
+            actor=actor, project=self.project, name="preview-1", branch="next", servers=["web-1"]
+        )
+        person = self.people[Role.VIEWER].email
+        (grant,) = grants_add(actor=actor, project=self.project, email=person, actions=["deploy"], environment=preview)
+        return grant
+
+    @cached_property
+    def change(self) -> VariableChange:
+        """How APP_KEY of production was set."""
+        return variable_history(actor=self.actor(), environment=self.environment)[0]
+
+    @cached_property
+    def base_change(self) -> VariableChange:
+        """How MAIL_HOST of the project was set."""
+        return variable_history(actor=self.actor(), project=self.project)[0]
+
+    @cached_property
+    def member(self) -> Membership:
+        """The viewer's."""
+        with scope(team=self.team):
+            return Membership.objects.get(user=self.people[Role.VIEWER])
+
     def client(self, role: str) -> Client:
         """A browser of the person with this role; `outsider` owns another team."""
         client = Client()
-        client.force_login(self.people[role])
+        log_in(client, self.people[role])
         return client
+
+
+def log_in(client: Client, user: User, *, minutes_ago: float = 0) -> None:
+    """Logs a browser in, as if the person had given the password so long ago."""
+    client.force_login(user)
+    session = client.session
+    session["account_authentication_methods"] = [{"method": "password", "at": time.time() - minutes_ago * 60}]
+    session["account_authentication_methods_user"] = str(user.pk)
+    session.save()
 
 
 def make_world() -> World:

@@ -7,8 +7,13 @@ from django.http import HttpRequest
 from ninja.errors import AuthenticationError
 from ninja.security import APIKeyCookie, HttpBearer
 
+from devflow.api.limits import count_actor
+from devflow.apps.accounts import sessions
+from devflow.apps.accounts.addresses import client_address
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.accounts.selectors import actor_of_session, token_find
+from devflow.apps.audit.context import token_use
+from devflow.core.errors import ForbiddenError
 
 TOKEN_HEADER = "Authorization"
 
@@ -35,7 +40,11 @@ class TokenAuth(HttpBearer):
         return actor
 
     def authenticate(self, request: HttpRequest, token: str) -> Actor | None:
-        return token_find(token.strip())
+        actor = token_find(token.strip(), address=client_address(request))
+        if actor and actor.token:
+            token_use(actor.token.pk, actor.token.name)
+            count_actor(request, actor)
+        return actor
 
 
 class SessionAuth(APIKeyCookie):
@@ -49,4 +58,15 @@ class SessionAuth(APIKeyCookie):
 
     def authenticate(self, request: HttpRequest, key: str | None) -> Actor:
         assert request.user.is_authenticated
-        return actor_of_session(user=request.user, session=request.session)
+        actor = actor_of_session(user=request.user, session=request.session, address=client_address(request))
+        count_actor(request, actor)
+        return actor
+
+
+def require_recent(request: ApiRequest) -> None:
+    """For what shows or changes secrets, keys, tokens and people: a session must have proved lately who it is.
+
+    API tokens need not. Raises ForbiddenError.
+    """
+    if request.auth.scopes is None and not sessions.is_recent(request):
+        raise ForbiddenError("It is a while since you have logged in: confirm on the page Account that it is you.")

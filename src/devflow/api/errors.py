@@ -8,13 +8,14 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.core.exceptions import SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from ninja import NinjaAPI
 from ninja.errors import HttpError, Throttled, ValidationError
 
-from devflow.core.errors import ConflictError, DevflowError, ForbiddenError, InvalidError, NotFoundError
+from devflow.apps.readiness import is_unstorable, why_unavailable
+from devflow.core.errors import ConflictError, DevflowError, ForbiddenError, InvalidError, NotFoundError, TooManyError
 from devflow.core.problems import CONTENT_TYPE, problem
 
 STATUS: Final[dict[type[DevflowError], HTTPStatus]] = {
@@ -29,6 +30,11 @@ DETAIL: Final[dict[int, str]] = {
     429: "Too many requests. Wait as long as Retry-After says.",
 }
 
+MOST_TOLD: Final = 20
+LONGEST_TOLD: Final = 200
+"""Of what is wrong with a request, so much is told and logged: a body can name a hundred thousand fields."""
+UNSTORABLE: Final = "The request holds the character NUL, which no text here can have. Take it out."
+
 _log = logging.getLogger(__name__)
 
 
@@ -36,11 +42,11 @@ def register(api: NinjaAPI) -> None:
     """Has the API answer every exception through this module."""
     handlers: dict[type[Exception], Callable[[HttpRequest, Any], HttpResponse]] = {
         **{kind: _refusal(status) for kind, status in STATUS.items()},
+        TooManyError: _too_many,
         ValidationError: _invalid,
         HttpError: _http_error,
         Http404: not_found,
-        OperationalError: _database_away,
-        InterfaceError: _database_away,
+        SuspiciousOperation: _hopeless,
         Exception: _failure,
     }
     for kind, handler in handlers.items():
@@ -90,11 +96,18 @@ def _refusal(status: HTTPStatus) -> Callable[[HttpRequest, Any], HttpResponse]:
     return handle
 
 
+def _too_many(request: HttpRequest, error: TooManyError) -> HttpResponse:
+    response = respond(request, HTTPStatus.TOO_MANY_REQUESTS, str(error))
+    response["Retry-After"] = str(error.retry_after_seconds)
+    return response
+
+
 def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
     """What pydantic refused. An id in the path that is none is an object that is not there."""
     if any(found["loc"][0] == "path" for found in error.errors):
         return not_found(request)
-    errors = [{"field": _field(found["loc"]), "message": found["msg"]} for found in error.errors]
+    told = error.errors[:MOST_TOLD]
+    errors = [{"field": _field(found["loc"])[:LONGEST_TOLD], "message": found["msg"][:LONGEST_TOLD]} for found in told]
     named = ", ".join(dict.fromkeys(found["field"] for found in errors if found["field"]))
     return respond(
         request, HTTPStatus.UNPROCESSABLE_ENTITY, f"The request is not valid: {named or errors[0]['message']}.", errors
@@ -118,14 +131,19 @@ def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
     return response
 
 
-def _database_away(request: HttpRequest, error: Exception) -> HttpResponse:
-    _log.warning("%s %s: %s", request.method, request.path, error)
-    response = respond(request, HTTPStatus.SERVICE_UNAVAILABLE, "The database cannot be reached. Try again soon.")
-    response["Retry-After"] = "2"
-    return response
+def _hopeless(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
+    """What Django refuses to read, like a thousand parameters."""
+    return respond(request, HTTPStatus.BAD_REQUEST, "The request could not be read.")
 
 
 def _failure(request: HttpRequest, error: Exception) -> HttpResponse:
+    if is_unstorable(error):
+        return respond(request, HTTPStatus.UNPROCESSABLE_ENTITY, UNSTORABLE)
+    if reason := why_unavailable(error):
+        _log.warning("%s %s: %s", request.method, request.path, error)
+        response = respond(request, HTTPStatus.SERVICE_UNAVAILABLE, reason)
+        response["Retry-After"] = "2"
+        return response
     document = problem(
         HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong in the panel. Its log tells more under this id."
     )

@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from devflow.api.v1.hooks import Hook, SettingOut
-from devflow.apps.accounts.models import ApiToken, Membership, Team
+from devflow.apps.accounts.models import Team
 from devflow.apps.deployments.models import Deployment, Release, Step
 from devflow.apps.deployments.selectors import deployment_document, step_document
 from devflow.apps.projects.models import Environment, Project
@@ -18,10 +19,30 @@ UNCHANGED: Any = None
 """Default of a setting that may be left out, and may not be null."""
 
 
+def _told(found: ErrorDetails, known: str) -> InitErrorDetails:
+    """An error as it was; `known` is said of a field that the model itself does not know."""
+    is_unknown = found["type"] == "extra_forbidden" and len(found["loc"]) == 1
+    message: Any = known if is_unknown else found["msg"]
+    kind: Any = found["type"]
+    return InitErrorDetails(type=PydanticCustomError(kind, message), loc=found["loc"], input=found["input"])
+
+
 class Input(BaseModel):
     """Base of what is sent to the API."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_the_known(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Who sent a field that there is not is told which there are."""
+        try:
+            return handler(data)
+        except ValidationError as error:
+            known = f"There is no such field; there are {', '.join(cls.model_fields)}."
+            raise ValidationError.from_exception_data(
+                error.title, [_told(found, known) for found in error.errors(include_url=False)]
+            ) from None
 
     def given(self) -> dict[str, Any]:
         """Only what was sent."""
@@ -55,10 +76,17 @@ class TeamOut(BaseModel):
     name: str
     slug: str
     is_current: bool
+    requires_second_factor: bool
 
     @classmethod
     def of(cls, team: Team, current: Team) -> Self:
-        return cls(id=team.pk, name=team.name, slug=team.slug, is_current=team == current)
+        return cls(
+            id=team.pk,
+            name=team.name,
+            slug=team.slug,
+            is_current=team == current,
+            requires_second_factor=team.requires_second_factor,
+        )
 
 
 class WhoAmI(BaseModel):
@@ -70,54 +98,6 @@ class WhoAmI(BaseModel):
     role: str
     scopes: list[str] | None
     version: str
-
-
-class MemberOut(BaseModel):
-    email: str
-    name: str
-    role: str
-    joined_at: datetime
-
-    @classmethod
-    def of(cls, member: Membership) -> Self:
-        return cls(email=member.user.email, name=member.user.name, role=member.role, joined_at=member.created_at)
-
-
-class TokenIn(Input):
-    name: str = Field(description="What the token is for.", examples=["deploy from CI"])
-    scopes: list[str] = Field(description="Any of read, deploy, admin; never more than the maker has.")
-    expires_at: AwareDatetime | None = Field(None, description="Null: does not expire.")
-
-
-class TokenOut(BaseModel):
-    """`prefix` is the beginning of its text, to recognise it by."""
-
-    id: UUID
-    name: str
-    user: str
-    prefix: str
-    scopes: list[str]
-    created_at: datetime
-    expires_at: datetime | None
-    last_used_at: datetime | None
-
-    @classmethod
-    def of(cls, token: ApiToken, /, **more: Any) -> Self:
-        return cls(
-            id=token.pk,
-            name=token.name,
-            user=token.user.email,
-            prefix=token.prefix,
-            scopes=token.scopes,
-            created_at=token.created_at,
-            expires_at=token.expires_at,
-            last_used_at=token.last_used_at,
-            **more,
-        )
-
-
-class TokenCreated(TokenOut):
-    token: str = Field(description="The token itself, which cannot be shown again.")
 
 
 # --- servers ----------------------------------------------------------------------------------------------------------
@@ -297,6 +277,7 @@ class EnvironmentOut(BaseModel):
     windows: list[dict[str, Any]]
     freezes: list[dict[str, Any]]
     time_zone: str
+    is_protected: bool = Field(description="Only grants, owners and admins carry rights here, beside reading.")
     detected: dict[str, Any]
     created_at: datetime
 
@@ -309,6 +290,7 @@ class EnvironmentOut(BaseModel):
             name=environment.name,
             branch=environment.branch,
             servers=[server.name for server in environment.servers.all()],
+            is_protected=environment.is_protected,
             detected={name: value for name, value in environment.detected.items() if name != "file"},
             created_at=environment.created_at,
             **same,
@@ -349,7 +331,9 @@ class ProjectOut(BaseModel):
 class DeployIn(Input):
     commit: str | None = Field(None, description="Full commit id. Null: the newest of the branch.")
     clean: bool = Field(False, description="Reuse no dependencies or built files of earlier releases.")
-    override_reason: str = Field("", description="Why it begins outside the windows; needs the right to manage.")
+    override_reason: str | None = Field(
+        None, description="Why it begins outside the windows, never empty; needs the right to approve."
+    )
 
 
 class ProjectDeployIn(DeployIn):
@@ -399,6 +383,9 @@ class DeploymentOut(BaseModel):
     waiting_for: str | None = Field(description="`window` while the deployment waits for one to open.")
     waiting_reason: str | None
     due_at: datetime | None = Field(description="When it begins by itself; null where only a person can have it begin.")
+    due_there: str | None = Field(
+        description="The same on the clock of the environment's time zone.", examples=["Mon 2026-11-23 08:00 CET"]
+    )
     override_reason: str | None
     is_clean: bool
     log_lines: int

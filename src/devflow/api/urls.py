@@ -8,9 +8,12 @@ from devflow.api.auth import SessionAuth, TokenAuth
 from devflow.api.idempotency import once
 from devflow.api.openapi import PanelAPI
 from devflow.api.v1 import (
+    access,
+    audit,
     channels,
     deployments,
     environments,
+    networks,
     people,
     projects,
     servers,
@@ -32,6 +35,7 @@ errors.register(api)
 api.add_decorator(once)
 api.add_router("", people.router)
 api.add_router("tokens", tokens.router)
+api.add_router("", networks.router)
 api.add_router("servers", servers.router)
 api.add_router("projects", projects.router)
 api.add_router("projects", environments.router)
@@ -41,6 +45,8 @@ api.add_router("deployments", deployments.router)
 api.add_router("", channels.router)
 api.add_router("", sources.router)
 api.add_router("", windows.router)
+api.add_router("", access.router)
+api.add_router("", audit.router)
 
 _patterns, _, _namespace = api.urls
 for _pattern in _patterns:

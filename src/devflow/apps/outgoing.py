@@ -39,6 +39,8 @@ _MOST_ADDRESSES = 3
 _LOOKUPS = ThreadPoolExecutor(8, thread_name_prefix="lookup")
 """Names are looked up in threads of their own: one that hangs must not hold up the connections to servers."""
 _NAT64 = ip_network("64:ff9b::/96")
+_NOT_PUBLIC = tuple(map(ip_network, ("192.0.0.0/24", "64:ff9b:1::/48", "3fff::/20", "5f00::/16", "fec0::/10")))
+"""What is not public, either, and Python does not say so in all its versions: clouds answer at 192.0.0.192."""
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -142,11 +144,25 @@ async def resolve(host: str, port: int) -> list[str]:
     return allowed[:_MOST_ADDRESSES]
 
 
+def literal_problem(host: str) -> str:
+    """What is wrong with a host that is given as an address which may not be called; '' for a name, which is looked up
+    when something is sent, and for an address that may."""
+    try:
+        is_right = is_allowed(host.strip("[]"))
+    except ValueError:
+        return ""
+    if is_right:
+        return ""
+    return f"{host} is a private address: an operator can allow its network in DEVFLOW_ALLOW_PRIVATE_ADDRESSES."
+
+
 def is_allowed(address: str) -> bool:
     """True for a public address and for one in a network of the setting DEVFLOW_ALLOW_PRIVATE_ADDRESSES."""
     ip = _inner(ip_address(address.split("%")[0]))
     if any(ip in ip_network(network) for network in settings.ALLOW_PRIVATE_ADDRESSES):
         return True
+    if any(ip in network for network in _NOT_PUBLIC):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
 
 

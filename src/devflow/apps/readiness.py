@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, DataError, InterfaceError, OperationalError, ProgrammingError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinateWorker
+
+# Beginnings of SQLSTATE: connection lost, out of resources, shutting down or starting.
+_AWAY = ("08", "53", "57P")
+_UNKNOWN_NAMES = ("42P01", "42703")  # a table, a column
 
 WORKER_SECONDS = 30
 """A worker that was not seen for so long counts as gone."""
@@ -27,6 +31,32 @@ def readiness() -> dict[str, str]:
         }
     ProcrastinateJob.objects.filter(pk=0).exists()
     return {"database": "ok", "queue": "ok", "worker": "ok" if worker_count() else f"none seen for {WORKER_SECONDS} s"}
+
+
+def why_unavailable(error: Exception) -> str | None:
+    """What to tell people where an error means that the database is away or is being changed; None where it does not."""
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    if isinstance(error, OperationalError | InterfaceError) and _is_away(state):
+        return "The database cannot be reached. Try again soon."
+    if isinstance(error, ProgrammingError) and state in _UNKNOWN_NAMES and _is_behind():
+        return "The panel is being upgraded. Try again soon."
+    return None
+
+
+def is_unstorable(error: Exception) -> bool:
+    """Whether the database refused a text with a NUL: what was asked for cannot be there, nor be written."""
+    return isinstance(error, DataError) and "NUL (0x00)" in str(error)
+
+
+def _is_away(sqlstate: str) -> bool:
+    return not sqlstate or sqlstate.startswith(_AWAY)
+
+
+def _is_behind() -> bool:
+    try:
+        return bool(migrations_pending())
+    except DatabaseError:  # also within a transaction that has failed: then it is a fault like any other
+        return False
 
 
 def migrations_pending() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -10,36 +10,50 @@ from django.db import models
 
 from devflow.core.crypto import Vault, derive_key
 
+SECOND_FACTOR_CONTEXT = b"mfa_authenticator:data"
+"""The associated data of what allauth keeps of second factors; it seals them before they have a row."""
 
-@cache
+
 def vault() -> Vault:
-    """The vault of this panel's master key (setting MASTER_KEY, 32 bytes)."""
-    return Vault(settings.MASTER_KEY)
+    """The vault of this panel's master keys (setting MASTER_KEYS), as they are at this moment."""
+    return _vault(settings.MASTER_KEYS.now())
 
 
-def master_key_digest() -> str:
-    """Recognises this panel's master key, and tells nothing about it (a key derived for this alone, in hexadecimal)."""
-    return derive_key(settings.MASTER_KEY, b"devflow-key-check-v1").hex()
+@lru_cache(maxsize=4)
+def _vault(masters: tuple[bytes, ...]) -> Vault:
+    return Vault(*masters)
+
+
+def master_key_digests() -> list[str]:
+    """Recognise this panel's master keys, the one that seals first, and tell nothing about them (keys derived for this
+    alone, in hexadecimal)."""
+    return [derive_key(master, b"devflow-key-check-v1").hex() for master in settings.MASTER_KEYS.now()]
 
 
 class Sealed:
-    """A text attribute kept sealed in the binary column `<name>_sealed`; the row and column are its associated data.
+    """A text attribute kept sealed in the binary column `<name>_sealed`; table, column and row are its associated data.
 
     The model must give its primary key by default, so that it is known before the first save.
     """
 
     def __set_name__(self, owner: type[models.Model], name: str) -> None:
-        self._name = name
+        self.name = name
+
+    @property
+    def column(self) -> str:
+        """The name of the field that holds the sealed value."""
+        return f"{self.name}_sealed"
 
     def __get__(self, instance: models.Model | None, owner: type[models.Model]) -> Any:
         if instance is None:
             return self
-        sealed = getattr(instance, f"{self._name}_sealed")
-        return vault().open(bytes(sealed), self._context(instance)).decode() if sealed else ""
+        sealed = getattr(instance, self.column)
+        return vault().open(bytes(sealed), self.context(owner, instance.pk)).decode() if sealed else ""
 
     def __set__(self, instance: models.Model, value: str) -> None:
-        sealed = vault().seal(value.encode(), self._context(instance)) if value else b""
-        setattr(instance, f"{self._name}_sealed", sealed)
+        sealed = vault().seal(value.encode(), self.context(type(instance), instance.pk)) if value else b""
+        setattr(instance, self.column, sealed)
 
-    def _context(self, instance: models.Model) -> bytes:
-        return f"{instance._meta.db_table}:{self._name}:{instance.pk}".encode()
+    def context(self, model: type[models.Model], pk: Any) -> bytes:
+        """The associated data of the attribute in the row `pk`."""
+        return f"{model._meta.db_table}:{self.name}:{pk}".encode()

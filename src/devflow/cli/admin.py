@@ -5,6 +5,7 @@ import secrets
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., None])
 Email = Annotated[str, typer.Option("--email", help="e-mail address of the user")]
+Person = Annotated[str, typer.Argument(metavar="EMAIL", help="e-mail address of the user")]
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="read the password from stdin")]
 
 app = typer.Typer(help="Administration on the panel's own machine.", no_args_is_help=True)
@@ -99,18 +101,67 @@ def create_user(
 @app.command("reset-password")
 @with_django
 def reset_password(email: Email, password_stdin: PasswordStdin = False) -> None:
-    """Set a new password, asked for or read from stdin, and end the user's sessions; their API tokens stay."""
+    """Print a link that sets a new password, once, within an hour; or set the one from stdin.
+
+    A new password ends the user's sessions; their API tokens stay.
+    """
+    from devflow.apps.accounts.logins import reset_link
     from devflow.apps.accounts.services import password_set
 
     user = _user(email)
-    if not password_stdin and not sys.stdin.isatty():
-        raise InvalidError("There is no terminal to ask on: give the password on stdin, with --password-stdin.")
-    password = (
-        _line_of_stdin()
-        if password_stdin
-        else typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
-    )
-    password_set(user=user, password=password)
+    if password_stdin:
+        password_set(user=user, password=_line_of_stdin())
+    else:
+        print(reset_link(user=user))
+
+
+@app.command("reset-mfa")
+@with_django
+def reset_mfa(email: Email) -> None:
+    """Take all second factors away from a user who has lost them, and end their sessions.
+
+    From then on the password alone lets them in; first make sure that it is they who ask.
+    """
+    from devflow.apps.accounts.second_factor import second_factors_remove
+
+    second_factors_remove(user=_user(email))
+
+
+@app.command("export-user")
+@with_django
+def export_user(
+    email: Person,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file; else <e-mail>.zip here.")] = None,
+) -> None:
+    """Write all data of a user into a ZIP file: JSON, without secrets. Readable by you alone."""
+    from devflow.apps.audit.services import audit_record
+    from devflow.apps.privacy.export import archive_write
+
+    user = _user(email)
+    path = output or Path(f"{user.email}.zip".replace("/", "_"))
+    try:
+        size = archive_write(path, kind="user", subject_id=user.pk, subject=user.email)
+    except OSError as error:
+        raise InvalidError(f"{path} cannot be written: {error.strerror}.") from None
+    told = f"user {user.email}"
+    audit_record(team=None, who="administrator", action="data.exported", target=told, target_id=str(user.pk))
+    print(f"{path}: {size} bytes")
+
+
+@app.command("delete-user")
+@with_django
+def delete_user(email: Person, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Delete a user for good: sessions, tokens, memberships. What they did stays, without saying who it was.
+
+    Refused while they are the only owner of a team.
+    """
+    from devflow.apps.privacy.services import user_delete
+
+    user = _user(email)
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Delete {user.email} for good?", abort=True, err=True)
+    user_delete(user=user)
+    print(f"{user.email} is deleted.")
 
 
 @app.command("create-token")
@@ -133,6 +184,40 @@ def create_token(
         actor=actor_get(user=user, team=teams[team] if team else None), name="command line", scopes=wanted
     )
     print(raw)
+
+
+@app.command("rotate-keys")
+@with_django
+def rotate_keys(
+    finish: Annotated[bool, typer.Option("--finish", help="take the older keys out of the key file")] = False,
+) -> None:
+    """Make a new master key and seal all secrets anew with it, while the panel runs.
+
+    May be interrupted at any time: run again, it goes on. A key from the environment or a command is made by you; this
+    says how.
+    """
+    from devflow.apps.accounts.keys import keys_finish, keys_rotate
+
+    def show(column: str, done: int, total: int) -> None:
+        if total and (done == total or sys.stderr.isatty()):
+            typer.echo(f"\r{column}: {done} of {total}", nl=done >= total, err=True)
+
+    print(keys_finish(progress=show) if finish else keys_rotate(progress=show))
+
+
+@app.command("clear-networks")
+@with_django
+def clear_networks(
+    team: Annotated[str | None, typer.Option(metavar="SLUG", help="the team, where there are several")] = None,
+) -> None:
+    """Let a team be reached from every address again: for who has locked themselves out."""
+    from devflow.apps.accounts.services import team_networks_clear
+
+    found = _team(team)
+    if found is None:
+        raise NotFoundError("There is no team yet.")
+    team_networks_clear(team=found, who="devflow admin")
+    print(f"{found.name} may be reached from everywhere.")
 
 
 def _user(email: str) -> "User":

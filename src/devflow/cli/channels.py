@@ -124,22 +124,35 @@ def channel_test(channel: Channel, as_json: Json = False) -> None:
         raise typer.Exit(FAILED)
 
 
-@app.command("set")
-def channel_set(
+@app.command("update")
+@app.command("set", hidden=True)
+def channel_update(
     channel: Channel,
     enabled: Annotated[bool | None, typer.Option("--on/--off", help="Switch it on or off.")] = None,
     events: Events = None,
+    name: Annotated[str | None, typer.Option(help="Another name.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SETTING=VALUE", help="A setting that is no secret; may be repeated."),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(metavar="SETTING", help="A secret setting, like url: asked for, or read from stdin."),
+    ] = None,
+    forget: Annotated[str | None, typer.Option(metavar="SETTING", help="Forget a secret, like password.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Switch a channel on or off, or change the events that it is told of."""
-    body: dict[str, Any] = {}
-    if enabled is not None:
-        body["is_enabled"] = enabled
-    if events is not None:
-        body["events"] = _listed(events)
+    """Change what is given: switch it on or off, its name, events, address and settings."""
+    client = Client()
+    body: dict[str, Any] = {"is_enabled": enabled, "name": name}
+    body |= {"events": _listed(events) if events is not None else None}
+    if settings or secret or forget:
+        kind = client.get("channels", channel)["kind"]
+        body["settings"] = _changed_settings(client, kind, settings or [], secret=secret, forget=forget)
+    body = {key: value for key, value in body.items() if value is not None}
     if not body:
-        raise ClientError("Give --on, --off or --events.", WRONG_USAGE)
-    found = Client().patch("channels", channel, body=body)
+        raise ClientError("Nothing to change was given. See `devflow channels update --help`.", WRONG_USAGE)
+    found = client.patch("channels", channel, body=body)
     if as_json:
         print_json(found)
     else:
@@ -197,18 +210,8 @@ def channel_remove(channel: Channel, yes: Yes = False, as_json: Json = False) ->
 
 def _settings(client: Client, kind: str, pairs: list[str]) -> dict[str, Any]:
     """The settings as the panel describes them: secrets are read, never taken from the arguments."""
-    kinds = {each["kind"]: each["settings"] for each in client.get("channel-kinds")["kinds"]}
-    if kind not in kinds:
-        raise ClientError(f"There is no kind {kind!r}; there are {', '.join(kinds)}.", WRONG_USAGE)
-    described = {setting["name"]: setting for setting in kinds[kind]}
-    given: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or name not in described:
-            raise ClientError(f"--set takes SETTING=VALUE; {kind} has {', '.join(described)}.", WRONG_USAGE)
-        if described[name]["is_secret"]:
-            raise ClientError(f"{name} is a secret: leave it out here, and it is asked for.", WRONG_USAGE)
-        given[name] = value
+    described = _described(client, kind)
+    given = _given(kind, described, pairs, advice="leave it out here, and it is asked for")
     # A password is of use only with a user; what the panel makes by itself is not asked for.
     asked = [
         name
@@ -216,6 +219,41 @@ def _settings(client: Client, kind: str, pairs: list[str]) -> dict[str, Any]:
         if setting["is_secret"] and (setting["is_required"] or (name == "password" and given.get("user")))
     ]
     return given | {name: read_value(name).strip() for name in asked}
+
+
+def _changed_settings(
+    client: Client, kind: str, pairs: list[str], *, secret: str | None, forget: str | None
+) -> dict[str, Any]:
+    described = _described(client, kind)
+    given = _given(kind, described, pairs, advice="give it by --secret")
+    secrets = [name for name, setting in described.items() if setting["is_secret"]]
+    for option, name in (("--secret", secret), ("--forget", forget)):
+        if name is not None and name not in secrets:
+            raise ClientError(f"{option} takes a secret setting; {kind} has {', '.join(secrets)}.", WRONG_USAGE)
+    if secret is not None:
+        given[secret] = read_value(secret).strip()
+    return given | ({forget: None} if forget is not None else {})
+
+
+def _described(client: Client, kind: str) -> dict[str, dict[str, Any]]:
+    """The settings of a kind by their names."""
+    kinds = {each["kind"]: each["settings"] for each in client.get("channel-kinds")["kinds"]}
+    if kind not in kinds:
+        raise ClientError(f"There is no kind {kind!r}; there are {', '.join(kinds)}.", WRONG_USAGE)
+    return {setting["name"]: setting for setting in kinds[kind]}
+
+
+def _given(kind: str, described: dict[str, dict[str, Any]], pairs: list[str], *, advice: str) -> dict[str, Any]:
+    """The settings of SETTING=VALUE; `advice` is for a secret among them."""
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or name not in described:
+            raise ClientError(f"--set takes SETTING=VALUE; {kind} has {', '.join(described)}.", WRONG_USAGE)
+        if described[name]["is_secret"]:
+            raise ClientError(f"{name} is a secret: {advice}.", WRONG_USAGE)
+        given[name] = value
+    return given
 
 
 def _notes(setting: dict[str, Any]) -> list[str]:
@@ -232,7 +270,10 @@ def _notes(setting: dict[str, Any]) -> list[str]:
 def _state(channel: dict[str, Any]) -> str:
     if not channel["is_enabled"]:
         return "off"
-    return f"refused: {channel['problem']}" if channel["problem"] else "on"
+    if channel["problem"]:
+        return f"refused: {channel['problem']}"
+    since = channel["failing_since"]
+    return f"failing since {moment(since)}, {channel['pending']} pending" if since else "on"
 
 
 def _listed(text: str) -> list[str]:

@@ -13,6 +13,7 @@ import httpx
 import devflow
 from devflow.cli.credentials import Credentials, load
 from devflow.cli.errors import FAILED, NOT_ALLOWED, NOT_REACHABLE, WRONG_USAGE, ClientError
+from devflow.cli.output import tell
 
 EXIT_STATUS: Final[dict[int, int]] = {
     HTTPStatus.UNAUTHORIZED: NOT_ALLOWED,
@@ -28,6 +29,8 @@ STREAM_TIMEOUT: Final = httpx.Timeout(45.0, connect=10.0)
 """The panel sends a sign of life every 15 seconds."""
 RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
 """The pauses before a request is sent again, while the panel is being restarted for instance."""
+LONGEST_WAIT_SECONDS: Final = 60
+"""The panel counts by the minute."""
 PAGE_LENGTH: Final = 200
 
 
@@ -93,12 +96,19 @@ class Client:
             f"{self.url} cannot be reached ({reason}). Is the panel running, and the address right?", NOT_REACHABLE
         )
 
+    def _send(self, method: str, path: tuple[str, ...], **options: Any) -> httpx.Response:
+        """Sent once more where the panel was asked too often: what was refused for that has had no effect."""
+        response = self._http.request(method, _join(path), **options)
+        if _has_waited(response):
+            response = self._http.request(method, _join(path), **options)
+        return response
+
     def _request(self, method: str, path: tuple[str, ...], **options: Any) -> httpx.Response:
         """Sent again after a lost connection where that can do no harm; not where there was no panel from the first."""
         pauses = RETRY_SECONDS if method in ("GET", "POST") else ()
         for pause in (*pauses, None):
             try:
-                response = self._http.request(method, _join(path), **options)
+                response = self._send(method, path, **options)
             except UnicodeEncodeError:
                 raise ClientError("What was given is not text in UTF-8.", WRONG_USAGE) from None
             except httpx.TransportError as error:
@@ -113,6 +123,17 @@ class Client:
                     raise _refusal(response)
             time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
+
+
+def _has_waited(response: httpx.Response) -> bool:
+    """Waits as long as a panel that was asked too often says, if that is not for too long."""
+    asked = response.headers.get("Retry-After", "")
+    is_near = asked.isascii() and asked.isdecimal() and int(asked) <= LONGEST_WAIT_SECONDS
+    if response.status_code != HTTPStatus.TOO_MANY_REQUESTS or not is_near:
+        return False
+    tell(f"The panel was asked too often; going on in {asked} s.")
+    time.sleep(int(asked))
+    return True
 
 
 def _join(path: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,10 +15,11 @@ FILE_NAME: Final = "credentials.json"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """`url` has no slash at its end."""
+    """`url` has no slash at its end. `teams`: the tokens for each team that was logged in to there, by its slug."""
 
     url: str
     token: str
+    teams: dict[str, str] = field(default_factory=dict)
 
 
 def load() -> Credentials:
@@ -31,6 +32,30 @@ def load() -> Credentials:
     if not token:
         raise ClientError(f"Not logged in to {url}. Run `devflow login {url}`, or set DEVFLOW_TOKEN.", NOT_ALLOWED)
     return Credentials(checked_url(url), checked_token(token))
+
+
+def store_for_team(credentials: Credentials, team: str) -> Path:
+    """Writes the file, which keeps the tokens for other teams of the same panel."""
+    stored = _read()
+    others = stored.teams if stored and stored.url == credentials.url else {}
+    return store(replace(credentials, teams={**others, team: credentials.token}))
+
+
+def switch_team(team: str) -> Credentials:
+    """The token that was stored for this team is the one in use from now on. Raises ClientError where there is none."""
+    stored = _read()
+    if stored is None:
+        raise ClientError("Not logged in. Run `devflow login URL`.", NOT_ALLOWED)
+    if team not in stored.teams:
+        known = ", ".join(sorted(stored.teams)) or "none"
+        raise ClientError(
+            f"There is no token for the team {team!r} here (but for: {known}). Make one in that team, on the page "
+            f"Tokens, and run `devflow login {stored.url}` with it.",
+            NOT_ALLOWED,
+        )
+    switched = replace(stored, token=stored.teams[team])
+    store(switched)
+    return switched
 
 
 def store(credentials: Credentials) -> Path:

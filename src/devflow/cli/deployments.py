@@ -7,7 +7,7 @@ import httpx
 import typer
 
 from devflow.cli.client import Client
-from devflow.cli.errors import DONE, FAILED, INTERRUPTED, OF_DEPLOYMENT
+from devflow.cli.errors import DONE, FAILED, INTERRUPTED, OF_DEPLOYMENT, WAITS
 from devflow.cli.names import Deployment, Environment, Project
 from devflow.cli.output import (
     Json,
@@ -27,7 +27,7 @@ Commit = Annotated[
 ]
 Clean = Annotated[bool, typer.Option("--clean", help="Reuse no dependencies or built files of earlier releases.")]
 Override = Annotated[
-    str,
+    str | None,
     typer.Option("--override", metavar="REASON", help="Do not wait for a window, and say why; admins only."),
 ]
 NoFollow = Annotated[bool, typer.Option("--no-follow", help="Only queue it.")]
@@ -81,7 +81,7 @@ def deploy(
     environment: Environment,
     commit: Commit = None,
     clean: Clean = False,
-    override: Override = "",
+    override: Override = None,
     no_follow: NoFollow = False,
     as_json: Json = False,
 ) -> None:
@@ -90,7 +90,8 @@ def deploy(
     Outside the environment's windows it is told when it begins, and the command ends with status 5.
     """
     client = Client()
-    body = {"commit": commit} | ({"clean": True} if clean else {}) | ({"override_reason": override} if override else {})
+    body = {"commit": commit} | ({"clean": True} if clean else {})
+    body |= {"override_reason": override} if override is not None else {}
     deployment = client.post("projects", project, "environments", environment, "deployments", body=body)
     _finish(client, deployment, no_follow=no_follow, as_json=as_json)
 
@@ -164,7 +165,7 @@ def deployment_show(deployment: Deployment, as_json: Json = False) -> None:
         "servers",
     )
     times = {name: moment(document[f"{name}_at"]) for name in ("created", "started", "finished")}
-    times |= {"begins": moment(document["due_at"])}
+    times |= {"begins": document["due_there"]}
     print_fields(
         {name.replace("_", " "): document[name] for name in facts}
         | times
@@ -180,7 +181,12 @@ def deployment_show(deployment: Deployment, as_json: Json = False) -> None:
         "exit_code": "EXIT CODE",
     }
     print()
-    print_table(rows, columns, empty="No steps yet: its turn has not come.")
+    ended = document["is_ended"]
+    print_table(
+        rows,
+        columns,
+        empty="It ended before there was a plan." if ended else "No steps yet: they are known when the plan is made.",
+    )
 
 
 @app.command("log")
@@ -221,15 +227,18 @@ def deployment_cancel(deployment: Deployment, as_json: Json = False) -> None:
 
 
 def _finish(client: Client, deployment: dict[str, Any], *, no_follow: bool, as_json: bool) -> None:
-    if not no_follow:
+    """One that waits is not followed: its log has nothing but what is told here."""
+    waits = deployment["status"] == "waiting"
+    if not no_follow and not waits:
         raise typer.Exit(_follow(client, deployment, as_json=as_json, ends_at_waiting=True))
     if as_json:
         print_json(deployment)
     else:
         print(f"{deployment['id']} is {deployment['status']}.")
-        if deployment["status"] == "waiting":
+        if waits:
             tell(_waits(deployment))
         tell(f"Follow it: devflow deployments log -f {deployment['id']}")
+    raise typer.Exit(WAITS if waits else DONE)
 
 
 def _follow(client: Client, deployment: dict[str, Any], *, as_json: bool, ends_at_waiting: bool = False) -> int:
@@ -266,15 +275,16 @@ def _follow(client: Client, deployment: dict[str, Any], *, as_json: bool, ends_a
 def _tell_end(client: Client, ended: dict[str, Any]) -> None:
     took = f" in {duration(ended['duration_seconds'])}" if ended["duration_seconds"] is not None else ""
     status = ended["status"].replace("_", " ")
-    print(f"{status}{took}: {ended['project']} {ended['environment']}, commit {_short(ended['commit'])}")
+    commit = f", commit {_short(ended['commit'])}" if ended["commit"] else ""
+    print(f"{status}{took}: {ended['project']} {ended['environment']}{commit}")
     if OF_DEPLOYMENT.get(ended["status"]) != DONE:
-        told = _waits(ended) if ended["status"] == "waiting" else shown(ended["error"])
+        told = "" if ended["status"] == "waiting" else shown(ended["error"])  # its log has told why it waits
         tell(f"{told}\n{client.url}/deployments/{ended['id']}".strip())
 
 
 def _waits(deployment: dict[str, Any]) -> str:
-    due = moment(deployment["due_at"])
-    begins = f"It begins at {due}." if due else "It waits until that is lifted."
+    due = deployment["due_there"]
+    begins = f"It begins on {due}." if due else "It waits until that is lifted."
     return f"{shown(deployment['waiting_reason'])}. {begins}"
 
 

@@ -59,13 +59,18 @@ def _data_folder(config: Config) -> Finding:
 
 
 def _key(config: Config) -> Finding:
-    if not config.key_file.exists():
+    from devflow.settings.keys import MasterKeys  # slow to load, and no other command needs it
+
+    is_file = config.master_key is None and config.key_command is None
+    if is_file and not config.key_file.exists():
         mend = "Start `devflow up` once, or put the file back from your backup."
         return Finding("master key", "failed", f"{config.key_file} is not there", mend)
-    mode = config.key_file.stat().st_mode & 0o777
-    if mode & 0o077:
-        return Finding("master key", "failed", f"others can read it (mode {mode:04o})", f"chmod 600 {config.key_file}")
-    return Finding("master key", "ok", f"{config.key_file} is private; keep a copy of it elsewhere")
+    try:
+        keys = MasterKeys(config)
+    except DevflowError as error:
+        return Finding("master key", "failed", str(error), "See docs/guide/keys.md.")
+    found = f"{keys.where} is private; keep a copy of it elsewhere" if is_file else f"read {keys.where}"
+    return Finding("master key", "ok", found)
 
 
 def _disk(config: Config) -> Finding:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 from devflow.cli.client import Client
-from devflow.cli.credentials import Credentials, checked_token, checked_url, store
+from devflow.cli.credentials import Credentials, checked_token, checked_url, store_for_team, switch_team
 from devflow.cli.output import Json, print_fields, print_json, print_table, tell
 
 teams = typer.Typer(no_args_is_help=True)
@@ -32,7 +32,7 @@ def login(
     )
     credentials = Credentials(url, checked_token(token))
     who = Client(credentials).get("whoami")
-    path = store(credentials)
+    path = store_for_team(credentials, who["team"]["slug"])
     if as_json:
         print_json(who)
     else:
@@ -57,6 +57,30 @@ def team_list(as_json: Json = False) -> None:
         print_json(found)
     else:
         print_table(found, {"slug": "SLUG", "name": "NAME", "is_current": "CURRENT"}, empty="No team.")
+
+
+@teams.command("add")
+def team_add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the team.")], as_json: Json = False
+) -> None:
+    """Add a team, which you own. For the panel's administrators, with a token with the scope admin."""
+    team = Client().post("teams", body={"name": name})
+    if as_json:
+        print_json(team)
+    else:
+        print(f"The team {team['slug']} is added. Make a token in it on the page Tokens.")
+
+
+@teams.command("switch")
+def team_switch(
+    team: Annotated[str, typer.Argument(metavar="TEAM", help="Slug of the team.")], as_json: Json = False
+) -> None:
+    """Work in another team from now on, with the token that `devflow login` stored for it."""
+    credentials = switch_team(team)
+    if as_json:
+        print_json({"team": team, "panel": credentials.url})
+    else:
+        print(f"Commands are for the team {team} now.")
 
 
 def _is_in_clear(url: str) -> bool:

@@ -24,11 +24,13 @@ COMMANDS: Final[dict[str, str]] = {
     "login": "devflow.cli.login:login",
     "whoami": "devflow.cli.login:whoami",
     "teams": "devflow.cli.login:teams",
+    "members": "devflow.cli.members:app",
     "servers": "devflow.cli.servers:app",
     "projects": "devflow.cli.projects:app",
     "environments": "devflow.cli.environments:app",
     "variables": "devflow.cli.variables:app",
     "windows": "devflow.cli.windows:app",
+    "access": "devflow.cli.access:app",
     "sources": "devflow.cli.sources:app",
     "check-file": "devflow.cli.devfile:check_file",
     "webhooks": "devflow.cli.webhooks:app",
@@ -38,6 +40,8 @@ COMMANDS: Final[dict[str, str]] = {
     "deployments": "devflow.cli.deployments:app",
     "channels": "devflow.cli.channels:app",
     "tokens": "devflow.cli.tokens:app",
+    "audit": "devflow.cli.audit:app",
+    "networks": "devflow.cli.networks:app",
 }
 
 

@@ -66,8 +66,13 @@ def variables_set(
         raise ClientError(
             "Only one value can be read: give one KEY at a time, or use `devflow variables import`.", WRONG_USAGE
         )
-    values |= {key: read_file(file) if file is not None else read_value(key) for key in asked}
-    answer = Client().post(*path, "variables", body={"values": values, "kind": kind})
+    client = Client()
+    for key in asked:
+        if file is not None:
+            values[key] = read_file(file)
+        else:
+            values[key] = read_value(key, as_it_is=(kind or _kind_of(client, path, key)) == "file")
+    answer = client.post(*path, "variables", body={"values": values, "kind": kind})
     _tell_set(answer, as_json=as_json)
 
 
@@ -218,6 +223,11 @@ def _split(words: list[str], *, base: bool, least: int = 1) -> tuple[str | None,
     if len(rest) < least:
         raise ClientError("Something is missing: name the environment (or --base), and what it is about.", WRONG_USAGE)
     return environment, rest
+
+
+def _kind_of(client: Client, path: tuple[str, ...], key: str) -> str:
+    """The kind that a variable keeps where none is given; '' of a new one."""
+    return next((each["kind"] for each in client.items(*path, "variables") if each["key"] == key), "")
 
 
 def _tell_set(answer: dict[str, list[str]], *, as_json: bool) -> None:

@@ -53,7 +53,7 @@ def webhook_rotate(project: Project, as_json: Json = False) -> None:
         print_json(webhook)
     else:
         print_fields({"secret": webhook["secret"]})
-        _tell_secret(webhook)
+        tell(f"{webhook['note']} The secret cannot be shown again.")
 
 
 @app.command("deliveries")
@@ -72,8 +72,12 @@ def delivery_list(
     if as_json:
         print_json(found)
         return
-    rows = [each | {"at": moment(each["received_at"]), "told": _told(each["answer"])} for each in found]
-    columns = {"id": "DELIVERY", "event": "EVENT", "at": "RECEIVED", "status": "STATUS", "told": "ANSWER"}
+    rows = [each | {"at": moment(each["received_at"]), "told": _told(each), "pushed": _pushed(each)} for each in found]
+    columns = {"id": "DELIVERY", "event": "EVENT", "pushed": "PUSHED", "at": "RECEIVED", "status": "STATUS"}
+    columns |= {"told": "ANSWER"}
+    refused = client.get("projects", project, "webhook")["refused"]
+    if refused:
+        tell(f"Refused for a wrong signature: {len(refused)}, the last at {moment(refused[0]['at'])}.")
     print_table(rows, columns, empty=f"Nothing came yet. See how it is set up: `devflow webhooks show {project}`.")
 
 
@@ -84,7 +88,7 @@ def delivery_redeliver(project: Project, delivery: Delivery, as_json: Json = Fal
     if as_json:
         print_json(again)
     else:
-        print(f"{again['status']}: {_told(again['answer'])}")
+        print(f"{again['status']}: {_told(again)}")
 
 
 def _show(webhook: dict[str, Any]) -> None:
@@ -105,7 +109,7 @@ def _show_delivery(delivery: dict[str, Any], *, as_json: bool) -> None:
         return
     facts = {name: delivery[name] for name in ("id", "event", "status", "redelivery_of")}
     facts["received"] = moment(delivery["received_at"])
-    print_fields(facts | {"answer": _told(delivery["answer"])})
+    print_fields(facts | {"pushed": _pushed(delivery), "author": delivery["author"], "answer": _told(delivery)})
     print()
     print_fields(delivery["headers"])
     print(f"\n{_payload(delivery['payload'])}")
@@ -119,8 +123,16 @@ def _payload(text: str) -> str:
         return shown(text)
 
 
-def _told(answer: dict[str, Any]) -> str:
-    """`deploys 01a1…, 01a2…`, or why nothing was deployed."""
+def _pushed(delivery: dict[str, Any]) -> str:
+    """`main 0123456789 Fix the checkout`."""
+    parts = (delivery["ref"], (delivery["commit"] or "")[:10], (delivery["message"] or "")[:50])
+    return shown(" ".join(filter(None, parts)))
+
+
+def _told(delivery: dict[str, Any]) -> str:
+    """`deploys 01a1…, 01a2… (superseded)`, or why nothing was deployed."""
+    answer, outcomes = delivery["answer"], delivery["outcomes"]
     if "deployments" in answer:
-        return f"deploys {', '.join(answer['deployments'])}"
+        made = (each + " (superseded)" * (outcomes.get(each) == "superseded") for each in answer["deployments"])
+        return f"deploys {', '.join(made)}"
     return shown(answer.get("ignored") or answer.get("error") or "")

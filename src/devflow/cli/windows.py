@@ -7,7 +7,7 @@ import typer
 from devflow.cli.client import Client
 from devflow.cli.errors import WRONG_USAGE, ClientError
 from devflow.cli.names import Environment, Project
-from devflow.cli.output import Json, print_fields, print_json, print_table
+from devflow.cli.output import Json, print_fields, print_json, print_table, tell
 from devflow.core.errors import InvalidError
 from devflow.core.windows import parse_window
 
@@ -72,8 +72,12 @@ def windows_unfreeze(
     as_json: Json = False,
 ) -> None:
     """Lift a freeze; what waits begins."""
+    client, where = Client(), ("projects", project, "environments", environment)
     query = {"number": number} if number is not None else {}
-    lifted = Client().delete("projects", project, "environments", environment, "freezes", **query)
+    over = [each["number"] for each in client.get(*where, "windows")["freezes"] if each["state"] == "over"]
+    lifted = client.delete(*where, "freezes", **query)
+    if number in over:
+        tell("That freeze was over already; it is taken off the list.")
     _show(lifted, as_json=as_json)
 
 

@@ -144,7 +144,8 @@ def _entries(text: str, *, is_lenient: bool = False) -> Iterator[Entry]:
         else:
             line = text.count("\n", 0, position) + 1
             raise InvalidError(
-                f"Line {line} is not KEY=value.", {"text": f"Line {line} is not KEY=value, or a quote is not closed."}
+                f"Line {line} is not KEY=value, or a quote is not closed.",
+                {"text": f"Line {line} is not KEY=value, or a quote is not closed."},
             )
 
 

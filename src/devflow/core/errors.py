@@ -4,7 +4,9 @@ DevflowError
 ├── InvalidError            what was asked for is not valid (422); carries errors per field
 ├── NotFoundError           not there, or not yours (404)
 ├── ForbiddenError          yours to see, not yours to do (403)
+│   └── SecondFactorError   the team wants a second factor of its members, and this one has none
 ├── ConflictError           valid, but not now (409)
+├── TooManyError            asked for too often (429); carries how long to wait
 ├── RemoteError             something on the way to or on a server went wrong
 │   ├── ConnectError        no usable connection; `transient` says whether trying again can help
 │   │   └── HostKeyError    the server shows another key than the pinned one: never retried
@@ -16,6 +18,8 @@ DevflowError
 """
 
 from __future__ import annotations
+
+import math
 
 
 class DevflowError(Exception):
@@ -40,8 +44,20 @@ class ForbiddenError(DevflowError):
     """The person or token may see this, and may not do that."""
 
 
+class SecondFactorError(ForbiddenError):
+    """The team wants a second factor of its members, and this one has none yet."""
+
+
 class ConflictError(DevflowError):
     """Valid, but in the way of something else; the message names it."""
+
+
+class TooManyError(DevflowError):
+    """Asked for too often; `retry_after_seconds` (at least 1) says when it is answered again."""
+
+    def __init__(self, retry_after_seconds: float, message: str = "") -> None:
+        self.retry_after_seconds = max(1, math.ceil(retry_after_seconds))
+        super().__init__(message or f"Too many requests. Try again in {self.retry_after_seconds} s.")
 
 
 class RemoteError(DevflowError):

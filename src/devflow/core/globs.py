@@ -19,7 +19,19 @@ def checked(pattern: str, field: str) -> str:
     if not clean or len(clean) > _LONGEST or _UNUSABLE.search(clean):
         message = f"Give patterns of at most {_LONGEST} characters, like apps/shop/** or v*."
         raise InvalidError(f"This is no pattern: {pattern[:50]!r}. {message}", {field: message})
+    if reason := _never(clean):
+        raise InvalidError(f"{pattern[:50]!r} would never match: {reason}", {field: f"This never matches: {reason}"})
     return clean
+
+
+def _never(pattern: str) -> str:
+    """Why nothing can match the pattern; '' where something can."""
+    parts = pattern.split("/")
+    if {"", ".", ".."} & set(parts):
+        return "paths begin at the top of the repository, and have no empty parts, no `.` and no `..`."
+    if any("[" in part and "]" not in part[part.index("[") + 2 :] for part in parts):
+        return "a `[` needs its `]`, as in [abc]; write [[] for a bracket itself."
+    return ""
 
 
 def matches(pattern: str, path: str) -> bool:

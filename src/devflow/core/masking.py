@@ -52,7 +52,8 @@ class Masker:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    lines = {line.strip() for line in secret.splitlines()} if "\n" in secret else {secret}
+    # at any end of a line, not only "\n": of "a\rb" a log shows what follows
+    lines = {line.strip() for line in secret.splitlines()} if secret.splitlines() != [secret] else {secret}
     yield from lines
     if len(secret) > LONGEST or len(lines) > MANY_LINES:
         for line in lines:

@@ -16,6 +16,7 @@ from devflow.core.names import single_line
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WINDOWS_AT_MOST, FREEZES_AT_MOST = 50, 100
 _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
+_ALIASES = {"begins": "from", "ends": "to"}
 _DAY, _MIDNIGHT = timedelta(days=1), time()
 
 
@@ -175,8 +176,17 @@ def check_windows(values: Any) -> list[dict[str, Any]]:
 
 def check_freezes(values: Any) -> list[dict[str, Any]]:
     """[{"from": "2026-12-20T18:00", "to": "2027-01-04T08:00" or None, "reason": "…"}]: date-times on the clock of the
-    environment's time zone, or with an offset of their own. Raises InvalidError."""
+    environment's time zone, or with an offset of their own; `begins` and `ends` are `from` and `to`, too. Raises
+    InvalidError."""
+    if isinstance(values, list | tuple):
+        values = [_renamed(value) if isinstance(value, Mapping) else value for value in values]
     return [_freeze(value) for value in _entries(values, "freezes", FREEZES_AT_MOST, {"from", "to", "reason"})]
+
+
+def _renamed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """With `from` and `to` alone; what is given under both names is refused as unknown under the other."""
+    meant = {key: _ALIASES.get(key, key) for key in value}
+    return {key if meant[key] in value else meant[key]: each for key, each in value.items()}
 
 
 def check_time_zone(value: str) -> str:

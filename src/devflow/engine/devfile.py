@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any
@@ -28,6 +28,7 @@ MOST_VALUES = 10_000
 DEEPEST = 20
 MOST_FAULTS = 20
 """Faults that are told at once."""
+LONGEST_FAULT = 600
 MAPS = ("recipe_options", "task_commands")
 """Settings of which the file replaces single entries."""
 _OTHERS = (
@@ -49,12 +50,19 @@ class Fault:
     def __str__(self) -> str:
         return f"{NAME}:{self.line}:{self.column}: {self.message}"
 
+    def cut(self) -> Fault:
+        """Told in bounded length: a key in a file can be as long as the file."""
+        if len(self.message) <= LONGEST_FAULT:
+            return self
+        half = LONGEST_FAULT // 2
+        return replace(self, message=f"{self.message[:half]}…{self.message[-half:]}")
+
 
 class DevfileError(InvalidError):
     """The file cannot be used. The message has a line for each fault."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(sorted(set(faults)))[:MOST_FAULTS]
+        self.faults = tuple(fault.cut() for fault in sorted(set(faults))[:MOST_FAULTS])
         super().__init__("\n".join(map(str, self.faults)), {"file": str(self.faults[0])})
 
 
@@ -75,12 +83,23 @@ class Setting:
 class DevFile:
     """What the file sets, by the names that the panel has for it: `keep`, `recipe_options.php`, `hooks.before_reload`.
 
-    `environments` are those with settings of their own, `warnings` tell what is no fault and not used.
+    `environments` are those with settings of their own, and their lines; `warnings` tell what is no fault and not
+    used.
     """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
-    environments: tuple[str, ...] = ()
+    environments: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def unknown_environments(self, known: Collection[str]) -> tuple[str, ...]:
+        """What to tell of settings for environments that the project does not have."""
+        found = ((name, line, hooks.nearest(name, known)) for name, line in self.environments.items())
+        return tuple(
+            f"{NAME}:{line}: there is no environment {name!r}, so this is not used."
+            + (f" Did you mean {near!r}?" if near else f" There are {', '.join(sorted(known))}.")
+            for name, line, near in found
+            if name not in known
+        )
 
     @property
     def recipe(self) -> str:
@@ -143,7 +162,8 @@ def parse(text: str, *, recipes: Mapping[str, Recipe], environment: str = "") ->
     merged = {name: {**whole.settings, **part.settings} for name, part in parts.items()} | {"": whole.settings}
     if found := [fault for settings in merged.values() for fault in _shared_faults(settings)]:
         raise DevfileError(found)
-    return DevFile(merged.get(environment, whole.settings), tuple(parts), tuple(warnings))
+    lines = {name: reader.at(("environments", name))[0] for name in parts}
+    return DevFile(merged.get(environment, whole.settings), lines, tuple(warnings))
 
 
 def hooks_from(kept: Iterable[Mapping[str, str]]) -> tuple[Hook, ...]:

@@ -171,6 +171,7 @@ rollback() {
       to=$name
     done
   fi
+  case $to in .*|*/*) die 2 "not a release: $to" ;; esac
   [ -n "$to" ] && [ -d "releases/$to" ] || die 1 "there is no release before $now in $1/releases"
   point_variables "$to"
   point current "releases/$to"

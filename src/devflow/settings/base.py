@@ -1,25 +1,25 @@
 """Django settings, built from `settings.env`. Nothing is set here that a user may want to set: that is in `env.py`."""
 
+import os
 from typing import Final
 
-from csp.constants import NONE, SELF
-
-from devflow.core.crypto import derive_key, load_or_create_master_key
+from devflow.core.crypto import derive_key
 from devflow.settings.database import database_settings
 from devflow.settings.email import email_settings
-from devflow.settings.env import Config, ConfigError, load_config
+from devflow.settings.env import KEY_VARIABLE, Config, ConfigError, load_config
+from devflow.settings.keys import MasterKeys
 from devflow.settings.log import LOGGING as LOGGING
 
 WEB_THREADS: Final = 8
 
 
-def _master_key(config: Config) -> bytes:
+def _master_keys(config: Config) -> MasterKeys:
     """Never makes a key: with a second one, what is stored could not be read any more."""
-    if not config.key_file.exists():
+    if config.master_key is None and config.key_command is None and not config.key_file.exists():
         raise ConfigError(
             f"There is no master key at {config.key_file}: start `devflow up` once, or set DEVFLOW_KEY_FILE."
         )
-    return load_or_create_master_key(config.key_file)
+    return MasterKeys(config)
 
 
 config = load_config()
@@ -29,11 +29,13 @@ config = load_config()
 INSTALLED_APPS = [
     "devflow.web",  # before allauth, whose templates it replaces
     "devflow.apps.accounts",
+    "devflow.apps.audit",
     "devflow.apps.notifications",
     "devflow.apps.sources",
     "devflow.apps.servers",
     "devflow.apps.projects",
     "devflow.apps.deployments",
+    "devflow.apps.privacy",
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "django.contrib.sessions",
@@ -42,23 +44,26 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "django_htmx",
-    "csp",
     "procrastinate.contrib.django",
 ]
 
 MIDDLEWARE = [
-    "django.middleware.security.SecurityMiddleware",
+    "devflow.web.errors.ErrorPages",
+    "devflow.apps.accounts.addresses.with_client_address",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "devflow.apps.accounts.session_store.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "devflow.apps.audit.middleware.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "devflow.web.seen.with_sessions_seen",
+    "devflow.api.limits.with_limits",
 ]
 
 TEMPLATES = [
@@ -92,39 +97,32 @@ USE_I18N = False
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # straight from the packages: nothing has to be collected
 WHITENOISE_AUTOREFRESH = False
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 WHITENOISE_IMMUTABLE_FILE_TEST = r"/build/.+-[0-9A-Z]{8}\.\w+$"  # the names that the build gives
 
 # --- Secrets, hosts, cookies ------------------------------------------------------------------------------------------
 
-MASTER_KEY = _master_key(config)
-PANEL_KEY_FILE = str(config.key_file)
-SECRET_KEY = derive_key(MASTER_KEY, b"devflow-django-v1").hex()
+MASTER_KEYS = _master_keys(config)
+os.environ.pop(KEY_VARIABLE, None)  # nothing that this process starts inherits it
+# What was signed before the master key was rotated (sessions, links in mails) holds as long as the old key is there.
+SECRET_KEY, *SECRET_KEY_FALLBACKS = [derive_key(key, b"devflow-django-v1").hex() for key in MASTER_KEYS.now()]
 DEBUG = False
 PUBLIC_URL = config.url
 ALLOWED_HOSTS = sorted({config.hostname, config.host, "localhost", "127.0.0.1", "[::1]"})
 CSRF_TRUSTED_ORIGINS = [config.url]
 
-SESSION_COOKIE_NAME = "devflow_session"
+# Headers that make browsers careful are added to every answer by `web/headers.py`.
+
+# A browser takes a cookie of this name over https only, and from this host only: no neighbour can plant one.
+_COOKIE_PREFIX: Final = "__Host-" if config.is_https else ""
+SESSION_ENGINE = "devflow.apps.accounts.session_store"
+SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}devflow_session"
+CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrftoken"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = config.is_https
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
-SECURE_HSTS_SECONDS = 365 * 24 * 3600 if config.is_https else 0
-SECURE_REFERRER_POLICY = "same-origin"
-X_FRAME_OPTIONS = "DENY"
-
-CONTENT_SECURITY_POLICY = {
-    "DIRECTIVES": {
-        "default-src": [NONE],
-        "script-src": [SELF],
-        "style-src": [SELF],
-        "img-src": [SELF, "data:"],
-        "connect-src": [SELF],
-        "font-src": [SELF],
-        "manifest-src": [SELF],
-        "form-action": [SELF],
-        "frame-ancestors": [NONE],
-        "base-uri": [NONE],
-    }
-}
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "devflow.web.errors.forged"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # no text waits in a cookie
 
 # --- People -----------------------------------------------------------------------------------------------------------
 
@@ -149,10 +147,35 @@ ACCOUNT_ADAPTER = "devflow.web.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
-ACCOUNT_EMAIL_VERIFICATION = "none"
-# Strict for each account; the addresses of whole offices are one.
-ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "60/m/ip,5/5m/key"}
+ACCOUNT_EMAIL_VERIFICATION = "mandatory" if config.email_url else "none"
+ACCOUNT_RATE_LIMITS = False  # counted by apps/accounts/logins.py, for all web processes together
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
+ACCOUNT_FORMS = {"login": "devflow.web.forms.account.LoginForm", "reset_password": "devflow.web.forms.account.ResetForm"}
+PASSWORD_RESET_TIMEOUT = 3600
+MFA_ADAPTER = "devflow.web.adapters.MFAAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # nobody signs up by themselves, so nobody takes an address before its owner does
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_TOTP_TOLERANCE = 1
+MFA_FORMS = {
+    "authenticate": "devflow.web.forms.account.CodeForm",
+    "reauthenticate": "devflow.web.forms.account.CodeAgainForm",
+    "login_webauthn": "devflow.web.forms.account.PasskeyLoginForm",
+    "add_webauthn": "devflow.web.forms.account.PasskeyForm",
+}
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if config.is_https else "http"
+
+# --- What is remembered ------------------------------------------------------------------------------------------------
+
+DATA_DIR = config.data_dir
+API_LOG_DAYS = config.api_log_days
+
+# --- Who may ask, from where, how often -------------------------------------------------------------------------------
+
+API_LIMIT, API_LIMIT_NOBODY = config.api_limit, config.api_limit_nobody
+CORS_ORIGINS = config.cors_origins
+ALLOWED_NETWORKS = config.allowed_networks
 
 # --- Outgoing requests ------------------------------------------------------------------------------------------------
 

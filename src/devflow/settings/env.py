@@ -4,7 +4,7 @@ import ipaddress
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from devflow.core.errors import DevflowError
 
 FILE_NAME: Final = "devflow.toml"
+KEY_VARIABLE: Final = "DEVFLOW_MASTER_KEY"
+"""Has the master key itself. It is no setting of the file: a key in a file is what `DEVFLOW_KEY_FILE` is for."""
 
 
 class ConfigError(DevflowError):
@@ -26,11 +28,18 @@ class Config:
     `database_url`: `postgresql://…`, or None for the embedded PostgreSQL (`DATABASE_URL`).
     `url`: public address of the panel, without a slash at its end (`DEVFLOW_URL`).
     `host`, `port`: where `devflow web` listens (`DEVFLOW_HOST`, `DEVFLOW_PORT`).
-    `key_file`: the master key (`DEVFLOW_KEY_FILE`).
+    `key_file`: the file of the master key (`DEVFLOW_KEY_FILE`); or `key_command`, which prints it
+    (`DEVFLOW_KEY_COMMAND`), or `master_key` itself (`DEVFLOW_MASTER_KEY`): see settings/keys.py.
     `redis_url`, `email_url`, `sentry_dsn`: None when not used (`REDIS_URL`, `EMAIL_URL`, `SENTRY_DSN`).
     `trusted_proxies`: addresses and networks whose `X-Forwarded-…` is believed (`DEVFLOW_TRUSTED_PROXIES`).
     `allow_private_addresses`: private networks that channels and providers may be reached in
     (`DEVFLOW_ALLOW_PRIVATE_ADDRESSES`); by default none: the panel must not be a way into its own network.
+    `api_log_days`: how long it is remembered which requests the API answered, 0 for not at all (`DEVFLOW_API_LOG_DAYS`).
+    `api_limit`: requests to the API in a minute with one token, or by one person in the browser; 0 for any number
+    (`DEVFLOW_API_LIMIT`). `api_limit_nobody`: the same from one address without a valid token
+    (`DEVFLOW_API_LIMIT_NOBODY`).
+    `cors_origins`: origins whose scripts may use the API from a browser (`DEVFLOW_CORS_ORIGINS`).
+    `allowed_networks`: from where the panel may be used, none for everywhere (`DEVFLOW_ALLOWED_NETWORKS`).
     """
 
     data_dir: Path
@@ -44,6 +53,13 @@ class Config:
     sentry_dsn: str | None
     trusted_proxies: tuple[str, ...]
     allow_private_addresses: tuple[str, ...] = ()
+    key_command: str | None = None
+    master_key: str | None = field(default=None, repr=False)
+    api_log_days: int = 30
+    api_limit: int = 3000
+    api_limit_nobody: int = 300
+    cors_origins: tuple[str, ...] = ()
+    allowed_networks: tuple[str, ...] = ()
 
     @property
     def is_https(self) -> bool:
@@ -60,6 +76,8 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
     environ = os.environ if environ is None else environ
     data_dir = Path(environ.get("DEVFLOW_DATA_DIR") or "data").expanduser().absolute()
     values = _from_file(data_dir / FILE_NAME) | _from_environment(environ)
+    master_key = environ.get(KEY_VARIABLE) or None
+    _refuse_several_keys(values, master_key)
     host: str = values.get("host", "127.0.0.1")
     port: int = values.get("port", 8080)
     return Config(
@@ -69,12 +87,27 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         host=host,
         port=port,
         key_file=values.get("key_file", data_dir / "master.key"),
+        key_command=values.get("key_command"),
+        master_key=master_key,
         redis_url=values.get("redis_url"),
         email_url=values.get("email_url"),
         sentry_dsn=values.get("sentry_dsn"),
         trusted_proxies=values.get("trusted_proxies", ()),
         allow_private_addresses=values.get("allow_private_addresses", ()),
+        api_log_days=values.get("api_log_days", 30),
+        api_limit=values.get("api_limit", 3000),
+        api_limit_nobody=values.get("api_limit_nobody", 300),
+        cors_origins=values.get("cors_origins", ()),
+        allowed_networks=values.get("allowed_networks", ()),
     )
+
+
+def _refuse_several_keys(values: Mapping[str, Any], master_key: str | None) -> None:
+    """Only one of the ways may be taken: nobody should have to find out which one wins."""
+    given = [_FIELDS[name][0] for name in ("key_file", "key_command") if name in values]
+    given += [KEY_VARIABLE] if master_key else []
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} are both set: choose one way to give the master key.")
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -140,6 +173,30 @@ def _port(value: Any) -> int:
     return number
 
 
+def _days(value: Any) -> int:
+    number = int(value) if isinstance(value, str | int) and str(value).isdecimal() else -1
+    if not 0 <= number <= 3650:
+        raise ValueError(f"must be a number of days from 0 to 3650, not {value!r}")
+    return number
+
+
+def _count(value: Any) -> int:
+    number = int(value) if isinstance(value, str | int) and str(value).isdecimal() else -1
+    if not 0 <= number <= 1_000_000:
+        raise ValueError(f"must be a number from 0 to 1000000, not {value!r}")
+    return number
+
+
+def _origins(value: Any) -> tuple[str, ...]:
+    """Origins as browsers send them, from a list or separated by commas."""
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list):
+        raise ValueError("must be a list of origins like https://app.example.org")
+    if any("*" in str(item) for item in items):
+        raise ValueError("must name each origin; there are no patterns")
+    return tuple(_url(item).lower() for item in items if item)
+
+
 def _path(value: Any) -> Path:
     return Path(_text(value)).expanduser().absolute()
 
@@ -159,9 +216,15 @@ _FIELDS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "host": ("DEVFLOW_HOST", _text),
     "port": ("DEVFLOW_PORT", _port),
     "key_file": ("DEVFLOW_KEY_FILE", _path),
+    "key_command": ("DEVFLOW_KEY_COMMAND", _text),
     "redis_url": ("REDIS_URL", _text),
     "email_url": ("EMAIL_URL", _text),
     "sentry_dsn": ("SENTRY_DSN", _text),
     "trusted_proxies": ("DEVFLOW_TRUSTED_PROXIES", _networks),
     "allow_private_addresses": ("DEVFLOW_ALLOW_PRIVATE_ADDRESSES", _networks),
+    "api_log_days": ("DEVFLOW_API_LOG_DAYS", _days),
+    "api_limit": ("DEVFLOW_API_LIMIT", _count),
+    "api_limit_nobody": ("DEVFLOW_API_LIMIT_NOBODY", _count),
+    "cors_origins": ("DEVFLOW_CORS_ORIGINS", _origins),
+    "allowed_networks": ("DEVFLOW_ALLOWED_NETWORKS", _networks),
 }

@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from devflow.core.error_id import current_id
+
 _PASSWORD_IN_URL: Final = re.compile(r"(\w://[^/\s:@]*:)[^/\s@]+@")
 _SECRET_PAIR: Final = re.compile(
     r"\b(password|token|secret|authorization)(['\"]?\s*[=:]\s*['\"]?)(?:bearer\s+)?[^\s,;&'\"]+", re.IGNORECASE
@@ -18,7 +20,7 @@ def mask(text: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """`time`, `level`, `logger`, `message`, and `exception` with its traceback where there is one."""
+    """`time`, `level`, `logger`, `message`, `id` of the request or job, and `exception` with its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -27,6 +29,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": mask(record.getMessage()),
         }
+        if error_id := current_id():
+            entry["id"] = error_id
         if record.exc_info:
             entry["exception"] = mask(self.formatException(record.exc_info))
         return json.dumps(entry, ensure_ascii=False)
@@ -44,5 +48,7 @@ LOGGING: Final[dict[str, Any]] = {
         "django": {"handlers": [], "level": "WARNING", "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
         "django.request": {"level": "ERROR"},  # a refused request is no fault of ours
+        "uvicorn.error": {"level": "ERROR"},  # nor what is no HTTP
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # nor is one for another host
     },
 }

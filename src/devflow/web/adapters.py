@@ -1,11 +1,84 @@
 """How allauth is fitted to the panel."""
 
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from typing import Any
+
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context
+from allauth.mfa.adapter import DefaultMFAAdapter
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from devflow.apps.accounts import logins, sessions
+from devflow.apps.accounts.addresses import LOOPBACK, client_address
+from devflow.apps.sealed import SECOND_FACTOR_CONTEXT, vault
+
+_METHODS = {
+    "reauthenticate": "Use your password",
+    "mfa_reauthenticate": "Use a code",
+    "mfa_reauthenticate:webauthn": "Use a passkey",
+}
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    """Nobody signs up by themselves: the first user comes by the set-up link, others by the people of a team."""
+    """Nobody signs up by themselves: the first user comes by the set-up link, others by an invitation."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+    def is_safe_url(self, url: str | None) -> bool:
+        """Only a path of the panel's own: its other names (localhost) may be somebody else's for the reader."""
+        return bool(url) and str(url).startswith("/") and url_has_allowed_host_and_scheme(url, allowed_hosts=None)
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        return client_address(request) or LOOPBACK  # none: behind a Unix socket
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        """The same rule as `web.access.recently_authenticated`: a fresh log-in counts too."""
+        return not sessions.is_recent(context.request)
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Before any password is looked at, so that a refusal tells nothing about it."""
+        email = credentials.get("email", "")
+        if not logins.attempt_allowed(email=email, address=client_address(request)):
+            raise self.validation_error("too_many_login_attempts")
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> AbstractBaseUser | None:
+        user: AbstractBaseUser | None = super().authenticate(request, **credentials)
+        if user:
+            logins.attempts_forget(email=credentials.get("email", ""))
+        return user
+
+    def reauthenticate(self, user: AbstractBaseUser, password: str) -> bool:
+        found = self.authenticate(context.request, email=user.get_username(), password=password)
+        return found is not None and found.pk == user.pk
+
+    def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
+        return [{**each, "description": _METHODS[each["id"]]} for each in super().get_reauthentication_methods(user)]
+
+    def pre_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> Any:
+        logins.address_known(user=user)
+        return super().pre_login(request, user, **kwargs)
+
+
+class MFAAdapter(DefaultMFAAdapter):
+    """Second factors: their secrets are sealed like all of the panel's."""
+
+    def get_totp_issuer(self) -> str:
+        return f"DevFlow Pro ({context.request.get_host()})"
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        return {**super().get_public_key_credential_rp_entity(), "name": "DevFlow Pro"}
+
+    def generate_authenticator_name(self, user: AbstractBaseUser, type: Any) -> str:  # noqa: A002 - as in the base class
+        """The browser that it is made with: that is mostly where the passkey is kept."""
+        return sessions.device(context.request.headers.get("User-Agent", ""))[:100]
+
+    def encrypt(self, text: str) -> str:
+        return b64encode(vault().seal(text.encode(), SECOND_FACTOR_CONTEXT)).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return vault().open(b64decode(encrypted_text), SECOND_FACTOR_CONTEXT).decode()

@@ -7,15 +7,13 @@ from typing import Any
 from devflow.core.problems import CONTENT_TYPE, problem
 
 
-async def send_json(
-    send: Any, status: HTTPStatus, content: dict[str, Any], content_type: bytes = b"application/json"
-) -> None:
-    await send_body(send, status, json.dumps(content).encode(), content_type)
+async def send_json(send: Any, status: HTTPStatus, content: dict[str, Any]) -> None:
+    await send_body(send, status, json.dumps(content).encode(), b"application/json")
 
 
-async def send_problem(send: Any, status: HTTPStatus, detail: str) -> None:
+async def send_problem(send: Any, status: HTTPStatus, detail: str, *headers: tuple[bytes, bytes]) -> None:
     """An error as the API gives it (RFC 9457)."""
-    await send_json(send, status, problem(status, detail), CONTENT_TYPE.encode())
+    await send_body(send, status, json.dumps(problem(status, detail)).encode(), CONTENT_TYPE.encode(), *headers)
 
 
 async def send_body(
@@ -27,7 +25,6 @@ async def send_body(
 ) -> None:
     headers = [
         (b"content-type", content_type),
-        (b"cache-control", b"no-store"),
         (b"content-length", str(len(body)).encode()),
         *more_headers,
     ]

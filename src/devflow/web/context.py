@@ -8,22 +8,27 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from devflow.apps.accounts import rights
+from devflow.apps.accounts.addresses import client_address
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.accounts.selectors import actor_of_session, team_list
-from devflow.core.errors import NotFoundError
+from devflow.core.errors import ForbiddenError, NotFoundError
 from devflow.web.views.theme import theme_of
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """`actor` is None where nobody is logged in, or somebody who is in no team."""
-    actor = _actor(request)
+    """`actor` is None where nobody is logged in, or somebody in no team; `can_…` are about what the page shows."""
+    actor, place = _actor(request), getattr(request, "place", None)
     return {
         "theme": theme_of(request),
         "now": timezone.now(),
         "actor": actor,
         "teams": team_list(user=actor.user) if actor else [],
-        "can_deploy": bool(actor and actor.can(rights.DEPLOY)),
-        "can_manage": bool(actor and actor.can(rights.MANAGE)),
+        "can_deploy": bool(actor and actor.can(rights.DEPLOY, place)),
+        "can_approve": bool(actor and actor.can(rights.APPROVE, place)),
+        "can_see_secrets": bool(actor and actor.can(rights.SEE_SECRETS, place)),
+        "can_manage": bool(actor and actor.can(rights.MANAGE, place)),
+        "can_manage_people": bool(actor and actor.can(rights.MANAGE_PEOPLE)),
+        "can_audit": bool(actor and actor.can(rights.AUDIT)),
     }
 
 
@@ -37,6 +42,6 @@ def _actor(request: HttpRequest) -> Actor | None:
     if known is not None or user is None or not user.is_authenticated:
         return known
     try:
-        return actor_of_session(user=user, session=request.session)
-    except NotFoundError:
+        return actor_of_session(user=user, session=request.session, address=client_address(request))
+    except (NotFoundError, ForbiddenError):
         return None

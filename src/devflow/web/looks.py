@@ -45,6 +45,7 @@ CHANNEL = {
     "on": Look("check", "On", "tone-good"),
     "off": Look("cancelled", "Off"),
     "refused": Look("warning", "Refused", "tone-bad"),
+    "failing": Look("warning", "Failing", "tone-warn"),
 }
 NOTIFICATION = {
     "pending": Look("pending", "Waiting"),

@@ -1,36 +1,46 @@
 """`GET /api/v1/deployments/{id}/events`: a deployment's events as server-sent events, live and from any point on.
 
-For a session's user who is a member of the deployment's team, and for an API token of that team. `Last-Event-ID` (or
-`?after=`) names the last event that was seen. 204 when the deployment has ended and all of it was seen: browsers then
-stop asking.
+For a session's user who is a member of the deployment's team, and for an API token of that team; it ends within
+seconds when they are not any more. `Last-Event-ID` (or `?after=`) names the last event that was seen. 204 when the
+deployment has ended and all of it was seen: browsers then stop asking.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from http import HTTPStatus
-from importlib import import_module
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 import psycopg
-from django.conf import settings
 from django.contrib.auth import get_user
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, parse_cookie
 
 from devflow.apps.accounts import rights
+from devflow.apps.accounts.limits import Verdict, actor_hit, nobody_hit
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.accounts.selectors import actor_get, team_list, token_find
+from devflow.apps.accounts.selectors import actors_of_user, token_find
+from devflow.apps.accounts.session_store import SessionStore, session_key_of
 from devflow.apps.deployments.models import Deployment
 from devflow.apps.deployments.selectors import deployment_get, event_list
-from devflow.core.errors import DevflowError, ForbiddenError, InvalidError, NotFoundError
+from devflow.apps.readiness import why_unavailable
+from devflow.core.errors import (
+    DevflowError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    SecondFactorError,
+    TooManyError,
+)
 from devflow.web.answers import send_body, send_problem
 from devflow.web.feeds import Event, Hub
 from devflow.web.threads import in_thread
+from devflow.web.watching import Credentials, Watch
 
 RETRY_MILLISECONDS: Final = 1000
+END_SECONDS: Final = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +53,7 @@ _STATUS: Final[dict[type[DevflowError], HTTPStatus]] = {
     InvalidError: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotLoggedInError: HTTPStatus.UNAUTHORIZED,
     ForbiddenError: HTTPStatus.FORBIDDEN,
+    SecondFactorError: HTTPStatus.FORBIDDEN,
     NotFoundError: HTTPStatus.NOT_FOUND,
 }
 _HEADERS: Final = [
@@ -57,6 +68,7 @@ class EventStreams:
 
     def __init__(self) -> None:
         self._hub = Hub(_read, _connect)
+        self._watch = Watch(_find_actors)
 
     def close(self) -> None:
         self._hub.close()
@@ -68,27 +80,36 @@ class EventStreams:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             after = _last_seen(headers, scope["query_string"])
-            deployment = await in_thread(_find_deployment, headers, deployment_id)
+            address = (scope.get("client") or ("",))[0]
+            credentials = Credentials(headers.get("authorization", ""), headers.get("cookie", ""), address)
+            actor, deployment = await in_thread(_open, credentials, deployment_id)
+        except TooManyError as error:
+            retry_after = (b"retry-after", str(error.retry_after_seconds).encode())
+            await send_problem(send, HTTPStatus.TOO_MANY_REQUESTS, str(error), retry_after)
         except DevflowError as error:
             await send_problem(send, _STATUS[type(error)], str(error))
-        except DatabaseError:
-            await send_problem(send, HTTPStatus.SERVICE_UNAVAILABLE, "The database cannot be reached. Try again soon.")
         else:
             if deployment.is_ended and after >= deployment.last_seq:
                 await send_body(send, HTTPStatus.NO_CONTENT)
             else:
-                await self._stream(str(deployment.pk), min(after, deployment.last_seq), receive, send)
+                seen = min(after, deployment.last_seq)
+                with self._watch.lost(credentials, actor) as lost:
+                    await self._stream(str(deployment.pk), seen, lost, receive, send)
 
-    async def _stream(self, deployment_id: str, after: int, receive: Any, send: Any) -> None:
-        """Send until the deployment has ended, the viewer has gone, or this process is told to stop."""
+    async def _stream(self, deployment_id: str, after: int, lost: asyncio.Task[None], receive: Any, send: Any) -> None:
+        """Send until the deployment has ended, the viewer has gone or may watch no more, or this process stops."""
         sending = asyncio.create_task(self._send_events(deployment_id, after, send))
         gone = asyncio.create_task(_wait_gone(receive))
         try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait({sending, gone, lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
             sending.cancel()
             await asyncio.gather(sending, gone, return_exceptions=True)
+        if ended == {lost}:
+            await _send_end(send)
+        if sending in ended:
+            sending.result()  # what it raised is a fault
 
     async def _send_events(self, deployment_id: str, after: int, send: Any) -> None:
         headers = [
@@ -103,6 +124,8 @@ class EventStreams:
                 async for part in parts:
                     await _send_part(send, part)
             except DatabaseError as error:  # the viewer comes again and goes on where it was
+                if not await in_thread(why_unavailable, error):
+                    raise
                 _log.warning("a stream of deployment %s ends: %s", deployment_id, error)
         await send({"type": "http.response.body", "body": b""})
 
@@ -115,33 +138,53 @@ def _event_list(deployment_id: str, after: int, limit: int) -> Sequence[Event]:
     return event_list(deployment_id=deployment_id, after_seq=after, limit=limit)
 
 
-def _find_deployment(headers: dict[str, str], deployment_id: str) -> Deployment:
-    """The deployment, for who may read it. Raises NotLoggedInError, ForbiddenError, NotFoundError."""
-    for actor in _actors(headers):
+def _open(credentials: Credentials, deployment_id: str) -> tuple[Actor, Deployment]:
+    """Who may read the deployment, and it, counted as a request. Raises TooManyError, and as `_find_deployment`."""
+    try:
+        actors = _actors(credentials)
+    except NotLoggedInError:
+        _refuse_too_many(nobody_hit(credentials.address))
+        raise
+    if actors:
+        _refuse_too_many(actor_hit(actors[0]))
+    return _find_deployment(actors, deployment_id)
+
+
+def _refuse_too_many(verdict: Verdict | None) -> None:
+    if verdict and not verdict.allowed:
+        raise TooManyError(verdict.retry_after_seconds)
+
+
+def _find_deployment(actors: Sequence[Actor], deployment_id: str) -> tuple[Actor, Deployment]:
+    """Who may read the deployment, and it. Raises ForbiddenError, NotFoundError."""
+    for actor in actors:
         actor.require(rights.READ)
         try:
-            return deployment_get(actor=actor, deployment_id=deployment_id)
+            return actor, deployment_get(actor=actor, deployment_id=deployment_id)
         except NotFoundError:
             continue
     raise NotFoundError("There is no such deployment.")
 
 
-def _actors(headers: dict[str, str]) -> list[Actor]:
-    """Who asks: a token speaks for one team, a user for each of theirs."""
-    scheme, _, raw = headers.get("authorization", "").partition(" ")
+async def _find_actors(credentials: Credentials) -> list[Actor]:
+    return await in_thread(_actors, credentials)
+
+
+def _actors(credentials: Credentials) -> list[Actor]:
+    """Who asks: a token speaks for one team, a user for each of theirs that lets them in. Raises NotLoggedInError."""
+    scheme, _, raw = credentials.authorization.partition(" ")
     if scheme:
-        actor = token_find(raw.strip()) if scheme.lower() == "bearer" else None
+        actor = token_find(raw.strip(), address=credentials.address) if scheme.lower() == "bearer" else None
         if actor is None:
             raise NotLoggedInError("This token is not valid.")
         return [actor]
     request = HttpRequest()
-    request.COOKIES = parse_cookie(headers.get("cookie", ""))
-    session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    request.COOKIES = parse_cookie(credentials.cookie)
+    request.session = SessionStore(session_key_of(request))
     user = get_user(request)
     if not user.is_authenticated:
         raise NotLoggedInError("Log in, or send an API token.")
-    return [actor_get(user=user, team=team) for team in team_list(user=user)]
+    return actors_of_user(user=user, address=credentials.address)
 
 
 def _last_seen(headers: dict[str, str], query: bytes) -> int:
@@ -163,6 +206,12 @@ async def _connect() -> psycopg.AsyncConnection[Any]:
 async def _wait_gone(receive: Callable[[], Awaitable[Any]]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _send_end(send: Any) -> None:
+    """For a viewer who may watch no more; one who does not even read is cut off."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(send({"type": "http.response.body", "body": b""}), END_SECONDS)
 
 
 async def _send_part(send: Any, body: bytes) -> None:

@@ -15,12 +15,17 @@ from typing import Any, Final
 from django.db import DatabaseError
 
 from devflow.apps.deployments.pushes import deliveries_take
+from devflow.apps.readiness import why_unavailable
 from devflow.apps.sources.selectors import source_find
 from devflow.apps.sources.services import Answer, Request, refused
+from devflow.core.error_id import current_id
 from devflow.web.answers import send_body
+from devflow.web.bodies import Body, GoneError, Memory, NoRoomError, TooLargeError, content_length
 from devflow.web.threads import in_thread
 
 LARGEST: Final = 25 * 1024 * 1024
+FIRST: Final = 64 * 1024
+"""As much is read for whoever asks; for more, the address has to be one of ours."""
 SMALL: Final = 1024 * 1024
 """A body that becomes larger waits until fewer than LARGE_AT_ONCE others are in memory."""
 LARGE_AT_ONCE: Final = 2
@@ -38,18 +43,11 @@ Take = Callable[..., list[Answer]]
 _log = logging.getLogger(__name__)
 
 
-class TooLargeError(Exception):
-    """The body is larger than LARGEST."""
-
-
-class GoneError(Exception):
-    """Who asked has gone."""
-
-
 class Webhooks:
     """The ASGI application of all webhooks of this process."""
 
-    def __init__(self, take: Take = deliveries_take) -> None:
+    def __init__(self, take: Take = deliveries_take, memory: Memory | None = None) -> None:
+        self._memory = memory or Memory()
         self._take = take
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhooks")
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
@@ -62,34 +60,37 @@ class Webhooks:
             return
         try:
             await _send(send, await self._answer(provider, token, scope, receive))
-        except DatabaseError as error:
-            _log.warning("a webhook of %s was not taken: %s", provider, error)
-            answer = refused(503, "The database cannot be reached. Send it again soon.")
-            await _send(send, answer, (b"retry-after", b"5"))
         except GoneError:
             return
-        except Exception:
+        except Exception as error:
+            if reason := await in_thread(why_unavailable, error):
+                _log.warning("a webhook of %s was not taken: %s", provider, error)
+                await _send(send, refused(503, reason), (b"retry-after", b"5"))
+                return
             _log.exception("a webhook of %s failed", provider)
-            await _send(send, refused(500, "Something went wrong in the panel. Its log tells more."))
+            told = f"Something went wrong in the panel. Its log tells more under {current_id()}."
+            await _send(send, refused(500, told))
 
     async def _answer(self, provider: str, token: str, scope: Any, receive: Any) -> Answer:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        body = _Body(receive)
         try:
-            if _length(headers) > LARGEST:
+            if (content_length(scope) or 0) > LARGEST:
                 raise TooLargeError
-            async with asyncio.timeout(BODY_SECONDS):
-                is_whole = await body.read(SMALL)
-            if is_whole:
-                return await self._line_up(provider, token, Request(headers, body.taken()))
-            if await in_thread(_is_unknown, provider, token, pool=self._threads):
-                return refused(404, "There is no such webhook.")
-            async with self._large:
-                async with asyncio.timeout(BODY_SECONDS):
-                    await body.read(LARGEST)
-                return await self._line_up(provider, token, Request(headers, body.taken()))
+            with self._memory.body(receive) as body:
+                if await _read(body, FIRST):
+                    return await self._line_up(provider, token, Request(headers, body.taken()))
+                if await in_thread(_is_unknown, provider, token, pool=self._threads):
+                    return refused(404, "There is no such webhook.")
+                if await _read(body, SMALL):
+                    return await self._line_up(provider, token, Request(headers, body.taken()))
+                async with self._large:
+                    if not await _read(body, LARGEST):
+                        raise TooLargeError
+                    return await self._line_up(provider, token, Request(headers, body.taken()))
         except TooLargeError:
             return refused(413, f"A body has at most {LARGEST:,} bytes.")
+        except NoRoomError:
+            return refused(503, "The panel is taking too much at a time. Send it again soon.")
         except TimeoutError:
             return refused(408, f"The body did not come within {BODY_SECONDS:.0f} s.")
 
@@ -136,39 +137,13 @@ class Webhooks:
         return self._take(provider=provider, token=token, requests=requests)
 
 
-class _Body:
-    """A request's body, read no further than it is asked to be."""
-
-    def __init__(self, receive: Any) -> None:
-        self._receive = receive
-        self._bytes = bytearray()
-        self._is_whole = False
-
-    async def read(self, limit: int) -> bool:
-        """True when all of it is here, False when it is longer than the limit. Raises TooLargeError, GoneError."""
-        while not self._is_whole and len(self._bytes) <= limit:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise GoneError
-            self._bytes += message.get("body", b"")
-            self._is_whole = not message.get("more_body", False)
-        if len(self._bytes) > LARGEST:
-            raise TooLargeError
-        return self._is_whole
-
-    def taken(self) -> bytes:
-        body = bytes(self._bytes)
-        self._bytes.clear()
-        return body
+async def _read(body: Body, limit: int) -> bool:
+    async with asyncio.timeout(BODY_SECONDS):
+        return await body.read(limit)
 
 
 def _is_unknown(provider: str, token: str) -> bool:
     return source_find(provider=provider, token=token) is None
-
-
-def _length(headers: dict[str, str]) -> int:
-    given = headers.get("content-length", "")
-    return int(given) if given.isascii() and given.isdecimal() and len(given) < 20 else 0
 
 
 def _fail(batch: list[tuple[Request, "asyncio.Future[Answer]"]], error: Exception) -> None:

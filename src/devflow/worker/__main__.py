@@ -7,6 +7,8 @@ import django
 from django.db import DatabaseError
 
 from devflow.core.errors import DevflowError
+from devflow.settings.env import load_config
+from devflow.settings.sentry import start_sentry
 
 
 def main() -> int:
@@ -14,7 +16,8 @@ def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "devflow.settings.base")
     try:
         django.setup()
-        from devflow.apps.accounts.services import master_key_check  # models need Django to be set up
+        start_sentry(load_config(), "worker")
+        from devflow.apps.accounts.keys import master_key_check  # models need Django to be set up
         from devflow.worker.main import run
 
         master_key_check()

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
-from django.db import InterfaceError, OperationalError
+from asgiref.sync import sync_to_async
+from django.db import InterfaceError, OperationalError, connection
+from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
+from devflow.apps.accounts import jobs as accounts
+from devflow.apps.audit import jobs as audit
 from devflow.apps.deployments import jobs as deployments
 from devflow.apps.deployments import variables
 from devflow.apps.notifications import jobs as notifications
+from devflow.apps.privacy import jobs as privacy
+from devflow.apps.privacy.services import archives_clean
 from devflow.apps.servers import jobs as servers
 from devflow.apps.servers.reach import ServerReach
 from devflow.apps.sources import jobs as sources
@@ -18,6 +25,7 @@ from devflow.remote.pool import Pool
 
 log = logging.getLogger(__name__)
 
+MAIL_AGAIN = RetryStrategy(max_attempts=6, exponential_wait=4)  # 4 s, 16 s … about a quarter of an hour
 NOTIFY_PAUSE_SECONDS = 0.5
 """Telling of a deployment waits a moment, so that it does not compete with the deployment's first steps."""
 
@@ -93,3 +101,62 @@ async def source_create_hook(source_id: str) -> None:
 async def notifications_send(channel_id: str) -> None:
     await asyncio.sleep(NOTIFY_PAUSE_SECONDS)
     await notifications.send(channel_id=channel_id)
+
+
+@app.task(name="accounts.mail_reset", queue="accounts", retry=MAIL_AGAIN)
+async def mail_reset(email: str) -> None:
+    await accounts.mail_reset(email=email)
+
+
+@app.task(name="accounts.mail_invitation", queue="accounts", retry=MAIL_AGAIN)
+async def mail_invitation(invitation_id: str) -> None:
+    await accounts.mail_invitation(invitation_id=invitation_id)
+
+
+@app.task(name="audit.look", queue="audit")
+async def audit_look(event_id: str) -> None:
+    await sync_to_async(audit.look)(event_id)
+
+
+@app.task(name="audit.mail", queue="audit", retry=MAIL_AGAIN)
+async def audit_mail(event_id: str) -> None:
+    await _apart(audit.mail, event_id)
+
+
+@app.periodic(cron="23 3 * * *")
+@app.task(name="audit.clean", queue="audit", queueing_lock="audit.clean")
+async def audit_clean(timestamp: int) -> None:
+    await sync_to_async(audit.clean)()
+
+
+@app.task(name="privacy.export", queue="privacy")
+async def privacy_export(archive_id: str) -> None:
+    await _apart(privacy.export, archive_id)
+
+
+@app.task(name="privacy.remove_files", queue="privacy", retry=MAIL_AGAIN)
+async def privacy_remove_files(team_id: str, server_id: str, root: str, slug: str) -> None:
+    await privacy.remove_files(team_id=team_id, server_id=server_id, root=root, slug=slug, reach=state.reach)
+
+
+@app.task(name="privacy.remove_team", queue="privacy")
+async def privacy_remove_team(team_id: str) -> None:
+    await privacy.remove_team(team_id=team_id, reach=state.reach)
+
+
+@app.periodic(cron="53 3 * * *")
+@app.task(name="privacy.clean", queue="privacy", queueing_lock="privacy.clean")
+async def privacy_clean(timestamp: int) -> None:
+    await sync_to_async(archives_clean)()
+
+
+async def _apart(work: Callable[[str], None], argument: str) -> None:
+    """Does what takes long in a thread of its own, for which no deployment waits, and gives its connection back."""
+
+    def run() -> None:
+        try:
+            work(argument)
+        finally:
+            connection.close()
+
+    await sync_to_async(run, thread_sensitive=False)()

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import psycopg
 from asgiref.sync import sync_to_async
@@ -17,10 +18,12 @@ from procrastinate import App, PsycopgConnector
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.utils import connector_params
 
+from devflow.apps.audit import sealing
 from devflow.apps.deployments import selectors, services
 from devflow.apps.deployments.events import CONTROL_CHANNEL
 from devflow.apps.notifications.services import notifications_adopt
 from devflow.apps.sources.reports import reports_adopt
+from devflow.core.error_id import begin
 from devflow.worker.app import state
 
 log = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ async def _main() -> None:
                 shutdown_graceful_timeout=DRAIN_SECONDS,
                 abort_job_polling_interval=60.0,
                 delete_jobs="successful",
+                worker_middleware=[_with_id],
             )
         finally:
             for task in side:
@@ -67,9 +71,16 @@ async def _main() -> None:
             state.pool.close()
 
 
+async def _with_id(work: Callable[[], Awaitable[Any]], *_: object) -> Any:
+    """Each job has an id in the log (`core.error_id`); also what the queue logs of it afterwards, in the same task."""
+    begin()
+    return await work()
+
+
 async def _always(name: str, pause: float, work: Callable[[], Awaitable[None]]) -> None:
     """Does `work` again and again; an error (the database is restarting) is told and survived."""
     while True:
+        begin()
         try:
             await work()
         except Exception:
@@ -91,6 +102,7 @@ def _adopt_and_cancels(carried: list[str]) -> list[str]:
     services.deployments_adopt()
     notifications_adopt()
     reports_adopt()
+    sealing.seal_all()
     return selectors.cancels_among(deployment_ids=carried)
 
 

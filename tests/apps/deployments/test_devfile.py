@@ -248,5 +248,17 @@ def test_a_preview_of_another_commit_says_whose_file_it_is(shop: Shop) -> None:
     found = environment(shop)
     found.detected = {"recipe": "static", "commit": COMMIT, "file": FILE}
     told = selectors.plan_preview(actor=shop.actor(), environment=found, commit="a" * 40).warnings
-    assert told == (f"devflow.yml is that of commit {COMMIT[:10]}; a deployment reads it at its own commit.",)
-    assert selectors.plan_preview(actor=shop.actor(), environment=found, commit=COMMIT).warnings == ()
+    unknown = "devflow.yml:5: there is no environment 'staging', so this is not used. There are production."
+    own = f"devflow.yml is that of commit {COMMIT[:10]}; a deployment reads it at its own commit."
+    assert told == (unknown, own)
+    assert selectors.plan_preview(actor=shop.actor(), environment=found, commit=COMMIT).warnings == (unknown,)
+
+
+def test_settings_for_an_environment_that_there_is_not_are_told_by_the_plan(shop: Shop) -> None:
+    file = "keep: 3\nenvironments:\n  production: {keep: 2}\n  porduction: {keep: 9}\n  zzz: {keep: 4}\n"
+    warnings = plan(shop, file).warnings
+    assert "devflow.yml:4: there is no environment 'porduction', so this is not used. Did you mean 'production'?" in (
+        warnings
+    )
+    assert any(told.startswith("devflow.yml:5: there is no environment 'zzz'") for told in warnings)
+    assert len(warnings) == 2

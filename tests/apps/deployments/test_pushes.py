@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.utils import timezone
 from django_scopes import scope
 
 from devflow.apps.accounts.models import Role
+from devflow.apps.deployments import selectors as deployment_selectors
 from devflow.apps.deployments import services as deployments
 from devflow.apps.deployments.models import Deployment, Status
 from devflow.apps.deployments.pushes import deliveries_take, delivery_redeliver
@@ -110,6 +112,54 @@ def jobs() -> list[str]:
             "SELECT args->>'deployment_id' FROM procrastinate_jobs WHERE task_name = 'deployments.advance' ORDER BY id"
         )
         return [row[0] for row in cursor.fetchall()]
+
+
+def test_refused_requests_leave_a_bounded_trace(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    body, headers = sent("github", github_push(COMMIT), "wrong")
+    told = headers | {"user-agent": "GitHub-Hookshot/\x00abc" + "x" * 500}
+    for number in range(services.REFUSED_KEPT + 5):
+        at = timezone.now().replace(microsecond=0) + timedelta(seconds=2 * number)
+        monkeypatch.setattr(timezone, "now", lambda at=at: at)
+        assert hook.send_all([Request(told, body)] * 3)[0].status == 401
+    hook.source.refresh_from_db()
+    assert len(hook.source.refused) == services.REFUSED_KEPT
+    newest, before = hook.source.refused[:2]
+    assert (newest["event"], newest["at"] > before["at"]) == ("push", True)
+    assert newest["sender"].startswith("GitHub-Hookshot/abc")
+    assert len(newest["sender"]) <= 100
+    assert COMMIT not in str(hook.source.refused)
+    assert hook.deliveries == []
+
+
+def test_a_flood_of_refused_requests_is_written_once_a_second(hook: Hook) -> None:
+    for _ in range(5):
+        hook.send_raw(b"{}", {})
+    hook.source.refresh_from_db()
+    assert 1 <= len(hook.source.refused) <= 2
+    assert hook.send_raw(*sent("github", github_push(COMMIT), hook.secret)).status == 202
+
+
+def test_a_delivery_says_what_was_pushed_and_what_became_of_it(hook: Hook) -> None:
+    for commit in (COMMIT, NEWER):
+        assert hook.send(github_push(commit, message="Fix the checkout\n\nIn full.")).status == 202
+    newest, older = selectors.delivery_list(actor=hook.shop.actor(), source=hook.source)
+    assert (newest.ref, newest.commit, newest.message) == ("main", NEWER, "Fix the checkout")
+    assert newest.author
+    (displaced,) = older.answer["deployments"]
+    found = deployment_selectors.deployment_statuses(actor=hook.shop.actor(), deployment_ids=[displaced, "no id"])
+    assert found == {displaced: "superseded"}
+    (only,) = selectors.delivery_list(actor=hook.shop.actor(), source=hook.source, before=str(newest.pk))
+    assert only.pk == older.pk
+
+
+def test_the_reason_of_a_push_of_many_branches_is_short(hook: Hook) -> None:
+    hook.use("bitbucket")
+    payload = bitbucket_push(COMMIT)
+    (change,) = payload["push"]["changes"]
+    payload["push"]["changes"] = [change | {"new": change["new"] | {"name": f"b{number}"}} for number in range(1000)]
+    reason = ignored(hook.send(payload))
+    assert reason.endswith("push to b2. And 997 more.")
+    assert len(reason) < 300
 
 
 # --- what a push does -------------------------------------------------------------------------------------------------
@@ -364,7 +414,7 @@ def test_the_webhook_of_a_removed_project_is_gone(hook: Hook) -> None:
 
 
 def test_the_old_secret_is_worth_nothing_after_a_rotation(hook: Hook) -> None:
-    new = services.webhook_rotate(actor=hook.shop.actor(), source=hook.source)
+    new = services.webhook_rotate(actor=hook.shop.actor(), source=hook.source).secret
     assert new != hook.secret
     assert hook.send(github_push(COMMIT)).status == 401
     assert hook.send(github_push(COMMIT), secret=new).status == 202
@@ -563,13 +613,13 @@ def test_secrets_and_signatures_are_masked(shop: Shop) -> None:
 
 def test_payloads_of_the_last_ones_are_kept_and_ids_for_longer(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "KEPT", 3)
-    monkeypatch.setattr(selectors, "KEPT", 3)
     requests = [hook.request({}, event="ping", delivery=str(number)) for number in range(6)]
     for request in requests:
         hook.send_all([request])
     assert [bool(delivery.body) for delivery in hook.deliveries] == [False] * 3 + [True] * 3
     source = hook.source
-    assert len(selectors.delivery_list(actor=hook.shop.actor(), source=source)) == 3
+    assert len(selectors.delivery_list(actor=hook.shop.actor(), source=source)) == 6
+    assert len(selectors.delivery_list(actor=hook.shop.actor(), source=source, limit=3)) == 3
     hook.send_all([requests[0]])
     assert len(hook.deliveries) == 6
     with scope(team=hook.shop.team):

@@ -44,13 +44,13 @@ def request(shop: Shop, commit: str = COMMIT) -> Deployment:
 def test_from_queued_to_superseded(linked: Shop) -> None:
     older, newer = request(linked), request(linked)
     assert told(linked, older) == [
-        ("pending", "Queued for production"),
+        ("waiting", "Queued for production"),
         ("cancelled", "Superseded by a newer deployment"),
     ]
     with scope(team=linked.team):
         assert jobs._begin(linked.deployment(newer), uuid.uuid4())
         (queued, running) = Report.objects.filter(deployment_id=newer.pk).order_by("created_at")
-    assert (queued.state, running.state) == ("pending", "pending")
+    assert (queued.state, running.state) == ("waiting", "pending")
     assert running.description == "Deploying to production"
     assert (running.context, running.commit, running.branch) == ("devflow/shop/production", COMMIT, "main")
     assert running.url == announce.deployment_url(newer.pk)
@@ -61,7 +61,7 @@ def test_a_cancelled_and_a_waiting_one(linked: Shop) -> None:
     services.deployment_cancel(actor=linked.actor(), deployment=made)
     assert told(linked, made)[-1] == ("cancelled", "Cancelled by owner@example.test.")
     environment_freeze(actor=linked.actor(), environment=linked.environment, reason="Fair")
-    assert told(linked, request(linked)) == [("pending", "Waits to be deployed to production")]
+    assert told(linked, request(linked)) == [("waiting", "Waits to be deployed to production")]
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_a_freeze_without_end_waits_until_it_is_lifted(shop: Shop) -> None:
     assert "It waits until that is lifted." in log_of(shop, made)
     services.deployments_adopt()
     assert shop.deployment(made).status == "waiting"
-    assert windows.environment_unfreeze(actor=shop.actor(), environment=shop.environment) == 1
+    assert windows.environment_unfreeze(actor=shop.actor(), environment=shop.environment) == ["in force"]
     services.deployments_adopt()
     assert shop.deployment(made).status == "queued"
 
@@ -257,7 +257,7 @@ def test_only_what_waits_is_overridden(shop: Shop) -> None:
     made = request(shop)
     with pytest.raises(ConflictError, match="does not wait for a window"):
         services.deployment_override(actor=shop.actor(), deployment=made, reason="x")
-    with pytest.raises(Deployment.DoesNotExist):
+    with pytest.raises(NotFoundError):
         services.deployment_override(actor=shop.actor("stranger"), deployment=made, reason="x")
 
 
@@ -278,7 +278,7 @@ def test_freezes_are_listed_with_their_state(shop: Shop) -> None:
     listed = windows.freeze_list(shop.environment)
     assert [(each["number"], each["state"]) for each in listed] == [(1, "over"), (2, "in force"), (3, "to come")]
     assert listed[0]["ends"] == "Sat 2021-01-02 00:00 CET"
-    assert windows.environment_unfreeze(actor=shop.actor(), environment=shop.environment) == 1
+    assert windows.environment_unfreeze(actor=shop.actor(), environment=shop.environment) == ["in force"]
     assert [each["reason"] for each in windows.freeze_list(shop.environment)] == ["Long ago", "One day"]
     windows.environment_unfreeze(actor=shop.actor(), environment=shop.environment, number=1)
     assert [each["reason"] for each in windows.freeze_list(shop.environment)] == ["One day"]

@@ -144,10 +144,10 @@ def test_a_change_keeps_what_is_not_given(shop: Shop) -> None:
 
 def test_a_password_does_not_follow_to_another_host(shop: Shop) -> None:
     channel = add(shop, "email", settings=MAIL)
-    for password in ({}, {"password": ""}, {"password": None}):
+    for password in ({}, {"password": ""}):
         with pytest.raises(InvalidError, match="give it again") as caught:
             services.channel_update(
-                actor=shop.actor(), channel=channel, settings={"host": "mine.example.org", "user": "", **password}
+                actor=shop.actor(), channel=channel, settings={"host": "mine.example.org", **password}
             )
         assert list(caught.value.errors) == ["settings.password"]
     assert stored(shop, channel)["host"] == "smtp.example.com"
@@ -158,6 +158,29 @@ def test_a_password_does_not_follow_to_another_host(shop: Shop) -> None:
     assert stored(shop, channel).items() >= given.items()
     without = add(shop, "email", name="without", settings={**MAIL, "user": "", "password": ""})
     services.channel_update(actor=shop.actor(), channel=without, settings={"host": "mine.example.org"})
+
+
+@pytest.mark.parametrize("given", [{"user": ""}, {"password": None}, {"host": "mine.example.org", "user": ""}])
+def test_a_password_is_forgotten(shop: Shop, given: dict[str, str | None]) -> None:
+    channel = add(shop, "email", settings=MAIL)
+    services.channel_update(actor=shop.actor(), channel=channel, settings=given)
+    assert stored(shop, channel)["password"] == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "field"),
+    [
+        ("webhook", {"url": "http://10.1.2.3/x"}, "url"),
+        ("slack", {"url": "https://[fd00::1]/x"}, "url"),
+        ("email", {**MAIL, "host": "192.168.0.7"}, "host"),
+    ],
+)
+def test_a_literal_private_address_is_refused_when_it_is_saved(
+    shop: Shop, kind: str, settings: dict[str, str], field: str
+) -> None:
+    with pytest.raises(InvalidError, match="is a private address") as caught:
+        add(shop, kind, settings=settings)
+    assert list(caught.value.errors) == [f"settings.{field}"]
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.DEVELOPER])

@@ -54,6 +54,10 @@ def test_slack_shows_texts_as_they_are() -> None:
     assert "[link](https://evil.example)" in sent
     blocks = slack.payload(FULL)["attachments"][0]["blocks"]
     assert all(block["text"].get("verbatim", True) for block in blocks if "text" in block)
+    formatted = [text for block in blocks for text in (block.get("text"), *block.get("fields", ())) if text]
+    marked = [text["text"] for text in formatted if text["type"] == "mrkdwn"]
+    assert [text[:3] for text in marked] == ["```"], "only code is formatted: nothing else could be escaped in there"
+    assert sum("*bold* _it_ ~no~ `code`" in text["text"] for text in formatted) >= 4
     [fenced] = [block["text"]["text"] for block in blocks if block.get("text", {}).get("text", "").startswith("```")]
     assert fenced.count("```") == 2
     assert blocks[-1]["elements"][0]["url"] == FULL.url

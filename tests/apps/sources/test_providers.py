@@ -30,7 +30,7 @@ def test_a_provider_tells_how_it_is_set_up(name: str) -> None:
     assert provider.title
     assert len(provider.steps) >= 3
     assert any("address above" in step for step in provider.steps)
-    assert any("secret above" in step for step in provider.steps)
+    assert any("{secret}" in step for step in provider.steps)
 
 
 @each_provider

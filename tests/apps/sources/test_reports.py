@@ -23,7 +23,7 @@ from devflow.apps.sources import jobs, reports
 from devflow.apps.sources.api.base import repository_of
 from devflow.apps.sources.models import Report, Source
 from devflow.apps.sources.selectors import webhook_url
-from devflow.apps.sources.services import webhook_rotate, webhook_set
+from devflow.apps.sources.services import webhook_rotate, webhook_set, webhook_steps
 from devflow.core.errors import ConflictError, ForbiddenError, InvalidError, OutgoingError
 from devflow.core.names import uuid7
 from tests.support.provider import OPERATIONS, TOKEN, Provider, provider
@@ -208,7 +208,10 @@ def test_a_webhook_is_made_once_whatever_came_before(each: Linked) -> None:
     for _ in range(2):
         reports.hook_create(actor=each.shop.actor(), source=each.source)
         async_to_sync(jobs.create_hook)(source_id=str(each.source.pk))
-    secret = webhook_rotate(actor=each.shop.actor(), source=each.source)
+    rotated = webhook_rotate(actor=each.shop.actor(), source=each.source)
+    secret = rotated.secret
+    assert (rotated.was_made, rotated.is_renewed) == (True, True)
+    assert each.source.hook_id
     async_to_sync(jobs.create_hook)(source_id=str(each.source.pk))
     other, *ours = each.stand_in.hooks.items()
     assert other == (1, OTHER_HOOKS[each.stand_in.kind])
@@ -217,6 +220,39 @@ def test_a_webhook_is_made_once_whatever_came_before(each: Linked) -> None:
     each.source.refresh_from_db()
     assert each.source.hook_id in (str(number), f"{{{number}}}")
     assert each.source.hook_problem == ""
+
+
+def test_a_new_secret_that_the_panel_cannot_give_to_its_webhook_is_told(linked: Linked) -> None:
+    reports.hook_create(actor=linked.shop.actor(), source=linked.source)
+    async_to_sync(jobs.create_hook)(source_id=str(linked.source.pk))
+    reports.source_update(actor=linked.shop.actor(), source=linked.source, access_token="")
+    rotated = webhook_rotate(actor=linked.shop.actor(), source=linked.source)
+    assert (rotated.was_made, rotated.is_renewed) == (True, False)
+    linked.source.refresh_from_db()
+    assert linked.source.hook_id
+    assert "still has the old secret" in linked.source.hook_problem
+    steps = webhook_steps(linked.source, is_secret_shown=False)
+    assert steps[0] == linked.source.hook_problem
+    assert not any("Add webhook" in step for step in steps)
+    webhook_set(actor=linked.shop.actor(), source=linked.source, provider="gitea")
+    assert linked.source.hook_id == linked.source.hook_problem == ""
+
+
+def test_steps_say_where_the_secret_is_and_what_else_it_takes(linked: Linked) -> None:
+    shown, later = (" ".join(webhook_steps(linked.source, is_secret_shown=each)) for each in (True, False))
+    assert "Secret: the secret above." in shown
+    assert "secret above" not in later
+    assert "devflow webhooks rotate" in later
+    assert "--auto-deploy" in shown
+
+
+def test_what_waits_is_queued_at_github(linked: Linked) -> None:
+    deployment = uuid7()
+    for state in ("waiting", "pending"):
+        linked.report(state, deployment=deployment)
+        linked.send()
+    assert [each["state"] for each in linked.stand_in.named("status")] == ["pending", "pending"]
+    assert [each["state"] for each in linked.stand_in.named("deployment status")] == ["queued", "in_progress"]
 
 
 OTHER_HOOKS: dict[str, dict[str, Any]] = {
@@ -528,6 +564,60 @@ def test_with_an_api_on_another_host_the_token_is_asked_for_again(shop: Shop, ap
     assert (source.api_url, source.access_token) == (api_url, "another")
     reports.source_update(actor=shop.actor(), source=source, api_url=here, access_token="")
     reports.source_update(actor=shop.actor(), source=source, api_url=api_url)  # there is none to send
+
+
+@pytest.mark.parametrize(
+    ("repository", "is_kept"),
+    [
+        ("git@ghe.acme.test:acme/other.git", True),
+        ("https://ghe.acme.test/acme/shop.git", True),
+        ("git@git.evil.test:acme/shop.git", False),
+        ("https://ghe.acme.test.evil.test/acme/shop.git", False),
+        ("/srv/git/shop.git", False),
+    ],
+)
+def test_a_repository_on_another_host_does_not_take_the_token_along(shop: Shop, repository: str, is_kept: bool) -> None:
+    projects.project_update(actor=shop.actor(), project=shop.project, repository="git@ghe.acme.test:acme/shop.git")
+    source = projects.project_source(actor=shop.actor(), project=shop.project)
+    webhook_set(actor=shop.actor(), source=source, provider="github")
+    reports.source_update(actor=shop.actor(), source=source, access_token=TOKEN)
+    updated = projects.project_update(actor=shop.actor(), project=shop.project, repository=repository)
+    source.refresh_from_db()
+    assert source.access_token == (TOKEN if is_kept else "")
+    assert updated.source.access_token == source.access_token
+    assert updated.repository == repository
+
+
+def test_an_api_that_is_named_stays_the_tokens_home_wherever_the_repository_is(shop: Shop) -> None:
+    source = projects.project_source(actor=shop.actor(), project=shop.project)
+    webhook_set(actor=shop.actor(), source=source, provider="github")
+    reports.source_update(actor=shop.actor(), source=source, api_url="https://ghe.acme.test", access_token=TOKEN)
+    projects.project_update(actor=shop.actor(), project=shop.project, repository="git@git.other.test:acme/shop.git")
+    source.refresh_from_db()
+    assert source.access_token == TOKEN
+    assert reports.access_of(source)[1].url.startswith("https://ghe.acme.test/")
+
+
+@pytest.mark.parametrize("repository", ["/srv/git/shop.git", "git@github.com:acme/shop.git"])
+def test_another_provider_on_another_host_does_not_get_the_token(shop: Shop, repository: str) -> None:
+    projects.project_update(actor=shop.actor(), project=shop.project, repository=repository)
+    source = projects.project_source(actor=shop.actor(), project=shop.project)
+    webhook_set(actor=shop.actor(), source=source, provider="github")
+    reports.source_update(actor=shop.actor(), source=source, repository="acme/shop", access_token=TOKEN)
+    webhook_set(actor=shop.actor(), source=source, provider="gitlab")
+    source.refresh_from_db()
+    assert source.access_token == ""
+
+
+def test_a_webhook_that_is_switched_off_and_on_keeps_the_token(shop: Shop) -> None:
+    projects.project_update(actor=shop.actor(), project=shop.project, repository="git@git.acme.test:acme/shop.git")
+    source = projects.project_source(actor=shop.actor(), project=shop.project)
+    for each in ("gitea", "", "gitea"):
+        webhook_set(actor=shop.actor(), source=source, provider=each)
+        if not source.access_token_sealed:
+            reports.source_update(actor=shop.actor(), source=source, access_token=TOKEN)
+    source.refresh_from_db()
+    assert source.access_token == TOKEN
 
 
 def test_who_may_not_set_it_up(shop: Shop) -> None:

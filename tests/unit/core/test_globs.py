@@ -74,6 +74,18 @@ def test_what_is_no_pattern_is_refused(pattern: str) -> None:
     assert list(refused.value.errors) == ["watch_paths"]
 
 
+@pytest.mark.parametrize("pattern", ["../x", "a/../b", "a/./b", "a//b", "..", "[", "apps/[abc", "v[", "[]"])
+def test_what_can_never_match_is_refused(pattern: str) -> None:
+    with pytest.raises(InvalidError, match="never match") as refused:
+        globs.checked(pattern, "watch_paths")
+    assert list(refused.value.errors) == ["watch_paths"]
+
+
+@pytest.mark.parametrize("pattern", ["[abc]/x", "[[]x", "v[0-9]*", "[!a]b", "a..b", "...", ".github/**"])
+def test_what_looks_like_it_and_matches_something_is_taken(pattern: str) -> None:
+    assert globs.checked(pattern, "watch_paths") == pattern
+
+
 def test_slashes_around_a_pattern_are_dropped() -> None:
     assert globs.checked("/apps/shop/", "watch_paths") == "apps/shop"
     assert globs.checked("./apps/*", "watch_paths") == "apps/*"

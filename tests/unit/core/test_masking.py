@@ -55,6 +55,14 @@ def test_a_key_with_lines_escaped_is_hidden() -> None:
     assert "AAAA1111" not in Masker([key]).mask(json.dumps(key))
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\x1e", "\x0c", "\u2028"])
+def test_what_follows_an_end_of_a_line_of_any_kind_is_hidden(end: str) -> None:
+    """Of "a\\rb" a log shows what follows, as a terminal does."""
+    masker = Masker([f"correct horse{end}battery staple{end}"])
+    assert masker.mask("battery staple") == "***"
+    assert masker.mask(f"correct horse{end}battery staple").replace(end, "") in ("***", "******")
+
+
 def test_the_longest_goes_first() -> None:
     assert Masker(["hunter22", "hunter22-and-more"]).mask("hunter22-and-more hunter22") == "*** ***"
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from ninja import Router
 from pydantic import BaseModel, Field
 
-from devflow.api.auth import ApiRequest
+from devflow.api.auth import ApiRequest, require_recent
 from devflow.api.paging import Page, PageQuery, cursor, cut
 from devflow.api.schemas import UNCHANGED, Input
 from devflow.apps.accounts.rights import Actor
@@ -68,7 +68,7 @@ class ChannelPatch(Input):
     name: str = UNCHANGED
     settings: dict[str, Any] = Field(
         UNCHANGED,
-        description="Only those that change; a secret that is left out or empty stays.",
+        description="Only those that change; a secret that is left out or empty stays, null forgets it.",
     )
     project: str | None = Field(None, description="Slug of a project; null for all.")
     events: list[str] = UNCHANGED
@@ -86,6 +86,8 @@ class ChannelOut(BaseModel):
     events: list[str]
     is_enabled: bool
     problem: str | None
+    failing_since: datetime | None = Field(description="Since when a message is tried again and again.")
+    pending: int = Field(description="How many messages wait to be sent.")
     created_at: datetime
 
     @classmethod
@@ -99,6 +101,8 @@ class ChannelOut(BaseModel):
             events=channel.events,
             is_enabled=channel.is_enabled,
             problem=channel.problem or None,
+            failing_since=channel.failing_since,
+            pending=channel.pending,
             created_at=channel.created_at,
             **more,
         )
@@ -213,6 +217,7 @@ def channel_list(request: ApiRequest, paging: PageQuery, project: str = "") -> P
 @router.post("channels", response={201: ChannelCreated})
 def channel_add(request: ApiRequest, payload: ChannelIn) -> ChannelCreated:
     """Adds a channel. Send a test to it then."""
+    require_recent(request)
     channel, made = services.channel_add(
         actor=request.auth,
         kind=payload.kind,
@@ -233,6 +238,7 @@ def channel_show(request: ApiRequest, channel: str) -> ChannelOut:
 @router.patch("channels/{channel}", response=ChannelOut)
 def channel_update(request: ApiRequest, channel: str, payload: ChannelPatch) -> ChannelOut:
     """Changes what is sent."""
+    require_recent(request)
     found, given = _channel(request, channel), payload.given()
     if "project" in given:
         given["project_id"] = _project_id(request.auth, given.pop("project"))

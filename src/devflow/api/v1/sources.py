@@ -7,7 +7,7 @@ from uuid import UUID
 from ninja import Router
 from pydantic import BaseModel, Field
 
-from devflow.api.auth import ApiRequest
+from devflow.api.auth import ApiRequest, require_recent
 from devflow.api.schemas import UNCHANGED, Input
 from devflow.apps.accounts import rights
 from devflow.apps.deployments.selectors import deployment_get
@@ -117,6 +117,7 @@ def source_show(request: ApiRequest, slug: str) -> SourceOut:
 @router.patch("projects/{slug}/source", response=SourceOut)
 def source_update(request: ApiRequest, slug: str, payload: SourcePatch) -> SourceOut:
     """Changes what is sent."""
+    require_recent(request)
     project = project_get(actor=request.auth, slug=slug)
     source = project_source(actor=request.auth, project=project)
     reports.source_update(actor=request.auth, source=source, **payload.given())
@@ -127,7 +128,7 @@ def source_update(request: ApiRequest, slug: str, payload: SourcePatch) -> Sourc
 def source_test(request: ApiRequest, slug: str) -> TestedOut:
     """Asks the provider for the repository, with the access token."""
     project = project_get(actor=request.auth, slug=slug)
-    request.auth.require(rights.MANAGE)
+    request.auth.require(rights.MANAGE, project)
     if project.source is None:
         raise ConflictError("There is no access token yet.")
     try:
@@ -141,7 +142,7 @@ def source_test(request: ApiRequest, slug: str) -> TestedOut:
 def source_webhook(request: ApiRequest, slug: str) -> SourceOut:
     """Has the webhook made at the provider; `hook_id` or `hook_problem` tell what came of it."""
     project = project_get(actor=request.auth, slug=slug)
-    request.auth.require(rights.MANAGE)
+    request.auth.require(rights.MANAGE, project)
     if project.source is None:
         raise ConflictError("There is no access token yet.")
     reports.hook_create(actor=request.auth, source=project.source)

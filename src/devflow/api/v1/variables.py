@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from ninja import Query, Router
 from pydantic import BaseModel, Field
 
-from devflow.api.auth import ApiRequest
+from devflow.api.auth import ApiRequest, require_recent
 from devflow.api.paging import Page, PageQuery, Paging, cursor, cut
 from devflow.api.schemas import Input
 from devflow.apps.deployments.variables import comparison_request
@@ -94,7 +94,7 @@ class ChangeOut(BaseModel):
             key=change.key,
             kind=change.kind,
             action="removed" if change.is_removal else "set",
-            by=change.changed_by.email if change.changed_by else None,
+            by=change.changed_by.handle if change.changed_by else None,
             at=change.changed_at,
         )
 
@@ -134,12 +134,14 @@ def variable_list(request: ApiRequest, slug: str, name: str, paging: PageQuery) 
 @router.post("{slug}/environments/{name}/variables", response={201: VariableKeys})
 def variables_set(request: ApiRequest, slug: str, name: str, payload: VariablesIn) -> VariableKeys:
     """Adds or changes variables, all or none; they take effect with the next deployment."""
+    require_recent(request)
     return _set(request, payload, environment=_environment(request, slug, name))
 
 
 @router.post("{slug}/environments/{name}/dotenv", response={201: VariableKeys})
 def variables_import(request: ApiRequest, slug: str, name: str, payload: VariablesText) -> VariableKeys:
     """Adds or changes the variables of a `.env` text, all or none."""
+    require_recent(request)
     return _import(request, payload, environment=_environment(request, slug, name))
 
 
@@ -151,6 +153,7 @@ def variables_import(request: ApiRequest, slug: str, name: str, payload: Variabl
 def variables_export(request: ApiRequest, slug: str, name: str, own: bool = False) -> HttpResponse:
     """The variables in force in clear, as the text of a `.env` file; `own`: without the project's base variables. For
     those who may change them."""
+    require_recent(request)
     return _export(request, environment=_environment(request, slug, name), is_own=own)
 
 
@@ -186,12 +189,14 @@ def variable_changes(request: ApiRequest, slug: str, name: str, query: Query[Cha
 @router.post("{slug}/environments/{name}/variable-changes/{change}/restore", response={201: VariableKeys})
 def variable_restore(request: ApiRequest, slug: str, name: str, change: str) -> VariableKeys:
     """Gives the variable the value again that this change gave it, or took away."""
+    require_recent(request)
     return _restore(request, change, environment=_environment(request, slug, name))
 
 
 @router.delete("{slug}/environments/{name}/variables/{key}", response={204: None})
 def variable_unset(request: ApiRequest, slug: str, name: str, key: str) -> None:
     """Removes the environment's own variable; a base variable of the same name is in force again."""
+    require_recent(request)
     variables.variable_unset(actor=request.auth, environment=_environment(request, slug, name), key=key)
 
 
@@ -207,18 +212,21 @@ def base_list(request: ApiRequest, slug: str, paging: PageQuery) -> Page[Variabl
 @router.post("{slug}/variables", response={201: VariableKeys})
 def base_set(request: ApiRequest, slug: str, payload: VariablesIn) -> VariableKeys:
     """Adds or changes base variables, all or none; they take effect with the next deployment of each environment."""
+    require_recent(request)
     return _set(request, payload, project=_project(request, slug))
 
 
 @router.post("{slug}/dotenv", response={201: VariableKeys})
 def base_import(request: ApiRequest, slug: str, payload: VariablesText) -> VariableKeys:
     """Adds or changes the base variables of a `.env` text, all or none."""
+    require_recent(request)
     return _import(request, payload, project=_project(request, slug))
 
 
 @router.get("{slug}/dotenv", response={200: None}, openapi_extra={"responses": {200: {"content": {"text/plain": {}}}}})
 def base_export(request: ApiRequest, slug: str) -> HttpResponse:
     """The base variables in clear, as the text of a `.env` file. For those who may change them."""
+    require_recent(request)
     return _export(request, project=_project(request, slug))
 
 
@@ -231,12 +239,14 @@ def base_changes(request: ApiRequest, slug: str, query: Query[ChangeQuery]) -> P
 @router.post("{slug}/variable-changes/{change}/restore", response={201: VariableKeys})
 def base_restore(request: ApiRequest, slug: str, change: str) -> VariableKeys:
     """Gives the base variable the value again that this change gave it, or took away."""
+    require_recent(request)
     return _restore(request, change, project=_project(request, slug))
 
 
 @router.delete("{slug}/variables/{key}", response={204: None})
 def base_unset(request: ApiRequest, slug: str, key: str) -> None:
     """Removes a base variable."""
+    require_recent(request)
     variables.variable_unset(actor=request.auth, project=_project(request, slug), key=key)
 
 

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from django.utils import timezone
 from ninja import Router
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 
 from devflow.api.auth import ApiRequest
 from devflow.api.schemas import DeploymentOut, Input
@@ -18,11 +18,21 @@ router = Router(tags=["windows"])
 
 
 class FreezeIn(Input):
+    """`from` and `to`, as freezes are called in an environment's settings, are taken for `begins` and `ends`."""
+
     reason: str = Field(description="Shown to everybody who waits.", examples=["Christmas"])
     begins: str = Field(
-        "", description="On the clock of the environment's zone, or with an offset. Empty: now.", examples=[""]
+        "",
+        description="On the clock of the environment's zone, or with an offset. Empty: now. Also as `from`.",
+        examples=[""],
+        validation_alias=AliasChoices("begins", "from"),
     )
-    ends: str = Field("", description="Empty: until it is lifted.", examples=["2027-01-04 08:00"])
+    ends: str | None = Field(
+        "",
+        description="Empty or null: until it is lifted. Also as `to`.",
+        examples=["2027-01-04 08:00"],
+        validation_alias=AliasChoices("ends", "to"),
+    )
 
 
 class OverrideIn(Input):
@@ -30,9 +40,12 @@ class OverrideIn(Input):
 
 
 class FreezeOut(BaseModel):
-    """`number` names it when it is lifted; `state` is `over`, `in force` or `to come`."""
+    """`number` names it when it is lifted; `state` is `over`, `in force` or `to come`. `from` and `to` are the times as
+    they can be sent back, `begins` and `ends` the same in words."""
 
     number: int
+    from_: str = Field(alias="from", examples=["2026-12-20T18:00:00"])
+    to: str | None
     begins: str = Field(examples=["Sun 2026-12-20 18:00 CET"])
     ends: str
     reason: str
@@ -68,20 +81,21 @@ class WindowsOut(BaseModel):
         )
 
 
-@router.get("projects/{slug}/environments/{name}/windows", response=WindowsOut)
+@router.get("projects/{slug}/environments/{name}/windows", response=WindowsOut, by_alias=True)
 def windows_show(request: ApiRequest, slug: str, name: str) -> WindowsOut:
     """Whether it is open now, and when it opens next. (They are set by PATCH of the environment.)"""
     return WindowsOut.of(environment_get(actor=request.auth, slug=slug, name=name))
 
 
-@router.post("projects/{slug}/environments/{name}/freezes", response={201: WindowsOut})
+@router.post("projects/{slug}/environments/{name}/freezes", response={201: WindowsOut}, by_alias=True)
 def freeze_add(request: ApiRequest, slug: str, name: str, payload: FreezeIn) -> WindowsOut:
     environment = environment_get(actor=request.auth, slug=slug, name=name)
-    windows.environment_freeze(actor=request.auth, environment=environment, **payload.given())
+    given = payload.given()
+    windows.environment_freeze(actor=request.auth, environment=environment, **given | {"ends": given.get("ends") or ""})
     return WindowsOut.of(environment)
 
 
-@router.delete("projects/{slug}/environments/{name}/freezes", response=WindowsOut)
+@router.delete("projects/{slug}/environments/{name}/freezes", response=WindowsOut, by_alias=True)
 def freeze_lift(request: ApiRequest, slug: str, name: str, number: int | None = None) -> WindowsOut:
     """Lifts the freeze with this number; without one, all that are in force."""
     environment = environment_get(actor=request.auth, slug=slug, name=name)
@@ -91,7 +105,7 @@ def freeze_lift(request: ApiRequest, slug: str, name: str, number: int | None = 
 
 @router.post("deployments/{deployment_id}/override", response={202: DeploymentOut})
 def deployment_override(request: ApiRequest, deployment_id: str, payload: OverrideIn) -> DeploymentOut:
-    """Has a deployment that waits for a window begin now. Needs the right to manage; 409 when it does not wait."""
+    """Has a deployment that waits for a window begin now. Needs the right to approve; 409 when it does not wait."""
     deployment = selectors.deployment_get(actor=request.auth, deployment_id=deployment_id)
     services.deployment_override(actor=request.auth, deployment=deployment, reason=payload.reason)
     return DeploymentOut.of(selectors.deployment_get(actor=request.auth, deployment_id=deployment_id))

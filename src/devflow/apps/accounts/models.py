@@ -41,11 +41,14 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser):
+    """`is_machine`: stands for a team's token in what refers to people; it cannot log in and is listed nowhere."""
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=200, blank=True)
     is_active = models.BooleanField(default=True)
     is_superuser = models.BooleanField(default=False)
+    is_machine = models.BooleanField(default=False)
     date_joined = models.DateTimeField(auto_now_add=True)
 
     objects = UserManager()
@@ -55,11 +58,20 @@ class User(AbstractBaseUser):
     def __str__(self) -> str:
         return self.name or self.email
 
+    @property
+    def handle(self) -> str:
+        """What a person is told apart by: their e-mail address; of a token, its name."""
+        return self.name if self.is_machine else self.email
+
 
 class Team(models.Model):
+    """`allowed_networks`: where its members and tokens may come from; an empty list allows every address."""
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=200)
     slug = models.CharField(max_length=63, unique=True)
+    allowed_networks = ArrayField(models.CharField(max_length=43), default=list, blank=True)
+    requires_second_factor = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -79,8 +91,30 @@ class Membership(models.Model):
         constraints: ClassVar = [models.UniqueConstraint(fields=["team", "user"], name="membership_once")]
 
 
+class Invitation(models.Model):
+    """A way into the team, for whoever has the link; `email` binds it to one address. The link itself is not kept."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, models.CASCADE, related_name="invitations")
+    email = models.EmailField(blank=True)
+    role = models.CharField(max_length=10, choices=Role.choices)
+    digest = models.CharField(max_length=64, unique=True)
+    inviter = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    accepted_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ScopedManager(team="team")
+
+
 class ApiToken(models.Model):
-    """`prefix` is shown to recognise a token; `digest` is the SHA-256 of the whole of it, in hexadecimal."""
+    """`prefix` is shown to recognise a token; `digest` is the SHA-256 of the whole of it, in hexadecimal.
+
+    `user` is whom it speaks for: its maker, or for a team's token a user who is none but the token. `projects` are the
+    ids of those that it is for, or None for all of the team's.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     team = models.ForeignKey(Team, models.CASCADE, related_name="tokens")
@@ -89,12 +123,24 @@ class ApiToken(models.Model):
     prefix = models.CharField(max_length=16)
     digest = models.CharField(max_length=64, unique=True)
     scopes = ArrayField(models.CharField(max_length=10, choices=Scope.choices))
+    projects = ArrayField(models.UUIDField(), null=True, blank=True)
+    made_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    last_used_address = models.GenericIPAddressField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     objects = ScopedManager(team="team")
+
+
+class RateWindow(models.Model):
+    """How often something was done since a window began: see limits.py. `key` names a token, a person or an address; it
+    is deleted when the window is over."""
+
+    key = models.CharField(primary_key=True, max_length=150)
+    used = models.PositiveIntegerField()
+    ends_at = models.DateTimeField(db_index=True)
 
 
 class IdempotencyKey(models.Model):
@@ -125,7 +171,9 @@ class SetupToken(models.Model):
 
 
 class PanelKey(models.Model):
-    """One row: the digest of the master key that this database's secrets are sealed with."""
+    """One row: the digest of the master key that this database's secrets are sealed with, and those of `older` ones that
+    some may still be sealed with."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     digest = models.CharField(max_length=64)
+    older = ArrayField(models.CharField(max_length=64), default=list, blank=True)

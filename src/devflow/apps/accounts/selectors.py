@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import MutableMapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
+from devflow.apps.accounts.addresses import is_within, networks
 from devflow.apps.accounts.models import ApiToken, Membership, Role, SetupToken, Team, User
-from devflow.apps.accounts.rights import Actor
-from devflow.core.errors import NotFoundError
+from devflow.apps.accounts.rights import MANAGE_PEOPLE, Actor
+from devflow.apps.accounts.second_factor import require_second_factor
+from devflow.apps.accounts.tokens import digest, may_be_token
+from devflow.core.errors import ForbiddenError, NotFoundError
 
-TOKEN_PREFIX = "dfp_"
+USE_REMEMBERED = timedelta(minutes=1)
+"""A token's last use is written this often at most."""
 SESSION_TEAM = "team"
 """Key under which a session keeps the id of its current team."""
-
-
-def digest(raw: str) -> str:
-    """How tokens are stored: SHA-256 in hexadecimal (they are long and random, so no salt is needed)."""
-    return hashlib.sha256(raw.encode()).hexdigest()
 
 
 def user_exists() -> bool:
@@ -29,7 +28,7 @@ def user_exists() -> bool:
 
 
 def user_find(*, email: str) -> User | None:
-    return User.objects.filter(email__iexact=email.strip()).first()
+    return User.objects.filter(email__iexact=email.strip(), is_machine=False).first()
 
 
 def team_list(*, user: User) -> list[Team]:
@@ -49,15 +48,27 @@ def actor_get(*, user: User, team: Team | None = None, team_id: str | None = Non
     return Actor(user=user, team=membership.team, role=membership.role)
 
 
-def actor_of_session(*, user: User, session: MutableMapping[str, Any]) -> Actor:
-    """The user in the team of their session; in their first team when it names none, or one they have left."""
+def actor_of_session(*, user: User, session: MutableMapping[str, Any], address: str) -> Actor:
+    """The user in the team of their session; in their first team when it names none, or one they have left.
+
+    Raises NotFoundError for who is in no team, ForbiddenError where the team does not let this address in, and
+    SecondFactorError where it wants a second factor that the user has not.
+    """
     team_id = session.get(SESSION_TEAM)
     if team_id:
         try:
-            return actor_get(user=user, team_id=team_id)
+            return _let_in(actor_get(user=user, team_id=team_id), address)
         except NotFoundError:
             del session[SESSION_TEAM]
-    return actor_get(user=user)
+    return _let_in(actor_get(user=user), address)
+
+
+def actors_of_user(*, user: User, address: str) -> list[Actor]:
+    """The user as a member of each of their teams that lets them in from this address."""
+    with scopes_disabled():
+        memberships = list(Membership.objects.filter(user=user).select_related("team").order_by("created_at"))
+    actors = [Actor(user=user, team=membership.team, role=membership.role) for membership in memberships]
+    return [actor for actor in actors if _is_let_in(actor, address)]
 
 
 def member_list(*, actor: Actor) -> list[Membership]:
@@ -66,32 +77,66 @@ def member_list(*, actor: Actor) -> list[Membership]:
 
 
 def token_list(*, actor: Actor) -> list[ApiToken]:
-    """The team's tokens that are not revoked: all of them for those who manage the team, one's own for others."""
+    """The team's tokens that are not revoked: all of them for those who manage people, one's own for others."""
     with scope(team=actor.team):
-        tokens = ApiToken.objects.filter(revoked_at=None).select_related("user").order_by("-created_at")
-        return list(tokens if actor.role in (Role.OWNER, Role.ADMIN) else tokens.filter(user=actor.user))
+        tokens = ApiToken.objects.filter(revoked_at=None).select_related("user", "made_by").order_by("-created_at")
+        return list(tokens if actor.can(MANAGE_PEOPLE) else tokens.filter(user=actor.user))
 
 
-def token_find(raw: str) -> Actor | None:
-    """Who a raw API token speaks for; None when it is unknown, revoked, expired or its user is gone from the team."""
-    if not raw.startswith(TOKEN_PREFIX):
+def token_find(raw: str, *, address: str) -> Actor | None:
+    """Who a raw API token speaks for; None when it is unknown, revoked, expired or its user is gone from the team.
+
+    A team's token acts as an admin, as far as its scopes go. Raises ForbiddenError where the team does not let this
+    address in.
+    """
+    if not may_be_token(raw):
         return None
     now = timezone.now()
     with scopes_disabled():
+        memberships = Membership.objects.filter(team=OuterRef("team"), user=OuterRef("user"))
         token = (
-            ApiToken.objects.filter(digest=digest(raw), revoked_at=None, user__is_active=True)
-            .filter(Q(expires_at=None) | Q(expires_at__gt=now))
+            ApiToken.objects.filter(digest=digest(raw), revoked_at=None)
+            .filter(Q(user__is_active=True) | Q(user__is_machine=True), Q(expires_at=None) | Q(expires_at__gt=now))
+            .annotate(member_role=Subquery(memberships.values("role")[:1]))
             .select_related("user", "team")
             .first()
         )
-        if token is None:
+        role = (Role.ADMIN if token.user.is_machine else token.member_role) if token else None
+        if token is None or role is None:
             return None
-        membership = Membership.objects.filter(team=token.team, user=token.user).first()
-        if membership is None:
-            return None
-        if token.last_used_at is None or (now - token.last_used_at).total_seconds() > 60:
-            ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
-    return Actor(user=token.user, team=token.team, role=membership.role, scopes=tuple(token.scopes))
+        projects = None if token.projects is None else frozenset(token.projects)
+        actor = Actor(token.user, token.team, role, scopes=tuple(token.scopes), projects=projects, token=token)
+        _let_in(actor, address)
+        _remember_use(token, now, address)
+    return actor
+
+
+def _remember_use(token: ApiToken, now: datetime, address: str) -> None:
+    """Once a minute at most, whichever process is first."""
+    before = now - USE_REMEMBERED
+    if token.last_used_at is None or token.last_used_at < before:
+        unused = Q(last_used_at=None) | Q(last_used_at__lt=before)
+        ApiToken.objects.filter(unused, pk=token.pk).update(last_used_at=now, last_used_address=address or None)
+
+
+def team_admits(*, team: Team, address: str) -> bool:
+    """Whether the team lets this address in."""
+    return not team.allowed_networks or is_within(address, networks(team.allowed_networks))
+
+
+def _is_let_in(actor: Actor, address: str) -> bool:
+    try:
+        _let_in(actor, address)
+    except ForbiddenError:
+        return False
+    return True
+
+
+def _let_in(actor: Actor, address: str) -> Actor:
+    if not team_admits(team=actor.team, address=address):
+        raise ForbiddenError(f"The team {actor.team} may be reached from certain networks only: not from {address}.")
+    require_second_factor(actor.user, actor.team)
+    return actor
 
 
 def setup_token_valid(*, raw: str) -> bool:

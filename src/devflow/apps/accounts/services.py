@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -14,13 +15,14 @@ from django.utils import timezone
 from django.utils.text import slugify
 from django_scopes import scope
 
-from devflow.apps.accounts import rights
-from devflow.apps.accounts.models import ApiToken, Membership, PanelKey, Role, Scope, SetupToken, Team, User
+from devflow.apps.accounts import events, rights
+from devflow.apps.accounts.addresses import checked_networks
+from devflow.apps.accounts.models import ApiToken, Membership, Role, Scope, SetupToken, Team, User
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.accounts.selectors import TOKEN_PREFIX, digest, setup_token_valid, user_exists, user_find
-from devflow.apps.sealed import master_key_digest
+from devflow.apps.accounts.selectors import setup_token_valid, team_admits, user_exists, user_find
+from devflow.apps.accounts.tokens import SHOWN, digest, token_make
 from devflow.core import names
-from devflow.core.errors import ConflictError, DevflowError, ForbiddenError, InvalidError, NotFoundError
+from devflow.core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 
 _LONGEST_EXPIRY = timedelta(days=3653)  # ten years
 
@@ -52,16 +54,6 @@ def password_set(*, user: User, password: str) -> None:
     _check_password(password, user)
     user.set_password(password)
     user.save(update_fields=["password"])
-
-
-def master_key_check() -> None:
-    """Remembers the master key at first, and from then on raises DevflowError when the panel has another one."""
-    known, _ = PanelKey.objects.get_or_create(pk=1, defaults={"digest": master_key_digest()})
-    if known.digest != master_key_digest():
-        raise DevflowError(
-            f"The master key {settings.PANEL_KEY_FILE} is not the one that this database's secrets are sealed with. "
-            "Put the right file back from your backup, or set DEVFLOW_KEY_FILE."
-        )
 
 
 def team_create(*, name: str, owner: User) -> Team:
@@ -112,14 +104,25 @@ def setup_complete(*, token: str, email: str, password: str, team_name: str, nam
 
 
 def token_create(
-    *, actor: Actor, name: str, scopes: list[str], expires_at: datetime | None = None
+    *,
+    actor: Actor,
+    name: str,
+    scopes: list[str],
+    expires_at: datetime | None = None,
+    projects: Collection[UUID] | None = None,
+    of_team: bool = False,
 ) -> tuple[ApiToken, str]:
-    """A token of the actor in their team, and its raw text, which is not kept. Raises InvalidError, ForbiddenError.
+    """A token of the actor in their team, or one `of_team`, and its raw text, which is not kept.
 
-    A token never gives more than who makes it has; another token makes one only with the scope admin, so that an expiry
-    is not outlived by a successor.
+    `projects` are the only ones that it is for; the caller has looked that they are the team's. A token never gives
+    more than who makes it has; another token makes one only with the scope admin and for all projects, so that an
+    expiry is not outlived by a successor. A team's token needs the right to manage people, and stays when its maker
+    leaves.
+    Raises InvalidError, ForbiddenError.
     """
     _require_token_rights(actor)
+    if of_team:
+        actor.require(rights.MANAGE_PEOPLE)
     name = names.single_line(name, "name")
     unknown = [value for value in scopes if value not in Scope.values]
     if not scopes or unknown:
@@ -127,34 +130,99 @@ def token_create(
         raise InvalidError(message, {"scopes": message})
     if expires_at is not None:
         _check_expiry(expires_at)
-    for value in scopes:
-        for right in sorted(rights.SCOPE_RIGHTS[value]):
+    if projects is not None and not projects:
+        message = "Choose one or more projects."
+        raise InvalidError(message, {"projects": message})
+    for right in sorted({right for value in scopes for right in rights.SCOPE_RIGHTS[value]}):
+        if not actor.can_somewhere(right):
             actor.require(right)
-    raw = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    with scope(team=actor.team):
+    raw = token_make()
+    with transaction.atomic(), scope(team=actor.team):
         token = ApiToken.objects.create(
             team=actor.team,
-            user=actor.user,
+            user=_machine(name) if of_team else actor.user,
+            made_by=actor.user,
             name=name,
-            prefix=raw[:10],
+            prefix=raw[:SHOWN],
             digest=digest(raw),
             scopes=sorted(set(scopes)),
+            projects=None if projects is None else sorted(set(projects)),
             expires_at=expires_at,
         )
+        _record_token(actor, token, "token.created")
     return token, raw
 
 
 def token_revoke(*, actor: Actor, token_id: str) -> None:
-    """Revokes one's own token, or any of the team for who manages it. Raises NotFoundError, ForbiddenError."""
+    """Revokes one's own token, or any of the team for who manages people. Raises NotFoundError, ForbiddenError."""
     _require_token_rights(actor)
-    with scope(team=actor.team):
-        token = ApiToken.objects.filter(pk=token_id, revoked_at=None).first()
+    with transaction.atomic(), scope(team=actor.team):
+        token = ApiToken.objects.select_for_update(of=("self",)).filter(pk=token_id, revoked_at=None).first()
         if token is None:
             raise NotFoundError("There is no such token.")
         if token.user_id != actor.user.pk:
-            actor.require(rights.MANAGE)
+            actor.require(rights.MANAGE_PEOPLE)
         token.revoked_at = timezone.now()
         token.save(update_fields=["revoked_at"])
+        _record_token(actor, token, "token.revoked")
+
+
+def team_networks_set(*, actor: Actor, networks: Iterable[str], address: str, is_confirmed: bool = False) -> Team:
+    """From where the team's members and tokens may come; no network allows every address.
+
+    A list without `address`, from which the actor comes, must be confirmed. Raises InvalidError, ForbiddenError.
+    """
+    actor.require(rights.MANAGE_PEOPLE)
+    wanted = checked_networks(networks)
+    with transaction.atomic():
+        team = Team.objects.select_for_update().get(pk=actor.team.pk)
+        before, team.allowed_networks = team.allowed_networks, wanted
+        if not is_confirmed and not team_admits(team=team, address=address):
+            message = f"Your own address, {address}, is not in this list: it would lock you out. Add it, or confirm."
+            raise InvalidError(message, {"is_confirmed": message})
+        team.save(update_fields=["allowed_networks"])
+        _record_networks(team, before, actor)
+    return team
+
+
+def team_networks_clear(*, team: Team, who: str) -> Team:
+    """Every address may reach the team again: the way out for who is locked out, on the panel's own machine."""
+    before, team.allowed_networks = team.allowed_networks, []
+    with transaction.atomic():
+        team.save(update_fields=["allowed_networks"])
+        _record_networks(team, before, None, who)
+    return team
+
+
+def _record_networks(team: Team, before: list[str], actor: Actor | None, who: str = "") -> None:
+    events.record(
+        team=team,
+        actor=actor,
+        who=who,
+        action="team.networks_changed",
+        target=team.name,
+        target_id=str(team.pk),
+        before={"networks": before},
+        after={"networks": team.allowed_networks},
+    )
+
+
+def _record_token(actor: Actor, token: ApiToken, action: str) -> None:
+    told = {
+        "scopes": token.scopes,
+        "projects": None if token.projects is None else list(map(str, token.projects)),
+        "expires_at": token.expires_at and token.expires_at.isoformat(),
+        "of_team": token.user.is_machine,
+    }
+    events.record(team=actor.team, actor=actor, action=action, target=token.name, target_id=str(token.pk), after=told)
+
+
+def _machine(name: str) -> User:
+    """Whom a team's token speaks for: nobody else. Its address can be nobody's: see RFC 2606."""
+    machine = User(email=f"{names.uuid7()}@tokens.invalid", name=name, is_active=False, is_machine=True)
+    machine.set_unusable_password()
+    machine.save()
+    return machine
 
 
 def _require_token_rights(actor: Actor) -> None:
@@ -162,6 +230,8 @@ def _require_token_rights(actor: Actor) -> None:
         raise ForbiddenError(
             "This token's scopes do not allow it to make or revoke tokens: use one with the scope admin."
         )
+    if actor.projects is not None:
+        raise ForbiddenError("This token is for single projects; it may not make or revoke tokens.")
 
 
 def _check_expiry(expires_at: datetime) -> None:

@@ -91,8 +91,8 @@ def _reported(deployment: Deployment) -> tuple[str, str]:
         Status.ROLLED_BACK: ("failure", f"Rolled back in {where}: {reason}"),
         Status.CANCELLED: ("cancelled", reason or "Cancelled"),
         Status.SUPERSEDED: ("cancelled", "Superseded by a newer deployment"),
-        Status.WAITING: ("pending", f"Waits to be deployed to {where}"),
-        Status.QUEUED: ("pending", f"Queued for {where}"),
+        Status.WAITING: ("waiting", f"Waits to be deployed to {where}"),
+        Status.QUEUED: ("waiting", f"Queued for {where}"),
     }.get(Status(deployment.status), ("pending", f"Deploying to {where}"))
 
 

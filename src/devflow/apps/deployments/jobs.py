@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts.models import Team
+from devflow.apps.audit.services import audit_record
 from devflow.apps.bulk import records
 from devflow.apps.deployments import announce, events, services
 from devflow.apps.deployments.events import NewEvent
@@ -31,6 +33,7 @@ from devflow.apps.servers.models import Server
 from devflow.apps.servers.reach import ServerReach
 from devflow.core import dotenv
 from devflow.core.crypto import derive_key
+from devflow.core.error_id import fault_text
 from devflow.core.errors import ClaimLostError, DevflowError, InvalidError
 from devflow.core.masking import Masker
 from devflow.engine import devfile, inspect
@@ -84,8 +87,7 @@ async def advance(*, deployment_id: str, reach: ServerReach, cancelled: Callable
         await sync_to_async(_fail)(claimed, str(error))
     except Exception as error:  # a fault of the panel's: told at once, not tried for ever
         log.exception("deployment %s failed by a fault of the panel", deployment_id)
-        reason = f"The panel had a fault of its own ({type(error).__name__}); the worker's log has it in full."
-        await sync_to_async(_fail)(claimed, f"{reason} Look at the site, and deploy again.")
+        await sync_to_async(_fail)(claimed, f"{fault_text(error)} Look at the site, and deploy again.")
     await sync_to_async(services.deployments_adopt)()
 
 
@@ -108,7 +110,7 @@ async def _carry_out(claimed: _Claimed, plan: Plan, reach: ServerReach, stop: as
         plan=plan,
         deployment=claimed.deployment.pk.hex,
         secrets=claimed.secrets,
-        nonce_key=derive_key(settings.MASTER_KEY, b"devflow-frames-v1"),
+        nonce_key=_frame_key(claimed.deployment),
         reach=reach,
         recorder=recorder,
         observed=observed,
@@ -127,6 +129,12 @@ async def _carry_out(claimed: _Claimed, plan: Plan, reach: ServerReach, stop: as
             carrying.cancel()
             await asyncio.gather(carrying, return_exceptions=True)
     await recorder.finish(outcome)
+
+
+def _frame_key(deployment: Deployment) -> bytes:
+    """Of its own, since a master key may be rotated meanwhile; what began before version 2 has one of the oldest."""
+    oldest = settings.MASTER_KEYS.now()[-1]
+    return bytes.fromhex(deployment.frame_key) if deployment.frame_key else derive_key(oldest, b"devflow-frames-v1")
 
 
 async def _plan(claimed: _Claimed, reach: ServerReach) -> tuple[Plan, list[Step]]:
@@ -242,7 +250,9 @@ def _claim(deployment_id: str) -> _Claimed | None:
 
 def _load(deployment_id: str) -> Deployment | None:
     with scopes_disabled():
-        found = Deployment.objects.select_related("team", "project", "environment__project", "rollback_to")
+        found = Deployment.objects.select_related(
+            "team", "project", "environment__project", "rollback_to", "requested_by"
+        )
         return found.prefetch_related("environment__servers").filter(pk=deployment_id).first()
 
 
@@ -263,6 +273,18 @@ def _begin(deployment: Deployment, claim: uuid.UUID) -> bool:
         except IntegrityError:
             return False
         if begun:
+            names = ", ".join(server.name for server in servers if not server.is_local)
+            if names:
+                audit_record(
+                    team=deployment.team,
+                    user=deployment.requested_by,
+                    who="webhook",
+                    action="key.used",
+                    target=names,
+                    target_id=str(deployment.pk),
+                    project_id=deployment.project_id,
+                    after={"for": f"deployment to {deployment.environment}"},
+                )
             started = NewEvent(
                 "deployment.started", {"status": Status.RUNNING.value, "environment": deployment.environment.name}
             )
@@ -302,7 +324,10 @@ def _store_plan(claimed: _Claimed, recipe: str, commit: str, detected: dict[str,
         if not deployment.rollback_to:
             plan = replace(plan, warnings=(*plan.warnings, *missing_warnings(environment, detected)))
         plan = replace(plan, is_clean=deployment.is_clean)
-        held = Deployment.objects.filter(pk=deployment.pk, claim=claimed.claim).update(plan=plan.to_json())
+        deployment.frame_key = secrets.token_hex(32)
+        held = Deployment.objects.filter(pk=deployment.pk, claim=claimed.claim).update(
+            plan=plan.to_json(), frame_key_sealed=deployment.frame_key_sealed
+        )
         if not held:
             raise ClaimLostError("Another worker carries this deployment now.")
         if detected is not deployment.environment.detected:

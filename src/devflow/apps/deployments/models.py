@@ -9,7 +9,9 @@ from django.db.models import Q
 from django_scopes import ScopedManager
 
 from devflow.apps.accounts.models import Team, User
+from devflow.apps.accounts.rights import Place
 from devflow.apps.projects.models import Environment, Project
+from devflow.apps.sealed import Sealed
 from devflow.core.names import uuid7
 
 
@@ -48,7 +50,8 @@ class Deployment(models.Model):
     takes over goes on taking back; `observed` is what the servers said so far. `last_seq`, `log_lines` and `log_bytes`
     count what is in `events`. `is_clean` installs all dependencies anew; `delivery_id` names the webhook's
     delivery that asked for it. `waiting_for` ('window', 'approval') says what a waiting deployment waits for, `due_at`
-    when it is looked at again; who overrode a window says why in `override_reason`.
+    when it is looked at again; who overrode a window says why in `override_reason`. `frame_key` (hexadecimal) tells what
+    our scripts print in a journal from what only looks like it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -74,6 +77,7 @@ class Deployment(models.Model):
     server_names = models.JSONField(default=list)
     plan = models.JSONField(null=True, blank=True)
     observed = models.JSONField(default=dict, blank=True)
+    frame_key_sealed = models.BinaryField(default=bytes, blank=True)
     claim = models.UUIDField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancelled_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
@@ -86,6 +90,9 @@ class Deployment(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    frame_key = Sealed()
+    superseded = 0
+    """How many deployments before it were superseded, in a list that folds those; not stored."""
     objects = ScopedManager(team="team")
 
     class Meta:
@@ -108,6 +115,11 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.environment} {self.id}"
+
+    @property
+    def place(self) -> Place:
+        """That of its environment, which should be loaded."""
+        return self.environment.place
 
     @property
     def is_ended(self) -> bool:

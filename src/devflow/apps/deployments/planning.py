@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from uuid import UUID
 
-from devflow.apps.deployments.settings import Effective, effective, hooks_of
+from devflow.apps.deployments.settings import Effective, effective, hooks_of, misnamed
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.variables import variables_in_force
 from devflow.core.errors import InvalidError
@@ -33,7 +33,8 @@ def plan_deploy(*, environment: Environment, recipe: str, release: str, commit: 
     chosen = effective(environment, recipe=recipe, file=file)
     site = site_of(chosen.environment, chosen.recipe)
     builtin = STRATEGIES[environment.strategy].deploy(site, chosen.recipe)
-    warnings = (*chosen.warnings, *hook_warnings(site, chosen.recipe, builtin))
+    unknown = misnamed(environment, chosen.parsed)
+    warnings = (*chosen.warnings, *unknown, *hook_warnings(site, chosen.recipe, builtin))
     return _plan(chosen, site, release, commit, builtin=builtin, is_rollback=False, warnings=warnings)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from uuid import UUID
 
 from django.db import IntegrityError, OperationalError, transaction
@@ -23,6 +24,7 @@ from devflow.apps.sources.services import (
     deliveries_known,
     deliveries_save,
     delivery_again,
+    refusals_keep,
     refused,
     request_read,
 )
@@ -30,6 +32,8 @@ from devflow.core import globs
 from devflow.core.errors import ConflictError, NotFoundError
 
 SKIP_WORDS = ("[skip deploy]", "[deploy skip]", "[skip ci]", "[ci skip]")
+_REASONS = 3
+"""So many different reasons are told of one push, which may be of a thousand branches."""
 _ANSWERS = {
     Kind.PING: "This was a ping. The webhook works.",
     Kind.CHANGE: "Pull and merge requests deploy nothing; a push to the branch does.",
@@ -49,6 +53,8 @@ def deliveries_take(*, provider: str, token: str, requests: Sequence[Request]) -
     if source is None:
         return [refused(404, "There is no such webhook.")] * len(requests)
     read = [request_read(source=source, request=request) for request in requests]
+    forged = [request for request, each in zip(requests, read, strict=True) if _is_forged(each)]
+    refusals_keep(source, forged)
     genuine = [each for each in read if isinstance(each, Incoming)]
     for is_last in (False, False, True):
         try:
@@ -60,15 +66,29 @@ def deliveries_take(*, provider: str, token: str, requests: Sequence[Request]) -
     return [_answer(each) if isinstance(each, Incoming) else each for each in read]
 
 
+def _is_forged(read: Incoming | Answer) -> bool:
+    return isinstance(read, Answer) and read.status == HTTPStatus.UNAUTHORIZED
+
+
 def delivery_redeliver(*, actor: Actor, delivery: Delivery) -> Delivery:
     """Takes what a delivery brought once more, as a new delivery, by the settings of now.
 
+    Who may not deploy each environment that pushes deploy may not do this either.
     Raises ForbiddenError, ConflictError (its payload is not kept any more, the webhook is switched off).
     """
-    actor.require(rights.DEPLOY)
+    actor.require(rights.DEPLOY, delivery.source)
+    for environment in _following(delivery.source):
+        actor.require(rights.DEPLOY, environment)
     again = delivery_again(delivery)
     _take(delivery.source, [again])
     return again.delivery
+
+
+def _following(source: Source) -> list[Environment]:
+    """The environments that a push can deploy."""
+    with scope(team=source.team):
+        found = Environment.objects.filter(project__source=source)
+        return [each for each in found if each.auto_deploy or each.tag_pattern]
 
 
 def _is_passing(error: Exception) -> bool:
@@ -162,7 +182,9 @@ def _pushed(push: Push, delivery: Delivery) -> Pushed:
 def _told(deployments: list[str], reasons: list[str]) -> Answer:
     if deployments:
         return Answer(202, {"deployment": deployments[0], "deployments": deployments})
-    return Answer(200, {"ignored": " ".join(dict.fromkeys(reasons)) or "Nothing was pushed."})
+    told = list(dict.fromkeys(reasons))
+    more = f"And {len(told) - _REASONS:,} more." if len(told) > _REASONS else ""
+    return Answer(200, {"ignored": " ".join([*told[:_REASONS], more]).strip() or "Nothing was pushed."})
 
 
 def _answer(incoming: Incoming) -> Answer:

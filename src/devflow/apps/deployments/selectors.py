@@ -7,17 +7,20 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from django.db.models import TextChoices
 from django_scopes import scope, scopes_disabled
 
-from devflow.apps.accounts.rights import Actor
-from devflow.apps.deployments.models import ENDED, Deployment, Event, Release, Status, Step
+from devflow.apps.accounts.rights import Actor, Place
+from devflow.apps.deployments.models import ENDED, Deployment, Event, Release, Status, Step, Trigger
 from devflow.apps.deployments.planning import plan_deploy, recipe_of
 from devflow.apps.deployments.settings import file_of, plan_settings
 from devflow.apps.deployments.variables import missing_warnings
 from devflow.apps.projects.models import Environment, Project
-from devflow.apps.projects.windows import closed_now
-from devflow.core.errors import ConflictError, NotFoundError
+from devflow.apps.projects.windows import calendar_of, closed_now
+from devflow.core.errors import ConflictError, InvalidError, NotFoundError
 from devflow.engine.plan import Plan
+
+_FOLDED_AT_MOST = 20_000
 
 
 def deployment_list(
@@ -26,21 +29,62 @@ def deployment_list(
     project: Project | None = None,
     environment: Environment | None = None,
     status: str = "",
+    trigger: str = "",
     before: str = "",
     limit: int = 50,
+    is_folded: bool = False,
 ) -> list[Deployment]:
-    """The newest first, with project, environment and requester loaded; `before` is the id of the last one seen."""
+    """The newest first, with project, environment and requester loaded; `before` is the id of the last one seen.
+
+    With `is_folded` those that were superseded are counted (`superseded`) with the next newer one of their environment
+    instead of being listed, unless their status is asked for. Raises InvalidError (there is no such status, trigger).
+    """
     with scope(team=actor.team):
         found = Deployment.objects.select_related("project", "environment", "requested_by").defer("plan", "observed")
+        found = actor.narrowed(found, "project")
         if project:
             found = found.filter(project=project)
         if environment:
             found = found.filter(environment=environment)
         if status:
-            found = found.filter(status=status)
+            found = found.filter(status=_choice("status", status, Status))
+        if trigger:
+            found = found.filter(trigger=_choice("trigger", trigger, Trigger))
         if _uuid(before):
             found = found.filter(pk__lt=before)
-        return list(found.order_by("-id")[:limit])
+        if not is_folded or status:
+            return list(found.order_by("-id")[:limit])
+        listed = list(found.exclude(status=Status.SUPERSEDED).order_by("-id")[:limit])
+        superseded = found.filter(status=Status.SUPERSEDED)
+        if len(listed) == limit:
+            superseded = superseded.filter(pk__gt=listed[-1].pk)
+        _fold(listed, superseded.order_by("-id").values_list("environment_id", "pk")[:_FOLDED_AT_MOST])
+        return listed
+
+
+def _choice(name: str, value: str, choices: type[TextChoices]) -> str:
+    if value not in choices.values:
+        message = f"There is no {name} {value[:60]!r}; there are {', '.join(choices.values)}."
+        raise InvalidError(message, {name: message})
+    return value
+
+
+def _fold(listed: list[Deployment], superseded: Iterable[tuple[UUID, UUID]]) -> None:
+    """Counts each superseded deployment with the next newer one of its environment that is listed."""
+    of: dict[UUID, list[Deployment]] = {}
+    for deployment in listed:
+        of.setdefault(deployment.environment_id, []).append(deployment)
+    for environment_id, pk in superseded:
+        newer = [each for each in of.get(environment_id, ()) if each.pk > pk]
+        if newer:
+            newer[-1].superseded += 1
+
+
+def deployment_statuses(*, actor: Actor, deployment_ids: Iterable[str]) -> dict[str, str]:
+    """The statuses of these deployments that are there still, by their ids."""
+    with scope(team=actor.team):
+        found = Deployment.objects.filter(pk__in=[each for each in deployment_ids if _uuid(each)])
+        return {str(pk): status for pk, status in found.values_list("pk", "status")}
 
 
 def deployment_get(*, actor: Actor, deployment_id: str) -> Deployment:
@@ -49,16 +93,29 @@ def deployment_get(*, actor: Actor, deployment_id: str) -> Deployment:
         found = None
         if _uuid(deployment_id):
             related = ("project", "environment", "requested_by", "rollback_to")
-            found = Deployment.objects.select_related(*related).filter(pk=deployment_id).first()
+            every = Deployment.objects.select_related(*related).filter(pk=deployment_id)
+            found = actor.narrowed(every, "project").first()
     if found is None:
         raise NotFoundError(f"There is no deployment {deployment_id!r} in this team.")
     return found
 
 
+def place_get(*, actor: Actor, deployment_id: UUID) -> Place:
+    """Where the deployment is: for asking rights before it is loaded. Raises NotFoundError."""
+    with scope(team=actor.team):
+        only = ("team", "environment__team", "environment__project", "environment__is_protected")
+        every = Deployment.objects.select_related("environment").only(*only).filter(pk=deployment_id)
+        found = actor.narrowed(every, "project").first()
+    if found is None:
+        raise NotFoundError(f"There is no deployment {deployment_id!r} in this team.")
+    return found.place
+
+
 def deployments_latest(*, actor: Actor) -> dict[UUID, Deployment]:
     """The newest deployment of each environment of the team, by the environment's id."""
     with scope(team=actor.team):
-        newest = Deployment.objects.order_by("environment_id", "-id").distinct("environment_id")
+        newest = actor.narrowed(Deployment.objects, "project").order_by("environment_id", "-id")
+        newest = newest.distinct("environment_id")
         found = newest.select_related("project", "environment", "requested_by").defer("plan", "observed")
         return {deployment.environment_id: deployment for deployment in found}
 
@@ -136,7 +193,7 @@ def deployment_document(deployment: Deployment, steps: Iterable[Step] | None = N
         "message": deployment.commit_message,
         "author": deployment.author or None,
         "trigger": deployment.trigger,
-        "requested_by": deployment.requested_by.email if deployment.requested_by else None,
+        "requested_by": deployment.requested_by.handle if deployment.requested_by else None,
         "created_at": _time(deployment.created_at),
         "started_at": _time(deployment.started_at),
         "finished_at": _time(deployment.finished_at),
@@ -148,6 +205,7 @@ def deployment_document(deployment: Deployment, steps: Iterable[Step] | None = N
         "waiting_for": deployment.waiting_for or None,
         "waiting_reason": waiting_reason(deployment) or None,
         "due_at": _time(deployment.due_at),
+        "due_there": calendar_of(deployment.environment).local(deployment.due_at) if deployment.due_at else None,
         "override_reason": deployment.override_reason or None,
         "is_clean": deployment.is_clean,
         "log_lines": deployment.log_lines,

@@ -18,6 +18,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.models import User
 from devflow.apps.accounts.rights import Actor
+from devflow.apps.audit.services import audit_record
 from devflow.apps.deployments import announce, events
 from devflow.apps.deployments.events import NewEvent
 from devflow.apps.deployments.models import ACTIVE, ENDED, WAITING, Deployment, Release, Status, Trigger
@@ -42,25 +43,29 @@ def deployment_request(
     commit: str = "",
     trigger: str = Trigger.MANUAL,
     is_clean: bool = False,
-    override_reason: str = "",
+    override_reason: str | None = None,
 ) -> Deployment:
     """Queues a deployment of `commit` ('' for the branch's head); an older one that is still queued is superseded.
 
     One that `is_clean` reuses nothing that was made for earlier releases.
 
-    Outside the environment's windows it waits for the next one; an admin who gives an `override_reason` deploys now.
+    Outside the environment's windows it waits for the next one; who may approve deploys now with an `override_reason`.
     Raises ForbiddenError, InvalidError, ConflictError (a server in maintenance, no server).
     """
-    actor.require(rights.DEPLOY)
-    if override_reason:
-        actor.require(rights.MANAGE)
+    actor.require(rights.DEPLOY, environment)
+    if override_reason is not None:
         override_reason = names.single_line(override_reason, "override_reason", 500)
+        actor.require(rights.APPROVE, environment)
     if commit:
         names.commit(commit)
     deployment = _new(environment, trigger=trigger, user=actor.user, commit=commit)
-    deployment.release, deployment.override_reason = release_name(deployment.pk), override_reason
+    deployment.release, deployment.override_reason = release_name(deployment.pk), override_reason or ""
     deployment.is_clean = is_clean
-    return _queue(deployment)
+    with transaction.atomic():
+        queued = _queue(deployment)
+        told = {"commit": commit or f"the head of {environment.branch}", "is_clean": is_clean}
+        _record(actor, queued, "deployment.requested", {**told, "override_reason": override_reason})
+    return queued
 
 
 def deployment_rollback(*, actor: Actor, environment: Environment, to: Deployment | None = None) -> Deployment:
@@ -68,7 +73,7 @@ def deployment_rollback(*, actor: Actor, environment: Environment, to: Deploymen
 
     Raises ForbiddenError, ConflictError (nothing to go back to, or not kept any more).
     """
-    actor.require(rights.DEPLOY)
+    actor.require(rights.DEPLOY, environment)
     with scope(team=environment.team):
         kept = (
             Release.objects.filter(environment=environment, pruned_at=None)
@@ -95,7 +100,10 @@ def deployment_rollback(*, actor: Actor, environment: Environment, to: Deploymen
         source.commit_message,
         source.author,
     )
-    return _queue(deployment)
+    with transaction.atomic():
+        queued = _queue(deployment)
+        _record(actor, queued, "deployment.rollback_requested", {"to": wanted.name, "commit": source.commit})
+    return queued
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +137,21 @@ def deployments_push(*, environment: Environment, pushed: Sequence[Pushed]) -> l
     with transaction.atomic(), scope(team=environment.team):
         _queue(newest)
         Deployment.objects.bulk_create(older)
+        told = {"commit": newest.commit, "ref": newest.branch, "delivery": str(newest.delivery_id)}
+        _record(None, newest, "deployment.requested", told)
     return made
 
 
 def deployment_cancel(*, actor: Actor, deployment: Deployment) -> Deployment:
     """Ends a waiting deployment at once, and has a running one taken back. Raises ForbiddenError, ConflictError."""
-    actor.require(rights.DEPLOY)
+    actor.require(rights.DEPLOY, deployment)
     with transaction.atomic(), scope(team=actor.team):
         row = Deployment.objects.select_for_update().get(pk=deployment.pk)
         if row.status in ENDED:
             raise ConflictError(f"This deployment has ended already: {Status(row.status).label.lower()}.")
         row.cancel_requested_at, row.cancelled_by = timezone.now(), actor.user
         row.save(update_fields=["cancel_requested_at", "cancelled_by"])
+        _record(actor, row, "deployment.cancelled")
         if row.status in WAITING:
             _end_waiting(row, Status.CANCELLED, f"Cancelled by {actor.user}.", timezone.now())
         else:
@@ -153,7 +164,7 @@ def deployment_override(*, actor: Actor, deployment: Deployment, reason: str) ->
 
     Raises ForbiddenError, InvalidError, ConflictError (it does not wait for a window).
     """
-    actor.require(rights.MANAGE)
+    actor.require(rights.APPROVE, deployment)
     reason = names.single_line(reason, "override_reason", 500)
     with transaction.atomic(), scope(team=actor.team):
         row = Deployment.objects.select_for_update(no_key=True).get(pk=deployment.pk)
@@ -161,8 +172,23 @@ def deployment_override(*, actor: Actor, deployment: Deployment, reason: str) ->
             raise ConflictError("This deployment does not wait for a window.")
         row.override_reason = reason
         row.save(update_fields=["override_reason"])
+        _record(actor, row, "deployment.approved", {"override_reason": reason})
         _release(row, f"{actor.user} has it begin outside the windows: {reason}")
     return row
+
+
+def _record(actor: Actor | None, deployment: Deployment, action: str, after: dict[str, object] | None = None) -> None:
+    """Tells the audit log; without an actor it was a push."""
+    audit_record(
+        team=deployment.team,
+        actor=actor,
+        who="" if actor else "webhook",
+        action=action,
+        target=str(deployment.environment),
+        target_id=str(deployment.pk),
+        project_id=deployment.project_id,
+        after=after,
+    )
 
 
 def deployment_hold(deployment: Deployment) -> bool:
@@ -184,7 +210,7 @@ def deployment_hold(deployment: Deployment) -> bool:
 
 def inspection_request(*, actor: Actor, environment: Environment) -> None:
     """Has a worker look into the repository; the answer comes in `environment.detected` (recipe, commit, error, at)."""
-    actor.require(rights.READ)
+    actor.require(rights.READ, environment)
     enqueue("deployments.inspect", priority=MANUAL, environment_id=str(environment.pk))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from devflow.apps.projects.models import Environment
 from devflow.core.errors import InvalidError
 from devflow.engine import devfile, hooks
-from devflow.engine.devfile import DevfileError
+from devflow.engine.devfile import DevFile, DevfileError
 from devflow.engine.hooks import Hook
 from devflow.engine.plan import Plan
 from devflow.engine.task import Recipe, Where
@@ -29,13 +29,17 @@ _OF_ENVIRONMENT = (
 @dataclass(frozen=True, slots=True)
 class Effective:
     """`environment` is a copy with the settings in force, which must never be saved; `sources` says where each is from,
-    `file` is the text of the devflow.yml that is in force."""
+    `file` is the text of the devflow.yml that is in force, `parsed` what it says."""
 
     environment: Environment
     recipe: Recipe
     sources: dict[str, str]
     file: str
-    warnings: tuple[str, ...]
+    parsed: DevFile
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.parsed.warnings
 
 
 def effective(environment: Environment, *, recipe: str, file: str) -> Effective:
@@ -51,7 +55,14 @@ def effective(environment: Environment, *, recipe: str, file: str) -> Effective:
     merged = copy.copy(environment)
     for name in _OF_ENVIRONMENT:
         setattr(merged, name, found.values[name])
-    return Effective(merged, chosen, dict(found.sources), file, parsed.warnings if parsed else ())
+    return Effective(merged, chosen, dict(found.sources), file, parsed or DevFile())
+
+
+def misnamed(environment: Environment, file: DevFile) -> tuple[str, ...]:
+    """What to tell of environments that the file names and the project does not have. Within the team's scope."""
+    if not file.environments:
+        return ()
+    return file.unknown_environments(list(environment.project.environments.values_list("name", flat=True)))
 
 
 def file_of(environment: Environment, detected: dict[str, Any]) -> str:

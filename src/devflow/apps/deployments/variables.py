@@ -63,7 +63,7 @@ def variables_undeployed(*, actor: Actor, environment: Environment) -> list[str]
 
 def comparison_request(*, actor: Actor, environment: Environment) -> None:
     """Has a worker compare the variables with the servers' `.env`; the answer comes in `environment.compared`."""
-    actor.require(rights.DEPLOY)
+    actor.require(rights.DEPLOY, environment)
     enqueue("deployments.compare_variables", priority=MANUAL, environment_id=str(environment.pk))
 
 

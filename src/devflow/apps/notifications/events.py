@@ -24,6 +24,10 @@ EVENTS: Final[dict[str, EventKind]] = {
     "deployment.waiting": EventKind("A deployment waits"),
     "server.offline": EventKind("A server went offline", is_team_wide=True),
     "server.online": EventKind("A server is online again", is_team_wide=True),
+    "security.new_device": EventKind("Somebody logged in with a new device", is_team_wide=True),
+    "security.repeated_failures": EventKind("Logging in fails again and again", is_team_wide=True),
+    "security.role_raised": EventKind("Somebody became admin or owner", is_team_wide=True),
+    "security.token_made": EventKind("Somebody made an API token", is_team_wide=True),
 }
 TEST_EVENT: Final = "test"
 """Sent by *send test* only; nobody subscribes to it."""

@@ -27,6 +27,7 @@ from devflow.apps.notifications.models import (
     Notification,
     NotificationStatus,
 )
+from devflow.core.error_id import fault_text
 from devflow.core.errors import DevflowError, OutgoingError
 
 log = logging.getLogger(__name__)
@@ -88,8 +89,7 @@ async def _attempt(claimed: _Claimed) -> bool:
         return await sync_to_async(_failed)(claimed, OutgoingError(str(error)))
     except Exception as error:  # a fault of the panel's: not tried for ever, and no reason to stop the others
         log.exception("notification %s failed by a fault of the panel", row.pk)
-        told = f"The panel had a fault of its own ({type(error).__name__}); the worker's log has it in full."
-        return await sync_to_async(_failed)(claimed, OutgoingError(told))
+        return await sync_to_async(_failed)(claimed, OutgoingError(fault_text(error)))
     await sync_to_async(_sent)(claimed, receipt)
     return True
 

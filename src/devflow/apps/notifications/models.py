@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
@@ -10,6 +11,7 @@ from django.db.models import Q
 from django_scopes import ScopedManager
 
 from devflow.apps.accounts.models import Team
+from devflow.apps.accounts.rights import Place
 from devflow.apps.sealed import Sealed
 from devflow.core.names import uuid7
 
@@ -32,11 +34,19 @@ class Channel(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     settings = Sealed()
+    failing_since: datetime | None = None
+    """Since when a message is tried again and again, where a selector has asked; not stored."""
+    pending = 0
+    """How many messages wait to be sent, where a selector has asked; not stored."""
     objects = ScopedManager(team="team")
 
     class Meta:
         ordering: ClassVar = ["name"]
         constraints: ClassVar = [models.UniqueConstraint(fields=["team", "name"], name="channel_name_once")]
+
+    @property
+    def place(self) -> Place:
+        return Place(self.team_id, self.project_id)
 
 
 class NotificationStatus(models.TextChoices):

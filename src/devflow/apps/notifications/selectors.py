@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django_scopes import scope
 
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.notifications.models import Channel, Notification
+from devflow.apps.notifications.models import OPEN, Channel, Notification
 from devflow.core.errors import NotFoundError
 
 
@@ -27,17 +28,28 @@ def is_wanted(*, team_id: UUID, project_id: UUID | None, event: str) -> bool:
 def channel_list(*, actor: Actor, project_id: UUID | None = None) -> list[Channel]:
     """The team's channels by name, each with its project; with `project_id` those that are told of the project."""
     with scope(team=actor.team):
-        found = Channel.objects.select_related("project")
+        found = actor.narrowed(_with_state(), "project")
         if project_id:
             found = found.filter(Q(project=None) | Q(project_id=project_id))
         return list(found)
+
+
+def _with_state() -> QuerySet[Channel]:
+    """Channels with their project, `failing_since` and `pending`."""
+    of = Notification.objects.filter(channel=OuterRef("pk"), status__in=OPEN).order_by()
+    tried = of.filter(attempts__gt=0).exclude(error="")
+    state: dict[str, Any] = {
+        "failing_since": Subquery(tried.order_by("created_at").values("created_at")[:1]),
+        "pending": Coalesce(Subquery(of.values("channel").annotate(number=Count("pk")).values("number")), 0),
+    }
+    return Channel.objects.select_related("project").annotate(**state)
 
 
 def channel_get(*, actor: Actor, channel_id: str) -> Channel:
     """By its id or its name. Raises NotFoundError."""
     with scope(team=actor.team):
         by = {"pk": channel_id} if _is_uuid(channel_id) else {"name": channel_id}
-        channel = Channel.objects.select_related("project").filter(**by).first()
+        channel = actor.narrowed(_with_state().filter(**by), "project").first()
     if channel is None:
         raise NotFoundError(f"There is no channel {channel_id!r} in this team.")
     return channel

@@ -17,7 +17,8 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.models import Team
-from devflow.apps.accounts.rights import Actor
+from devflow.apps.accounts.rights import Actor, Place
+from devflow.apps.audit.services import audit_record
 from devflow.apps.notifications.channels import CHANNELS
 from devflow.apps.notifications.channels.base import SETTING_PREFIX
 from devflow.apps.notifications.events import EVENTS, TEST_EVENT, default_events
@@ -76,7 +77,7 @@ def channel_add(
     `project_id` must be of a project of the team, which the caller has looked up; None stands for all projects.
     Without `events` it is told of the usual ones. Raises ForbiddenError, InvalidError, ConflictError.
     """
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, Place(actor.team.pk, project_id))
     if kind not in CHANNELS:
         message = f"Choose one of: {', '.join(CHANNELS)}."
         raise InvalidError(message, {"kind": message})
@@ -86,6 +87,7 @@ def channel_add(
     _put_settings(channel, clean)
     with _unique_name(channel.name), transaction.atomic(), scope(team=actor.team):
         channel.save(force_insert=True)
+        _record(actor, channel, "channel.added")
     made = {
         field.name: str(clean[field.name])
         for field in CHANNELS[kind].fields
@@ -104,12 +106,15 @@ def channel_update(
     events: Iterable[str] | None = None,
     is_enabled: bool | None = None,
 ) -> Channel:
-    """Changes what is given. Settings that are left out stay, as do secrets that are given empty.
+    """Changes what is given. Settings that are left out stay, as do secrets that are given empty; one that is given as
+    None is forgotten.
 
     But for another host they must be given again: else whoever may change the host could have them sent to their own.
     Raises ForbiddenError, InvalidError, ConflictError.
     """
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, channel)
+    if project_id is not _UNSET:
+        actor.require(rights.MANAGE, Place(actor.team.pk, project_id))
     with _unique_name(name or channel.name), transaction.atomic(), scope(team=actor.team):
         channel = Channel.objects.select_for_update(of=("self",)).select_related("project").get(pk=channel.pk)
         if name is not None:
@@ -123,28 +128,31 @@ def channel_update(
         if settings is not None:
             kind = CHANNELS[channel.kind]
             secrets = {field.name for field in kind.fields if field.is_secret}
-            given = {key: value for key, value in settings.items() if value not in ("", None) or key not in secrets}
+            given = {key: value for key, value in settings.items() if value != "" or key not in secrets}
             kept = json.loads(channel.settings)
             clean = kind.clean({**kept, **given})
-            if kept.get("host") != clean.get("host") and (due := [key for key in secrets - given.keys() if kept[key]]):
+            due = [key for key in secrets - given.keys() if kept[key] and clean[key]]
+            if kept.get("host") != clean.get("host") and due:
                 message = "This was for the host before: give it again for the new one."
                 raise InvalidError(message, {f"{SETTING_PREFIX}{key}": message for key in due})
             _put_settings(channel, clean)
             channel.problem = ""
         channel.save()
+        _record(actor, channel, "channel.changed", has_new_settings=settings is not None)
     return channel
 
 
 def channel_remove(*, actor: Actor, channel: Channel) -> None:
     """Forgets the channel, and what was sent on it. Raises ForbiddenError."""
-    actor.require(rights.MANAGE)
-    with scope(team=actor.team):
-        Channel.objects.filter(pk=channel.pk).delete()
+    actor.require(rights.MANAGE, channel)
+    with transaction.atomic(), scope(team=actor.team):
+        if Channel.objects.filter(pk=channel.pk).delete()[0]:
+            _record(actor, channel, "channel.removed")
 
 
 def channel_test(*, actor: Actor, channel: Channel) -> Notification:
     """Has a worker send a test message at once; the outcome is in the row. Raises ForbiddenError."""
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, channel)
     now = timezone.now()
     message = Message(
         title=f"This is a test of the channel {channel.name}",
@@ -172,7 +180,7 @@ def channel_test(*, actor: Actor, channel: Channel) -> Notification:
 
 def notification_retry(*, actor: Actor, notification: Notification) -> Notification:
     """Tries a delivery again now, with all attempts before it. Raises ForbiddenError, ConflictError."""
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, notification.channel)
     retried = {
         "status": NotificationStatus.PENDING,
         "attempts": 0,
@@ -187,6 +195,19 @@ def notification_retry(*, actor: Actor, notification: Notification) -> Notificat
     for name, value in retried.items():
         setattr(notification, name, value)
     return notification
+
+
+def _record(actor: Actor, channel: Channel, action: str, **more: Any) -> None:
+    told = {"kind": channel.kind, "address": channel.address, "events": channel.events, "is_on": channel.is_enabled}
+    audit_record(
+        team=actor.team,
+        actor=actor,
+        action=action,
+        target=channel.name,
+        target_id=str(channel.pk),
+        project_id=channel.project_id,
+        after=told | more,
+    )
 
 
 def notifications_adopt(*, limit: int = 50) -> None:

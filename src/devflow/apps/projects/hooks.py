@@ -11,6 +11,7 @@ from django_scopes import scope
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
+from devflow.apps.audit.services import audit_record
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.places import places_of
 from devflow.core import names
@@ -40,26 +41,29 @@ def hook_list(environment: Environment) -> list[dict[str, str]]:
 
 def hook_add(*, actor: Actor, environment: Environment, when: str, what: str, command: str, where: str) -> Environment:
     """Adds a hook after the others. Raises ForbiddenError, InvalidError."""
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, environment)
     with transaction.atomic(), scope(team=actor.team):
         row = Environment.objects.select_for_update(of=("self",)).select_related("project").get(pk=environment.pk)
         added = {"when": when, "what": what, "command": command, "where": where}
         row.hooks = hooks_check([*row.hooks, added])
         _refuse_places(row, row.hooks[-1:])
         row.save(update_fields=["hooks"])
+        _record(actor, row, "hook.added", row.hooks[-1])
     return row
 
 
 def hook_remove(*, actor: Actor, environment: Environment, mark: str) -> None:
     """Removes the hook with this mark of `hook_list`. Raises ForbiddenError, ConflictError (it is gone already)."""
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, environment)
     with transaction.atomic(), scope(team=actor.team):
         row = Environment.objects.select_for_update().get(pk=environment.pk)
         left = [hook for number, hook in enumerate(row.hooks, 1) if _mark(number, hook) != mark]
         if len(left) == len(row.hooks):
             raise ConflictError("This hook is not there any more: somebody changed the hooks meanwhile.")
+        gone = next(hook for number, hook in enumerate(row.hooks, 1) if _mark(number, hook) == mark)
         row.hooks = left
         row.save(update_fields=["hooks"])
+        _record(actor, row, "hook.removed", gone)
 
 
 def commands_check(environment: Environment, given: Collection[str]) -> None:
@@ -76,6 +80,18 @@ def commands_check(environment: Environment, given: Collection[str]) -> None:
         _refuse_tasks(environment.task_commands, recipe)
     if "hooks" in given:
         _refuse_places(environment, environment.hooks)
+
+
+def _record(actor: Actor, environment: Environment, action: str, hook: Mapping[str, str]) -> None:
+    audit_record(
+        team=actor.team,
+        actor=actor,
+        action=action,
+        target=f"{hook['when']} {hook['what']} of {environment}",
+        target_id=str(environment.pk),
+        project_id=environment.project_id,
+        after=hook,
+    )
 
 
 def _refuse_places(environment: Environment, listed: Iterable[Mapping[str, str]]) -> None:

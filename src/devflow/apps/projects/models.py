@@ -8,7 +8,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django_scopes import ScopedManager
 
-from devflow.apps.accounts.models import Team, User
+from devflow.apps.accounts.models import Membership, Team, User
+from devflow.apps.accounts.rights import GRANT_LABELS, Place
 from devflow.apps.sealed import Sealed
 from devflow.apps.servers.models import Server
 from devflow.apps.sources.models import Source
@@ -41,6 +42,10 @@ class Project(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def place(self) -> Place:
+        return Place(self.team_id, self.pk)
+
 
 class Environment(models.Model):
     """Where and how a project is deployed.
@@ -53,7 +58,8 @@ class Environment(models.Model):
     `detected` is what the last look at the repository found: {"recipe": …, "commit": …, "file": the text of
     devflow.yml, "file_error": what is wrong with it, …}; with `requires_variables` a
     deployment fails at once where a variable that `.env.example` requires is not set; `compared` is what the last
-    comparison of the variables with the servers found (apps/deployments/variables.py).
+    comparison of the variables with the servers found (apps/deployments/variables.py). Where it `is_protected`, only
+    grants and the roles above them carry rights (apps/accounts/rights.py).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -84,6 +90,7 @@ class Environment(models.Model):
     detected = models.JSONField(default=dict, blank=True)
     requires_variables = models.BooleanField(default=False)
     compared = models.JSONField(default=dict, blank=True)
+    is_protected = models.BooleanField(default=False)
     servers = models.ManyToManyField(Server, related_name="environments")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -95,6 +102,42 @@ class Environment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.project.slug} {self.name}"
+
+    @property
+    def place(self) -> Place:
+        return Place(self.team_id, self.project_id, self.pk, self.is_protected)
+
+
+class Grant(models.Model):
+    """A right (`action`, one of rights.GRANTABLE) that a member has beside their role: for an environment, or for the
+    whole project where `environment` is None. It goes with the membership."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, models.CASCADE, related_name="+")
+    membership = models.ForeignKey(Membership, models.CASCADE, related_name="grants")
+    project = models.ForeignKey(Project, models.CASCADE, related_name="grants")
+    environment = models.ForeignKey(Environment, models.CASCADE, null=True, blank=True, related_name="grants")
+    action = models.CharField(max_length=20)
+    granted_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    granted_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ScopedManager(team="team")
+
+    class Meta:
+        ordering: ClassVar = ["granted_at", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["membership", "project", "environment", "action"], name="grant_once", nulls_distinct=False
+            )
+        ]
+
+    @property
+    def place(self) -> Place:
+        return Place(self.team_id, self.project_id, self.environment_id)
+
+    @property
+    def label(self) -> str:
+        return GRANT_LABELS[self.action]
 
 
 class Variable(models.Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django_scopes import scope
 
-from devflow.apps.accounts.rights import Actor
+from devflow.apps.accounts.rights import Actor, Place
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.variables import VariableDifference as VariableDifference
 from devflow.apps.projects.variables import variable_diff as variable_diff
@@ -16,15 +16,14 @@ from devflow.core.errors import NotFoundError
 def project_list(*, actor: Actor) -> list[Project]:
     """The team's projects by slug, each with its environments and their servers loaded."""
     with scope(team=actor.team):
-        return list(Project.objects.prefetch_related("environments__servers"))
+        return list(actor.narrowed(Project.objects.prefetch_related("environments__servers"), "pk"))
 
 
 def project_get(*, actor: Actor, slug: str) -> Project:
     """Raises NotFoundError."""
     with scope(team=actor.team):
-        project = (
-            Project.objects.select_related("source").prefetch_related("environments__servers").filter(slug=slug).first()
-        )
+        found = Project.objects.select_related("source").prefetch_related("environments__servers").filter(slug=slug)
+        project = actor.narrowed(found, "pk").first()
     if project is None:
         raise NotFoundError(f"There is no project {slug!r} in this team.")
     return project
@@ -33,13 +32,23 @@ def project_get(*, actor: Actor, slug: str) -> Project:
 def environment_get(*, actor: Actor, slug: str, name: str) -> Environment:
     """Raises NotFoundError."""
     with scope(team=actor.team):
-        environment = (
-            Environment.objects.select_related("project", "team")
-            .prefetch_related("servers")
-            .filter(project__slug=slug, name=name)
-            .first()
-        )
+        found = Environment.objects.select_related("project", "team").prefetch_related("servers")
+        environment = actor.narrowed(found.filter(project__slug=slug, name=name), "project").first()
     if environment is None:
         project_get(actor=actor, slug=slug)
         raise NotFoundError(f"There is no environment {name!r} in project {slug!r}.")
     return environment
+
+
+def place_get(*, actor: Actor, slug: str, name: str = "") -> Place:
+    """Where the project, or its environment of this name, is: for asking rights before it is loaded.
+
+    Raises NotFoundError.
+    """
+    with scope(team=actor.team):
+        projects = actor.narrowed(Project.objects.filter(slug=slug), "pk")
+        environments = actor.narrowed(Environment.objects.filter(project__slug=slug, name=name), "project")
+        found = (environments if name else projects).first()
+    if found is None:
+        raise NotFoundError(f"There is no {'environment' if name else 'project'} {name or slug!r} in this team.")
+    return found.place

@@ -11,6 +11,7 @@ from django_scopes import scope
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
+from devflow.apps.audit.services import audit_record, change_record
 from devflow.apps.projects.hooks import commands_check, hooks_check
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.options import recipe_options_check
@@ -19,9 +20,10 @@ from devflow.apps.projects.variables import variables_import as variables_import
 from devflow.apps.projects.variables import variables_set as variables_set
 from devflow.apps.servers.models import Server
 from devflow.apps.sources.models import Source
+from devflow.apps.sources.reports import source_moved
 from devflow.apps.sources.services import source_add
 from devflow.core import globs, keys, names, windows
-from devflow.core.errors import ConflictError, InvalidError
+from devflow.core.errors import ConflictError, ForbiddenError, InvalidError
 from devflow.engine.plan import COMMAND_PHASES
 from devflow.recipes import RECIPES
 from devflow.strategies import STRATEGIES
@@ -53,6 +55,7 @@ def project_add(
     try:
         with transaction.atomic(), scope(team=actor.team):
             project.save(force_insert=True)
+            _record(actor, project, "project.added", _told(project))
     except IntegrityError:
         raise ConflictError(f"There is a project {project.slug!r} in this team already.") from None
     return project
@@ -69,8 +72,12 @@ def project_update(
     reads_file: bool | None = None,
 ) -> Project:
     """Changes what is given (not None). With `reads_file`, the commit's devflow.yml is in force before the settings of
-    the panel. Raises ForbiddenError, InvalidError."""
-    actor.require(rights.MANAGE)
+    the panel. With a repository on another host the access token is forgotten: it was for the host before.
+
+    Raises ForbiddenError, InvalidError.
+    """
+    actor.require(rights.MANAGE, project)
+    before = _told(project)
     if name is not None:
         project.name = names.single_line(name, "name")
     if reads_file is not None:
@@ -81,18 +88,30 @@ def project_update(
         recipe=project.recipe if recipe is None else recipe,
         deploy_key=deploy_key or "",
     )
-    with scope(team=actor.team):
+    with transaction.atomic(), scope(team=actor.team):
+        if project.source_id:
+            project.source = source_moved(source_id=project.source_id, repository_url=project.repository)
         project.save(update_fields=_PROJECT_FIELDS)
+        change_record(
+            actor=actor,
+            action="project.changed",
+            target=project.slug,
+            target_id=str(project.pk),
+            project_id=project.pk,
+            before=before,
+            after=_told(project),
+        )
     return project
 
 
 def project_remove(*, actor: Actor, project: Project) -> None:
     """Forgets the project, its environments and deployments; the servers keep what is on them. Raises ConflictError."""
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, project)
     with transaction.atomic(), scope(team=actor.team):
         for environment in project.environments.all():
             _refuse_while_deploying(environment)
         source = project.source
+        _record(actor, project, "project.removed")
         project.delete()
         if source is not None:
             source.delete()
@@ -100,11 +119,11 @@ def project_remove(*, actor: Actor, project: Project) -> None:
 
 def project_source(*, actor: Actor, project: Project) -> Source:
     """The project's git provider; an empty one is made where there is none yet. Raises ForbiddenError."""
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, project)
     with transaction.atomic(), scope(team=actor.team):
         row = Project.objects.select_for_update(of=("self",)).select_related("source").get(pk=project.pk)
         if row.source is None:
-            row.source = source_add(actor=actor)
+            row.source = source_add(actor=actor, of=project)
             row.save(update_fields=["source"])
     project.source = row.source
     return row.source
@@ -117,7 +136,7 @@ def environment_add(
 
     `settings` are those of `environment_update`. Raises ForbiddenError, InvalidError, ConflictError.
     """
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, project)
     environment = Environment(team=actor.team, project=project, name=names.slug(name))
     root = root or f"/srv/{project.slug}-{environment.name}"
     with transaction.atomic(), scope(team=actor.team):
@@ -129,6 +148,8 @@ def environment_add(
             raise ConflictError(f"There is an environment {environment.name!r} in {project.slug} already.") from None
         _refuse_shared_folder(environment, chosen)
         environment.servers.set(chosen)
+        told = {"branch": environment.branch, "root": environment.root, "servers": [server.name for server in chosen]}
+        _record(actor, environment, "environment.added", told)
     return environment
 
 
@@ -139,22 +160,57 @@ def environment_update(*, actor: Actor, environment: Environment, **settings: An
 
     Raises ForbiddenError, InvalidError.
     """
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, environment)
     with transaction.atomic(), scope(team=actor.team):
+        before = _settings(environment, settings)
         chosen = _fill(environment, actor=actor, **settings)
         _refuse_shared_folder(environment, list(environment.servers.all()) if chosen is None else chosen)
         environment.save(update_fields=[field for field in settings if field != "servers"])
         if chosen is not None:
             environment.servers.set(chosen)
+        change_record(
+            actor=actor,
+            action="environment.changed",
+            target=str(environment),
+            target_id=str(environment.pk),
+            project_id=environment.project_id,
+            before=before,
+            after=_settings(environment, settings),
+        )
     return environment
 
 
 def environment_remove(*, actor: Actor, environment: Environment) -> None:
     """Forgets the environment and its deployments; the servers keep what is on them. Raises ConflictError."""
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, environment)
     with transaction.atomic(), scope(team=actor.team):
         _refuse_while_deploying(environment)
+        _record(actor, environment, "environment.removed", {"root": environment.root})
         environment.delete()
+
+
+def _record(actor: Actor, obj: Project | Environment, action: str, after: Mapping[str, Any] | None = None) -> None:
+    audit_record(
+        team=actor.team,
+        actor=actor,
+        action=action,
+        target=obj.slug if isinstance(obj, Project) else str(obj),
+        target_id=str(obj.pk),
+        project_id=obj.pk if isinstance(obj, Project) else obj.project_id,
+        after=after,
+    )
+
+
+def _told(project: Project) -> dict[str, Any]:
+    """What the audit log tells of a project's settings; of its deploy key the public half."""
+    fields = ("name", "repository", "recipe", "reads_file", "deploy_key_public")
+    return {field.replace("deploy_key_public", "public_half"): getattr(project, field) for field in fields}
+
+
+def _settings(environment: Environment, names: Iterable[str]) -> dict[str, Any]:
+    """What the audit log tells of these settings."""
+    told = {name: getattr(environment, name, None) for name in names if name != "servers"}
+    return told | ({"servers": sorted(each.name for each in environment.servers.all())} if "servers" in names else {})
 
 
 def _project_fill(project: Project, *, repository: str, recipe: str, deploy_key: str) -> None:
@@ -175,7 +231,8 @@ def _fill(environment: Environment, *, actor: Actor, **settings: Any) -> list[Se
     chosen = None
     for field, value in settings.items():
         if field == "servers":
-            chosen = _servers(actor, list(value))
+            chosen = _servers(list(value))
+            _refuse_strange_servers(actor, environment, chosen)
         elif field == "recipe_options":
             environment.recipe_options = recipe_options_check(environment, value)
         elif field in _CHECKS:
@@ -208,7 +265,21 @@ def _overlap(one: str, other: str) -> bool:
     return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
-def _servers(actor: Actor, wanted: list[str]) -> list[Server]:
+def _refuse_strange_servers(actor: Actor, environment: Environment, chosen: list[Server]) -> None:
+    """Who manages single projects or environments only gets no say on other servers by deploying to them."""
+    if actor.can(rights.MANAGE):
+        return
+    siblings = Environment.objects.filter(project=environment.project).prefetch_related("servers")
+    known = {server for each in siblings if actor.can(rights.MANAGE, each) for server in each.servers.all()}
+    strange = [server.name for server in chosen if server not in known]
+    if strange:
+        raise ForbiddenError(
+            f"You may use the servers of the environments that you manage, and not {', '.join(strange)}. "
+            "Ask an owner or admin of the team."
+        )
+
+
+def _servers(wanted: list[str]) -> list[Server]:
     found = {server.name: server for server in Server.objects.filter(name__in=filter(str.isprintable, wanted))}
     missing = [name for name in wanted if name not in found]
     if missing or not wanted:

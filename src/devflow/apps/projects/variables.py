@@ -17,6 +17,7 @@ from django_scopes import scope
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
+from devflow.apps.audit.services import audit_record
 from devflow.apps.projects.models import Environment, Project, Variable, VariableChange
 from devflow.core import dotenv, names
 from devflow.core.errors import ConflictError, InvalidError, NotFoundError
@@ -67,7 +68,7 @@ def variables_set(
     Without a `kind` (or one of its own in `kinds`) a variable keeps the one it has, and a new one is a secret, or
     multiline where its value is. Raises ForbiddenError, InvalidError.
     """
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, environment or project)
     of_project, environment = _place(project, environment)
     with transaction.atomic(), scope(team=actor.team):
         # one writer at a time: of two that add the same key the second changes the first's
@@ -75,6 +76,7 @@ def variables_set(
             raise NotFoundError("This project was removed.")
         found = Variable.objects.filter(project=of_project, environment=environment)
         present = {variable.key: variable for variable in found}
+        changed = []
         for key, value in values.items():
             names.variable(key)
             variable = present.get(key)
@@ -86,6 +88,9 @@ def variables_set(
             variable.kind, variable.value = checked, value
             variable.save()
             _record(actor, variable)
+            changed.append(variable)
+        if changed:
+            _audit(actor, "variable.set", of_project, environment, changed)
 
 
 def variables_import(
@@ -99,7 +104,7 @@ def variables_import(
     """Sets the variables of a `.env` text and returns their keys; `${NAME}` is replaced by what the text says above, or
     else by the variable in force. Raises ForbiddenError, InvalidError.
     """
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, environment or project)
     known = _clear(_found(actor, *_place(project, environment))) if "${" in text else {}
     entries = dotenv.expanded(text, known)
     values = {entry.key: value for entry, value in entries}
@@ -114,7 +119,7 @@ def variable_unset(
     *, actor: Actor, key: str, environment: Environment | None = None, project: Project | None = None
 ) -> None:
     """Raises NotFoundError, ForbiddenError."""
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, environment or project)
     of_project, environment = _place(project, environment)
     with transaction.atomic(), scope(team=actor.team):
         found = Variable.objects.select_for_update().filter(project=of_project, environment=environment)
@@ -123,6 +128,7 @@ def variable_unset(
             where = "the base variables of " if environment is None else ""
             raise NotFoundError(f"There is no variable {key!r} in {where}{environment or of_project.slug}.")
         _record(actor, variable, is_removal=True)
+        _audit(actor, "variable.removed", of_project, environment, [variable])
         variable.delete()
 
 
@@ -130,7 +136,7 @@ def variable_restore(
     *, actor: Actor, change_id: str, environment: Environment | None = None, project: Project | None = None
 ) -> VariableChange:
     """Sets a variable to the value that this change gave it, or took away. Raises NotFoundError, ForbiddenError."""
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, environment or project)
     of_project, environment = _place(project, environment)
     with scope(team=actor.team):
         found = VariableChange.objects.filter(project=of_project, environment=environment)
@@ -181,9 +187,12 @@ def variable_values(
     environment: Environment | None = None,
     project: Project | None = None,
 ) -> dict[str, str]:
-    """Keys and values in clear of what is in force. Raises ForbiddenError for those who may not manage."""
-    actor.require(rights.MANAGE)
-    return _clear(_found(actor, *_place(project, environment)))
+    """Keys and values in clear of what is in force. Raises ForbiddenError."""
+    actor.require(rights.SEE_SECRETS, environment or project)
+    of_project, environment = _place(project, environment)
+    found = _found(actor, of_project, environment)
+    _audit(actor, "secret.read", of_project, environment, list(found.values()))
+    return _clear(found)
 
 
 def variables_export(
@@ -191,11 +200,12 @@ def variables_export(
 ) -> str:
     """A `.env` text of what is in force, or (`is_own`) of what the environment has itself, in clear. An import of it
     gives the same variables: those that are no secrets have their kind noted behind. Raises ForbiddenError."""
-    actor.require(rights.MANAGE)
+    actor.require(rights.SEE_SECRETS, environment or project)
     of_project, environment = _place(project, environment)
     found = _found(actor, of_project, environment)
     if is_own and environment is not None:
         found = {key: variable for key, variable in found.items() if variable.environment_id == environment.pk}
+    _audit(actor, "secret.read", of_project, environment, list(found.values()))
     values = _clear(found)
     marks = {key: variable.kind for key, variable in found.items() if _needs_mark(variable.kind, values[key])}
     return dotenv.render(values, marks)
@@ -205,12 +215,14 @@ def variable_reveal(
     *, actor: Actor, key: str, environment: Environment | None = None, project: Project | None = None
 ) -> str:
     """The value of a variable of the kind text. Raises ForbiddenError, NotFoundError, ConflictError for a secret."""
-    actor.require(rights.MANAGE)
-    variable = _found(actor, *_place(project, environment)).get(key)
+    actor.require(rights.SEE_SECRETS, environment or project)
+    of_project, environment = _place(project, environment)
+    variable = _found(actor, of_project, environment).get(key)
     if variable is None:
         raise NotFoundError(f"There is no variable {key!r}.")
     if variable.kind != "text":
         raise ConflictError(f"{key} is no plain text; it is never shown here. An export holds it.")
+    _audit(actor, "secret.read", of_project, environment, [variable])
     return str(variable.value)
 
 
@@ -321,6 +333,23 @@ def _record(actor: Actor, variable: Variable, *, is_removal: bool = False) -> No
     )
     change.value = variable.value
     change.save(force_insert=True)
+
+
+def _audit(
+    actor: Actor, action: str, project: Project, environment: Environment | None, variables: list[Variable]
+) -> None:
+    """One event for all of them, with their names and kinds; never with values."""
+    names_told = [f"{variable.key} ({variable.kind})" for variable in variables]
+    where = str(environment) if environment else f"{project.slug} (base)"
+    audit_record(
+        team=actor.team,
+        actor=actor,
+        action=action,
+        target=f"{variables[0].key if len(variables) == 1 else f'{len(variables)} variables'} of {where}",
+        target_id=str((environment or project).pk),
+        project_id=project.pk,
+        after={"variables": names_told},
+    )
 
 
 def _needs_mark(kind: str, value: str) -> bool:

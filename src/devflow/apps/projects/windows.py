@@ -11,10 +11,13 @@ from django_scopes import scope
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
+from devflow.apps.audit.services import audit_record
 from devflow.apps.projects.models import Environment
 from devflow.core import windows
-from devflow.core.errors import NotFoundError
+from devflow.core.errors import InvalidError, NotFoundError
 from devflow.core.windows import Calendar, Closed
+
+_OVER = "over"
 
 
 def calendar_of(environment: Environment) -> Calendar:
@@ -32,7 +35,7 @@ def freeze_list(environment: Environment) -> list[dict[str, Any]]:
     found = []
     for number, (stored, freeze) in enumerate(zip(environment.freezes, calendar.freezes, strict=True), 1):
         is_over = freeze.ends is not None and freeze.ends <= now
-        state = "over" if is_over else "in force" if freeze.begins <= now else "to come"
+        state = _OVER if is_over else "in force" if freeze.begins <= now else "to come"
         begins = calendar.local(freeze.begins)
         ends = calendar.local(freeze.ends) if freeze.ends else ""
         found.append({**stored, "number": number, "state": state, "begins": begins, "ends": ends})
@@ -46,23 +49,27 @@ def environment_freeze(
 
     Raises ForbiddenError, InvalidError.
     """
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, environment)
     with transaction.atomic(), scope(team=actor.team):
         row = Environment.objects.select_for_update(no_key=True).get(pk=environment.pk)
         start = begins.strip() or _now_there(row, ends.strip())
         added = {"from": start, "to": ends.strip() or None, "reason": reason}
         row.freezes = windows.check_freezes([*row.freezes, added])
+        if freeze_list(row)[-1]["state"] == _OVER:
+            message = "This time is in the past: the freeze would be over."
+            raise InvalidError(message, {"ends": message})
         row.save(update_fields=["freezes"])
+        _record(actor, row, "environment.frozen", added)
     environment.freezes = row.freezes
     return environment
 
 
-def environment_unfreeze(*, actor: Actor, environment: Environment, number: int | None = None) -> int:
-    """Lifts the freeze with this number (of `freeze_list`), or all that are in force; returns how many.
+def environment_unfreeze(*, actor: Actor, environment: Environment, number: int | None = None) -> list[str]:
+    """Lifts the freeze with this number (of `freeze_list`), or all that are in force; returns the state of each.
 
     Raises ForbiddenError, NotFoundError.
     """
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, environment)
     with transaction.atomic(), scope(team=actor.team):
         row = Environment.objects.select_for_update(no_key=True).get(pk=environment.pk)
         listed = freeze_list(row)
@@ -70,10 +77,24 @@ def environment_unfreeze(*, actor: Actor, environment: Environment, number: int 
         if not chosen:
             what = f"no freeze with the number {number}" if number is not None else "no freeze in force"
             raise NotFoundError(f"There is {what} in {row}.")
+        lifted = [stored for index, stored in enumerate(row.freezes, 1) if index in chosen]
         row.freezes = [stored for index, stored in enumerate(row.freezes, 1) if index not in chosen]
         row.save(update_fields=["freezes"])
+        _record(actor, row, "environment.unfrozen", {"freezes": lifted})
     environment.freezes = row.freezes
-    return len(chosen)
+    return [each["state"] for each in listed if each["number"] in chosen]
+
+
+def _record(actor: Actor, environment: Environment, action: str, after: dict[str, Any]) -> None:
+    audit_record(
+        team=actor.team,
+        actor=actor,
+        action=action,
+        target=str(environment),
+        target_id=str(environment.pk),
+        project_id=environment.project_id,
+        after=after,
+    )
 
 
 def _is_on(freeze: dict[str, Any]) -> bool:

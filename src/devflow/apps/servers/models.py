@@ -8,6 +8,7 @@ from django.db import models
 from django_scopes import ScopedManager
 
 from devflow.apps.accounts.models import Team
+from devflow.apps.accounts.rights import Place
 from devflow.apps.sealed import Sealed
 from devflow.core.names import uuid7
 
@@ -48,6 +49,10 @@ class Server(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def place(self) -> Place:
+        return Place(self.team_id)
 
     @property
     def address(self) -> str:

@@ -7,6 +7,7 @@ from django_scopes import scope
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
+from devflow.apps.audit.services import audit_record
 from devflow.apps.queue import enqueue
 from devflow.apps.servers.models import Server, ServerStatus
 from devflow.core import keys, names
@@ -41,6 +42,7 @@ def server_add(
         with transaction.atomic(), scope(team=actor.team):
             server.save(force_insert=True)
             enqueue("servers.check", server_id=str(server.pk))
+            _record(actor, server, "server.added", {"address": server.address, "host_key": bool(server.host_key)})
     except IntegrityError:
         raise ConflictError(f"There is a server {server.name!r} in this team already.") from None
     return server
@@ -48,39 +50,46 @@ def server_add(
 
 def server_check_request(*, actor: Actor, server: Server) -> None:
     """Has a worker check the server now; the result is in `status`, `status_message`, `facts`, `checked_at`."""
-    actor.require(rights.DEPLOY)
+    actor.require(rights.DEPLOY, server)
     enqueue("servers.check", server_id=str(server.pk))
 
 
 def server_host_key_forget(*, actor: Actor, server: Server) -> None:
     """Forgets the pinned host key, so that the next contact pins the server's present one (after a reinstallation)."""
-    actor.require(rights.MANAGE)
-    with scope(team=actor.team):
+    actor.require(rights.MANAGE, server)
+    with transaction.atomic(), scope(team=actor.team):
         server.host_key = ""
         server.save(update_fields=["host_key"])
+        _record(actor, server, "server.host_key_forgotten")
     server_check_request(actor=actor, server=server)
 
 
 def server_maintenance_set(*, actor: Actor, server: Server, on: bool) -> None:
     """In maintenance a server takes no deployments; switching it off has it checked again."""
-    actor.require(rights.MANAGE)
-    with scope(team=actor.team):
+    actor.require(rights.MANAGE, server)
+    with transaction.atomic(), scope(team=actor.team):
         server.status = ServerStatus.MAINTENANCE if on else ServerStatus.UNKNOWN
         server.save(update_fields=["status"])
+        _record(actor, server, "server.maintenance_set", {"maintenance": on})
     if not on:
         enqueue("servers.check", server_id=str(server.pk))
 
 
 def server_remove(*, actor: Actor, server: Server) -> None:
     """Forgets the server; nothing on it is changed. Raises ConflictError while an environment deploys to it."""
-    actor.require(rights.MANAGE)
-    with scope(team=actor.team):
+    actor.require(rights.MANAGE, server)
+    with transaction.atomic(), scope(team=actor.team):
         users = [str(environment) for environment in server.environments.select_related("project")]
         if users:
             raise ConflictError(
                 f"{server.name} is used by: {', '.join(users)}. Remove these or give them another server first."
             )
+        _record(actor, server, "server.removed", {"address": server.address})
         server.delete()
+
+
+def _record(actor: Actor, server: Server, action: str, after: dict[str, object] | None = None) -> None:
+    audit_record(team=actor.team, actor=actor, action=action, target=server.name, target_id=str(server.pk), after=after)
 
 
 def _port(value: int) -> int:

@@ -18,6 +18,7 @@ from devflow.apps.sources import selectors
 from devflow.apps.sources.api.base import CANCELLED, SUCCESS, Access, ProviderApi, State
 from devflow.apps.sources.models import OPEN_REPORTS, Report, ReportStatus, Source
 from devflow.apps.sources.reports import access_of, tag_name
+from devflow.core.error_id import fault_text
 from devflow.core.errors import DevflowError, OutgoingError
 from devflow.core.masking import Masker
 
@@ -75,7 +76,7 @@ async def create_hook(*, source_id: str) -> None:
             Source.objects.filter(pk=source.pk).update(**values)
 
     source = await sync_to_async(load)()
-    if source is None or source.hook_id:
+    if source is None or (source.hook_id and not source.hook_problem):
         return
     hidden: list[str] = []
     try:
@@ -100,8 +101,7 @@ async def _attempt(claimed: _Claimed) -> bool:
         return await sync_to_async(_failed)(claimed, OutgoingError(str(error)))
     except Exception as error:  # a fault of the panel's: not tried for ever, and no reason to stop the others
         log.exception("report %s failed by a fault of the panel", row.pk)
-        reason = f"The panel had a fault of its own ({type(error).__name__}); the worker's log has it in full."
-        return await sync_to_async(_failed)(claimed, OutgoingError(reason))
+        return await sync_to_async(_failed)(claimed, OutgoingError(fault_text(error)))
     await sync_to_async(_sent)(claimed, told)
     return True
 

@@ -8,6 +8,7 @@ from django.db import models
 from django_scopes import ScopedManager
 
 from devflow.apps.accounts.models import Team
+from devflow.apps.accounts.rights import Place
 from devflow.apps.sealed import Sealed
 from devflow.core.names import uuid7
 
@@ -18,8 +19,10 @@ class Source(models.Model):
     `hook_token` is the address's last part, `/webhooks/<provider>/<hook_token>`; `hook_secret` proves that a delivery
     is the provider's. `api_url` is the base of its API ('': the public one, or that of the repository's host),
     `access_token` opens it, `repository` is the name there, like `team/app` ('': as in the repository's address).
-    `hook_id` is the provider's id of a webhook that the panel made, `hook_problem` why it could not make one.
+    `hook_id` is the provider's id of a webhook that the panel made, `hook_problem` why it could not make
+    it, or what is not right with it.
     `reports`: the provider is told of deployments; `tag_format` names the tag of a successful one ('' for none).
+    `refused` are the last requests to the address whose signature was wrong, as `services.refusals_keep` has them.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -34,11 +37,18 @@ class Source(models.Model):
     hook_problem = models.TextField(blank=True)
     reports = models.BooleanField(default=True)
     tag_format = models.CharField(max_length=200, blank=True)
+    refused = models.JSONField(default=list, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     hook_secret = Sealed()
     access_token = Sealed()
     objects = ScopedManager(team="team")
+
+    @property
+    def place(self) -> Place:
+        """That of its project."""
+        project = getattr(self, "project", None)
+        return Place(self.team_id, project.pk if project else None)
 
 
 class Delivery(models.Model):
@@ -46,6 +56,7 @@ class Delivery(models.Model):
 
     `key` is the provider's id of it; `digest` is of a body that no other delivery can have ('' for others). Both are
     remembered longer than what came: `headers`, their secrets masked, and `body` (deflated) are of the last ones only.
+    `ref`, `commit`, `message` (its first line) and `author` are of the first push that it tells of.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -54,6 +65,10 @@ class Delivery(models.Model):
     key = models.CharField(max_length=200)
     digest = models.CharField(max_length=64, blank=True)
     event = models.CharField(max_length=100, blank=True)
+    ref = models.CharField(max_length=200, blank=True)
+    commit = models.CharField(max_length=64, blank=True)
+    message = models.CharField(max_length=200, blank=True)
+    author = models.CharField(max_length=300, blank=True)
     headers = models.JSONField(default=dict)
     body = models.BinaryField(default=bytes)
     answer_status = models.PositiveSmallIntegerField(default=0)
@@ -90,7 +105,8 @@ OPEN_REPORTS = (ReportStatus.PENDING, ReportStatus.SENDING)
 class Report(models.Model):
     """What is to be told to the provider of a deployment's state; sent by a worker, never by the deployment.
 
-    `context` is the name under which the provider shows it; `state` one of pending, success, failure, cancelled.
+    `context` is the name under which the provider shows it; `state` one of waiting, pending, success, failure and
+    cancelled.
     `attempts` fences: a worker that was taken for dead writes nothing under an older one. `provider_id` is the
     provider's id of the deployment, `tag` the tag that was made there.
     """

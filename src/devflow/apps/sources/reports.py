@@ -19,9 +19,10 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.models import Team
 from devflow.apps.accounts.rights import Actor
+from devflow.apps.audit.services import audit_record
 from devflow.apps.queue import MANUAL, WEBHOOK, enqueue
 from devflow.apps.sources.api import APIS
-from devflow.apps.sources.api.base import Access, ProviderApi, repository_of
+from devflow.apps.sources.api.base import Access, ProviderApi, host_of, repository_of
 from devflow.apps.sources.models import OPEN_REPORTS, Report, ReportStatus, Source
 from devflow.apps.sources.providers import guess
 from devflow.core import names
@@ -35,6 +36,7 @@ TAG_FIELDS = {
     "commit": "[0-9a-f]{10}",
 }
 """What a tag's format may hold, and how it looks in the tag."""
+_BEING_SET = "The panel is setting it anew there; look again in a moment."
 _REPORT = "sources.report"
 _REPOSITORY = re.compile(r"[\w.~-]+(?:/[\w.~-]+)+")
 _FIELD = re.compile(r"\{(\w*)\}")
@@ -53,8 +55,8 @@ def report(
 ) -> Report | None:
     """Queues a state of the deployment for the provider, in the caller's transaction; sends nothing itself.
 
-    `state` is pending, success, failure or cancelled. None where there is nobody to tell: no access token, reports
-    switched off, no commit known yet.
+    `state` is waiting, pending, success, failure or cancelled. None where there is nobody to tell: no access token,
+    reports switched off, no commit known yet.
     """
     if not source.reports or not commit or not source.access_token_sealed or not provider_of(source):
         return None
@@ -111,13 +113,13 @@ def source_update(
 ) -> Source:
     """Changes what is given; an access token of '' is forgotten. With an API on another host it must be given
     again: the one that is kept is for the host before. Raises ForbiddenError, InvalidError."""
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, source)
     with transaction.atomic(), scope(team=actor.team):
         row = Source.objects.select_for_update(no_key=True).get(pk=source.pk)
         if api_url is not None:
-            before = _host_of(row)
+            before = access_home(row)
             row.api_url = _api_url(api_url)
-            if row.access_token_sealed and access_token is None and _host_of(row) != before:
+            if row.access_token_sealed and access_token is None and access_home(row) != before:
                 message = "The API is on another host now: give the access token for it, too."
                 raise InvalidError(message, {"access_token": message})
         if access_token is not None:
@@ -130,8 +132,30 @@ def source_update(
             row.tag_format = _tag_format(tag_format)
         changed = ["api_url", "access_token_sealed", "repository", "reports", "tag_format"]
         row.save(update_fields=changed)
+        told = {"api_url": row.api_url, "repository": row.repository, "reports": row.reports, "tags": row.tag_format}
+        new_token = {} if access_token is None else {"has_token": bool(access_token), "is_token_new": True}
+        audit_record(
+            team=actor.team,
+            actor=actor,
+            action="source.changed",
+            target=row.repository or row.provider,
+            target_id=str(row.pk),
+            project_id=row.place.project_id,
+            after=told | new_token,
+        )
     for field in changed:
         setattr(source, field, getattr(row, field))
+    return source
+
+
+def source_moved(*, source_id: UUID, repository_url: str) -> Source:
+    """The source of a project whose repository is at this address from now on; its access token is forgotten where it
+    was for another host. In the caller's transaction and scope, before the project is saved."""
+    source = Source.objects.select_for_update(no_key=True, of=("self",)).select_related("project").get(pk=source_id)
+    home = access_home(source)
+    source.project.repository = repository_url
+    if token_forget_elsewhere(source, home):
+        source.save(update_fields=["access_token_sealed"])
     return source
 
 
@@ -140,7 +164,7 @@ def source_test(*, actor: Actor, source: Source) -> str:
 
     Raises ForbiddenError, ConflictError (no access is set up), OutgoingError (the provider refuses, or is away).
     """
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, source)
     api, access = access_of(source)
     return async_to_sync(api.check)(access) or access.repository
 
@@ -150,14 +174,17 @@ def hook_create(*, actor: Actor, source: Source) -> None:
 
     Raises ForbiddenError, ConflictError (no access is set up, no provider is chosen for the webhook).
     """
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, source)
     access_of(source)
     if not source.provider or not source.hook_secret_sealed:
         raise ConflictError("Choose the provider of the webhook first: then there are an address and a secret for it.")
     with transaction.atomic(), scope(team=actor.team):
-        Source.objects.filter(pk=source.pk).update(hook_id="", hook_problem="")
+        row = Source.objects.select_for_update(no_key=True).get(pk=source.pk)
+        # one that is there already is set anew, and known as ours all the while: nobody is to make a second one
+        row.hook_problem = _BEING_SET if row.hook_id else ""
+        row.save(update_fields=["hook_problem"])
         enqueue("sources.create_hook", lock=f"hook:{source.pk}", priority=MANUAL, source_id=str(source.pk))
-    source.hook_id = source.hook_problem = ""
+    source.hook_id, source.hook_problem = row.hook_id, row.hook_problem
 
 
 def provider_of(source: Source) -> str:
@@ -187,6 +214,25 @@ def source_shown(source: Source | None, repository_url: str) -> Shown:
     api = APIS[name]
     base = api.base_url(source.api_url if source else "", repository_url)
     return Shown(name, api.title, base, repository, api.token_help)
+
+
+def access_home(source: Source) -> tuple[str, str]:
+    """The scheme and the host that the access token is for, as far as they are known: it is sent to no other."""
+    name, address = provider_of(source), _address_of(source)
+    host = host_of(address)
+    known = f"https://{host}" if host else ""
+    parts = urlsplit(APIS[name].base_url(source.api_url, address) if name else source.api_url or known)
+    return parts.scheme, parts.netloc.lower()
+
+
+def token_forget_elsewhere(source: Source, home: tuple[str, str]) -> bool:
+    """Forgets the access token where it would now be sent to another host than `home`, which it was given for: else
+    whoever may change a repository's address could have it sent to their own. True where one is forgotten; the caller
+    saves the row."""
+    if not source.access_token_sealed or not home[1] or access_home(source) == home:
+        return False
+    source.access_token = ""
+    return True
 
 
 def access_of(source: Source) -> tuple[ProviderApi, Access]:
@@ -229,13 +275,6 @@ def is_own_tag(source: Source, name: str) -> bool:
 
 def _address_of(source: Source) -> str:
     return str(source.project.repository)
-
-
-def _host_of(source: Source) -> tuple[str, str]:
-    """The scheme and the host to which the access token is sent, as far as they are known."""
-    name = provider_of(source)
-    parts = urlsplit(APIS[name].base_url(source.api_url, _address_of(source)) if name else source.api_url)
-    return parts.scheme, parts.netloc.lower()
 
 
 def _api_url(value: str) -> str:

@@ -11,7 +11,6 @@ from django_scopes import scope, scopes_disabled
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.sources.models import Delivery, Source
 from devflow.apps.sources.providers import PROVIDERS
-from devflow.apps.sources.services import KEPT
 from devflow.core.errors import NotFoundError
 
 
@@ -28,13 +27,15 @@ def webhook_url(source: Source) -> str:
     return f"{settings.PUBLIC_URL}/webhooks/{source.provider}/{source.hook_token}" if source.provider else ""
 
 
-def delivery_list(*, actor: Actor, source: Source | None) -> list[Delivery]:
-    """The last ones, the newest first, without their payloads."""
+def delivery_list(*, actor: Actor, source: Source | None, before: str = "", limit: int = 50) -> list[Delivery]:
+    """The last ones, the newest first, without their payloads; `before` is the id of the last one seen."""
     if source is None:
         return []
     with scope(team=actor.team):
-        found = Delivery.objects.filter(source=source).select_related("redelivery_of").defer("body", "headers")
-        return list(found.defer("body", "headers", "redelivery_of__body", "redelivery_of__headers")[:KEPT])
+        found = Delivery.objects.filter(source=source).order_by("-pk").defer("body", "headers")
+        if _is_uuid(before):
+            found = found.filter(pk__lt=before)
+        return list(found[:limit])
 
 
 def delivery_get(*, actor: Actor, source: Source | None, delivery_id: str) -> Delivery:

@@ -8,7 +8,7 @@ import secrets
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,10 +18,12 @@ from django.utils import timezone
 from django_scopes import scope
 
 from devflow.apps.accounts import rights
-from devflow.apps.accounts.rights import Actor
+from devflow.apps.accounts.rights import Actor, Placed
+from devflow.apps.audit.services import audit_record
 from devflow.apps.sources.models import Delivery, Source
 from devflow.apps.sources.providers import PROVIDERS
 from devflow.apps.sources.providers.base import Content, MalformedError, Provider, Push
+from devflow.apps.sources.reports import access_home, access_of, hook_create, token_forget_elsewhere
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.core.names import uuid7
 from devflow.core.shell import MASK
@@ -31,6 +33,15 @@ KEPT = 200
 REMEMBERED = timedelta(days=90)
 """How long a delivery's id is known, so that a replay changes nothing."""
 
+_NEW_SECRET = "where nobody has it any more, make a new one: devflow webhooks rotate, or New secret on the page"
+_AUTO_DEPLOY = (
+    "In the panel: switch on “Deploy when the branch is pushed to” in the settings of each environment that a push"
+    " shall deploy (devflow environments update PROJECT ENV --auto-deploy)."
+)
+REFUSED_KEPT = 20
+"""So many requests with a wrong signature are told of."""
+_REFUSED_SECONDS = 1
+"""At most one of them is kept in this time: a stranger who knows the address must not keep the database busy."""
 _FORM = "application/x-www-form-urlencoded"
 _NOT_KEPT = ("authorization", "proxy-authorization", "cookie")
 _LONGEST_KEY = 200
@@ -70,9 +81,9 @@ def refused(status: int, reason: str) -> Answer:
     return Answer(status, {"error": reason})
 
 
-def source_add(*, actor: Actor) -> Source:
-    """A source of no provider yet. Raises ForbiddenError."""
-    actor.require(rights.MANAGE)
+def source_add(*, actor: Actor, of: Placed) -> Source:
+    """A source of no provider yet, for a project. Raises ForbiddenError."""
+    actor.require(rights.MANAGE, of)
     with scope(team=actor.team):
         return Source.objects.create(team=actor.team, hook_token=secrets.token_urlsafe(24))
 
@@ -80,36 +91,107 @@ def source_add(*, actor: Actor) -> Source:
 def webhook_set(*, actor: Actor, source: Source, provider: str) -> str:
     """Takes webhooks of this provider from now on, '' none; returns the secret where one was made, else ''.
 
-    Raises ForbiddenError, InvalidError.
+    An access token for another host than the provider's is forgotten. Raises ForbiddenError, InvalidError.
     """
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, source)
     if provider and provider not in PROVIDERS:
         message = f"Choose one of: {', '.join(PROVIDERS)}."
         raise InvalidError(f"There is no provider {provider!r}. {message}", {"provider": message})
     with transaction.atomic(), scope(team=actor.team):
         row = Source.objects.select_for_update().get(pk=source.pk)
         secret = "" if row.hook_secret or not provider else secrets.token_urlsafe(32)
+        home = access_home(row)
+        if provider != row.provider:
+            row.hook_id = row.hook_problem = ""  # what the panel made was at the provider before
         row.provider = provider
+        token_forget_elsewhere(row, home)
         if secret:
             row.hook_secret = secret
-        row.save(update_fields=["provider", "hook_secret_sealed"])
+        row.save(update_fields=["provider", "hook_secret_sealed", "access_token_sealed", "hook_id", "hook_problem"])
+        source_record(actor, row, "webhook.set", {"provider": provider, "has_new_secret": bool(secret)})
     source.provider, source.hook_secret_sealed = row.provider, row.hook_secret_sealed
+    source.access_token_sealed = row.access_token_sealed
+    source.hook_id, source.hook_problem = row.hook_id, row.hook_problem
     return secret
 
 
-def webhook_rotate(*, actor: Actor, source: Source) -> str:
-    """A new secret, which is returned; the old one is worth nothing from now on, also in a webhook that we made.
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """A new secret of a webhook, and who gives it to the provider: the panel by itself, or (`is_renewed` false) a
+    person. `was_made`: the panel made the webhook there, so that there is one to change and none to add."""
+
+    secret: str
+    was_made: bool
+    is_renewed: bool
+
+    def note(self, title: str) -> str:
+        """What is to be done at the provider, which is called `title`."""
+        if self.is_renewed:
+            return f"The panel gives it to the webhook that it made at {title}; nothing is to be done there."
+        if self.was_made:
+            return (
+                f"The webhook that the panel made at {title} still has the old secret: put the new one there, or give"
+                " the panel an access token again and have it do so (devflow sources webhook). Do not add a second one."
+            )
+        return f"Give it to the webhook at {title} now."
+
+
+def webhook_rotate(*, actor: Actor, source: Source) -> Rotated:
+    """A new secret; the old one is worth nothing from now on. Where the panel made the webhook and can reach it still,
+    a worker sets the secret there, too: what comes of it is in `hook_id` or `hook_problem`.
 
     Raises ForbiddenError, ConflictError (no provider is chosen).
     """
-    actor.require(rights.MANAGE)
+    actor.require(rights.MANAGE, source)
     if not source.provider:
         raise ConflictError("Choose the git provider first: then there is a secret.")
-    secret = secrets.token_urlsafe(32)
-    source.hook_secret, source.hook_id = secret, ""
-    with scope(team=actor.team):
-        source.save(update_fields=["hook_secret_sealed", "hook_id"])
-    return secret
+    with transaction.atomic(), scope(team=actor.team):
+        row = Source.objects.select_for_update(no_key=True).get(pk=source.pk)
+        rotated = Rotated(secrets.token_urlsafe(32), bool(row.hook_id), bool(row.hook_id) and _is_reachable(row))
+        row.hook_secret = rotated.secret
+        if rotated.was_made and not rotated.is_renewed:
+            row.hook_problem = rotated.note(PROVIDERS[row.provider].title)
+        row.save(update_fields=["hook_secret_sealed", "hook_problem"])
+        source_record(actor, row, "webhook.rotated", {"provider": row.provider})
+        if rotated.is_renewed:
+            hook_create(actor=actor, source=row)
+    source.hook_secret_sealed = row.hook_secret_sealed
+    source.hook_id, source.hook_problem = row.hook_id, row.hook_problem
+    return rotated
+
+
+def _is_reachable(source: Source) -> bool:
+    try:
+        access_of(source)
+    except ConflictError:
+        return False
+    return True
+
+
+def webhook_steps(source: Source, *, is_secret_shown: bool) -> list[str]:
+    """How the webhook is set up at the provider, beside the address (and the secret, where that is shown)."""
+    provider = PROVIDERS[source.provider]
+    if source.hook_id:
+        is_right = f"The panel made this webhook at {provider.title}: nothing is to be done there."
+        first = [source.hook_problem or is_right]
+    else:
+        known = "the secret above" if is_secret_shown else f"the one that was shown when it was made ({_NEW_SECRET})"
+        first = [step.replace("{secret}", known) for step in provider.steps]
+    return [*first, _AUTO_DEPLOY]
+
+
+def source_record(actor: Actor, source: Source, action: str, after: Mapping[str, Any]) -> None:
+    """Tells the audit log of a change of a project's source."""
+    place = source.place
+    audit_record(
+        team=actor.team,
+        actor=actor,
+        action=action,
+        target=source.provider or "no provider",
+        target_id=str(source.pk),
+        project_id=place.project_id,
+        after=after,
+    )
 
 
 def request_read(*, source: Source, request: Request) -> Incoming | Answer:
@@ -127,6 +209,26 @@ def request_read(*, source: Source, request: Request) -> Incoming | Answer:
     delivery.key = _key(provider.delivery_id(request.headers, digest))
     delivery.digest = digest if incoming.is_dated else ""
     return incoming
+
+
+def refusals_keep(source: Source, requests: Sequence[Request]) -> None:
+    """Keeps a trace of requests with a wrong signature, the newest first: when, which event, who says to have sent it.
+    Only of some of them where many come, and nothing of their payloads, which anybody may have made."""
+    now = timezone.now()
+    last = source.refused[0]["at"] if source.refused else ""
+    if not requests or (last and now - datetime.fromisoformat(last) < timedelta(seconds=_REFUSED_SECONDS)):
+        return
+    headers = requests[-1].headers
+    told = {"event": PROVIDERS[source.provider].event(headers, {}), "sender": headers.get("user-agent", "")}
+    entry = {"at": now.isoformat(), **{name: _plain(text) for name, text in told.items()}}
+    with transaction.atomic(), scope(team=source.team):
+        row = Source.objects.select_for_update(no_key=True).only("refused").get(pk=source.pk)
+        row.refused = [entry, *row.refused][:REFUSED_KEPT]
+        row.save(update_fields=["refused"])
+
+
+def _plain(text: str) -> str:
+    return "".join(char for char in text if char.isprintable())[:100]
 
 
 def delivery_again(delivery: Delivery) -> Incoming:
@@ -178,9 +280,18 @@ def _incoming(source: Source, headers: dict[str, str], content: Content) -> Inco
         delivery.event = provider.event(headers, document)[:100]
         incoming.is_dated = provider.is_dated(document)
         incoming.pushes = provider.read(delivery.event, document)
+        _describe(delivery, incoming.pushes)
     except MalformedError as error:
         incoming.answer = refused(400, str(error))
     return incoming
+
+
+def _describe(delivery: Delivery, pushes: Sequence[Push]) -> None:
+    """What people recognise it by."""
+    push = next((each for each in pushes if each.name), None)
+    if push is not None:
+        delivery.ref, delivery.commit, delivery.author = push.name[:200], push.commit[:64], push.author[:300]
+        delivery.message = next(iter(push.message.splitlines()), "")[:200]
 
 
 def _content(request: Request) -> Content:

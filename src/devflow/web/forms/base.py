@@ -44,8 +44,20 @@ class SecretArea(forms.Textarea):
 
 
 def secret_area(rows: int) -> SecretArea:
-    """A text area for private keys; who is refused pastes them again."""
+    """A text area for private keys and values of variables; who is refused pastes them again."""
     return SecretArea(code_area(rows).attrs)
+
+
+class SecretLine(forms.TextInput):
+    """A line that does not send back what was typed."""
+
+    def format_value(self, value: Any) -> str:
+        return ""
+
+
+def secret_line(**attrs: str) -> SecretLine:
+    """A line for addresses that are secret as a whole."""
+    return SecretLine(code_line(**attrs).attrs)
 
 
 def code_area(rows: int = 3) -> forms.Textarea:

@@ -16,7 +16,7 @@ from devflow.apps.notifications.events import EVENTS, default_events
 from devflow.apps.notifications.models import Channel
 from devflow.apps.projects.selectors import project_list
 from devflow.core.errors import InvalidError
-from devflow.web.forms.base import PanelForm, code_line
+from devflow.web.forms.base import PanelForm, code_line, secret_line
 
 T = TypeVar("T")
 _SETTING = "setting_"
@@ -112,4 +112,5 @@ def _form_field(declared: Field, known: dict[str, Any]) -> forms.Field:
     if declared.is_secret and declared.type == "text":
         hidden = forms.PasswordInput(attrs={"class": "code", "autocomplete": "new-password", **attrs})
         return forms.CharField(max_length=_LONGEST, strip=False, widget=hidden, **common)
-    return forms.CharField(max_length=_LONGEST, widget=code_line(**attrs), **common)
+    line = secret_line if declared.is_secret else code_line
+    return forms.CharField(max_length=_LONGEST, widget=line(**attrs), **common)

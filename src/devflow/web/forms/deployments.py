@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.deployments.models import Deployment
+from devflow.apps.deployments.models import Deployment, Status, Trigger
 from devflow.apps.deployments.services import deployment_request
 from devflow.apps.projects.models import Environment
+from devflow.apps.projects.selectors import project_list
 from devflow.web.forms.base import PanelForm, code_line
+
+
+class FilterForm(PanelForm):
+    """The filters of the list of deployments: they stand in the address of the page. All may be empty."""
+
+    status = forms.ChoiceField(label="Status", required=False, choices=[("", "All"), *Status.choices])
+    environment = forms.ChoiceField(label="Environment", required=False)
+    trigger = forms.ChoiceField(label="Begun by", required=False, choices=[("", "All"), *Trigger.choices])
+
+    def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        found = [each for project in project_list(actor=actor) for each in project.environments.all()]
+        self._environments = {f"{each.project.slug}/{each.name}": each for each in found}
+        named = [(key, key.replace("/", " ")) for key in self._environments]
+        self.fields["environment"].choices = [("", "All"), *named]  # type: ignore[attr-defined]
+
+    def chosen(self) -> dict[str, Any] | None:
+        """What `deployment_list` takes; None where one of them is not valid, which the form then says."""
+        if not self.is_valid():
+            return None
+        environment = self._environments.get(self.cleaned_data["environment"])
+        return {**self.cleaned_data, "environment": environment}
 
 
 class DeployForm(PanelForm):
@@ -39,5 +64,5 @@ class DeployForm(PanelForm):
             environment=environment,
             commit=self.cleaned_data["commit"],
             is_clean=self.cleaned_data["is_clean"],
-            override_reason=self.cleaned_data["override_reason"],
+            override_reason=self.cleaned_data["override_reason"] or None,
         )

@@ -10,7 +10,7 @@ from devflow.apps.accounts.rights import Actor
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.services import environment_update
 from devflow.apps.projects.variables import variables_import, variables_set
-from devflow.web.forms.base import PanelForm, code_area, code_line
+from devflow.web.forms.base import PanelForm, code_line, secret_area
 
 KINDS = {
     "": "As it is; a new one is a secret",
@@ -28,7 +28,7 @@ class VariableForm(PanelForm):
         label="Value",
         required=False,
         strip=False,
-        widget=code_area(3),
+        widget=secret_area(3),
         help_text="Replaces the present one. It is never shown again, unless it is plain text.",
     )
 
@@ -42,7 +42,7 @@ class ImportForm(PanelForm):
     text = forms.CharField(
         label="Lines",
         strip=False,
-        widget=code_area(6),
+        widget=secret_area(6),
         help_text="KEY=value, one a line. Present ones of the same name are replaced.",
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments.models import Deployment
 from devflow.apps.deployments.selectors import deployment_list, deployments_latest
@@ -19,11 +20,13 @@ _RECENT = 200
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`recent` has the newest deployments first; `open` is the newest one that has not ended."""
+    """`recent` has the newest deployments first; `open` is the newest one that has not ended. `can_…`: who looks."""
 
     environment: Environment
     last: Deployment | None
     recent: list[Deployment]
+    can_deploy: bool
+    can_manage: bool
 
     @property
     def open(self) -> Deployment | None:
@@ -38,7 +41,13 @@ def environment_rows(actor: Actor, projects: Iterable[Project]) -> dict[UUID, li
         recent[deployment.environment_id].append(deployment)
     return {
         project.pk: [
-            Row(environment, latest.get(environment.pk), recent[environment.pk][:PULSE_LENGTH])
+            Row(
+                environment,
+                latest.get(environment.pk),
+                recent[environment.pk][:PULSE_LENGTH],
+                can_deploy=actor.can(rights.DEPLOY, environment),
+                can_manage=actor.can(rights.MANAGE, environment),
+            )
             for environment in project.environments.all()
         ]
         for project in projects

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from django import template
 from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
 from django.forms import BoundField
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -45,6 +47,13 @@ def status(kind: str, value: str, extra: str = "") -> SafeString:
 def look(kind: str, value: str) -> Look:
     """The parts of a state, for markup of its own: {% look "step" step.status as look %}."""
     return LOOKS[kind][value]
+
+
+@register.simple_tag(takes_context=True)
+def may(context: dict[str, Any], action: str, obj: Any) -> bool:
+    """Whether who looks may do it there: {% may "deploy" environment as may_deploy %}."""
+    actor = context.get("actor")
+    return bool(actor and actor.can(action, obj))
 
 
 @register.simple_tag
@@ -92,6 +101,12 @@ def ago(moment: datetime | None) -> SafeString | str:
         return "never"
     utc = moment.astimezone(UTC)
     return format_html('<time datetime="{}" data-ago>{}</time>', utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M UTC"))
+
+
+@register.filter
+def as_json(value: Any) -> str:
+    """For an attribute that a script reads: data-options="{{ options|as_json }}"."""
+    return json.dumps(value, cls=DjangoJSONEncoder)
 
 
 @register.filter

@@ -15,7 +15,7 @@ from devflow.apps.notifications.events import EVENTS, TEST_EVENT
 from devflow.apps.notifications.models import Channel
 from devflow.apps.projects.selectors import project_get
 from devflow.core.errors import NotFoundError
-from devflow.web.access import TeamRequest, team_page
+from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.channels import ChannelForm, channel_kinds
 from devflow.web.replies import act_and_go, form_page
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
@@ -35,6 +35,7 @@ def channel_list(request: TeamRequest) -> HttpResponse:
 
 @sensitive_post_parameters()
 @team_page("GET", "POST", right=rights.MANAGE)
+@recently_authenticated
 def channel_add(request: TeamRequest, kind: str) -> HttpResponse:
     if kind not in CHANNELS:
         raise NotFoundError(f"There is no kind of channel {kind!r}.")
@@ -53,6 +54,7 @@ def channel_add(request: TeamRequest, kind: str) -> HttpResponse:
 
 @sensitive_post_parameters()
 @team_page("GET", "POST", right=rights.MANAGE)
+@recently_authenticated
 def channel_edit(request: TeamRequest, channel_id: str) -> HttpResponse:
     channel = selectors.channel_get(actor=request.actor, channel_id=str(channel_id))
     kind = CHANNELS[channel.kind]
@@ -137,4 +139,6 @@ def _state(request: TeamRequest, channel: Channel) -> dict[str, Any]:
 def _look(channel: Channel) -> str:
     if not channel.is_enabled:
         return "off"
-    return "refused" if channel.problem else "on"
+    if channel.problem:
+        return "refused"
+    return "failing" if channel.failing_since else "on"

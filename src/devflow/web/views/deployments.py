@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -18,21 +19,34 @@ from devflow.apps.sources.reports import report_last
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.engine.plan import Plan
 from devflow.web.access import TeamRequest, team_page
-from devflow.web.forms.deployments import DeployForm
+from devflow.web.forms.deployments import DeployForm, FilterForm
 from devflow.web.forms.windows import OverrideForm
 from devflow.web.presenters.deployments import plan_context, problem_of, rollback_target, step_groups, tab_of
 from devflow.web.presenters.windows import wait_of
-from devflow.web.replies import act_and_go
+from devflow.web.replies import act_and_go, form_page
 
 PAGE_LENGTH = 50
 
 
 @team_page("GET")
 def deployment_list(request: TeamRequest) -> HttpResponse:
-    found = selectors.deployment_list(actor=request.actor, before=request.GET.get("before", ""), limit=PAGE_LENGTH + 1)
+    """The filters stand in the address; what was superseded is folded unless it is asked for."""
+    form = FilterForm({name: request.GET.get(name, "") for name in FilterForm.base_fields}, actor=request.actor)
+    before, chosen = request.GET.get("before", ""), form.chosen()
+    found = []
+    if chosen is not None:
+        found = selectors.deployment_list(
+            actor=request.actor, before=before, limit=PAGE_LENGTH + 1, is_folded=True, **chosen
+        )
     shown = found[:PAGE_LENGTH]
-    context = {"deployments": shown, "next": shown[-1].pk if len(found) > PAGE_LENGTH else None}
-    return render(request, "deployments/list.html", context)
+    filled = {name: request.GET[name] for name in FilterForm.base_fields if request.GET.get(name)}
+    context = {
+        "form": form,
+        "deployments": shown,
+        "query": urlencode(filled),
+        "next": shown[-1].pk if len(found) > PAGE_LENGTH else None,
+    }
+    return form_page(request, "deployments/list.html", context, form)
 
 
 @team_page("GET")

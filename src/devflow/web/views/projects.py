@@ -9,7 +9,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from devflow.apps.accounts import rights
 from devflow.apps.projects import selectors, services
-from devflow.web.access import TeamRequest, team_page
+from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.projects import ProjectForm, ProjectSettingsForm
 from devflow.web.presenters.environments import environment_rows
 from devflow.web.replies import act_and_go, form_page
@@ -38,11 +38,17 @@ def project_detail(request: TeamRequest, slug: str) -> HttpResponse:
 
 @sensitive_post_parameters("deploy_key")
 @team_page("GET", "POST", right=rights.MANAGE)
+@recently_authenticated
 def project_settings(request: TeamRequest, slug: str) -> HttpResponse:
     project = selectors.project_get(actor=request.actor, slug=slug)
+    had_token = bool(project.source and project.source.access_token_sealed)
     form = ProjectSettingsForm(request.POST or None, project=project)
-    if form.is_valid() and form.save(request.actor):
+    if form.is_valid() and (saved := form.save(request.actor)):
         messages.success(request, "Saved.")
+        if had_token and not (saved.source and saved.source.access_token_sealed):
+            messages.warning(
+                request, "The access token is forgotten: it was for the host before. Give one for the new host."
+            )
         return redirect("project", slug)
     return form_page(request, "projects/settings.html", {"form": form, "project": project}, form)
 

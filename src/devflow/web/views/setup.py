@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from allauth.account.internal.flows.login import record_authentication
 from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -21,6 +22,7 @@ def setup(request: HttpRequest) -> HttpResponse:
         return render(request, "setup/refused.html", status=403)
     form = SetupForm(request.POST or None)
     if form.is_valid() and (user := form.save(token)):
+        record_authentication(request, user, method="password")
         login(request, user)
         return redirect("dashboard")
     return form_page(request, "setup/page.html", {"form": form}, form)

@@ -15,13 +15,14 @@ from devflow.apps.projects.selectors import project_get
 from devflow.apps.sources import reports
 from devflow.apps.sources.models import Source
 from devflow.core.errors import ConflictError, OutgoingError
-from devflow.web.access import TeamRequest, team_page
+from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.sources import AccessForm
 from devflow.web.replies import form_page
 
 
 @sensitive_post_parameters("access_token")
 @team_page("GET", "POST", right=rights.MANAGE)
+@recently_authenticated
 def access(request: TeamRequest, slug: str) -> HttpResponse:
     project = project_get(actor=request.actor, slug=slug)
     shown = reports.source_shown(project.source, project.repository)
@@ -43,6 +44,7 @@ def access_test(request: TeamRequest, slug: str) -> HttpResponse:
 
 
 @team_page("POST", right=rights.MANAGE)
+@recently_authenticated
 def access_forget(request: TeamRequest, slug: str) -> HttpResponse:
     def forget(source: Source) -> str:
         reports.source_update(actor=request.actor, source=source, access_token="")

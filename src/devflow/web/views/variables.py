@@ -18,7 +18,7 @@ from devflow.apps.projects import variables
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.selectors import environment_get, project_get
 from devflow.core.errors import ConflictError
-from devflow.web.access import TeamRequest, team_page
+from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.variables import ImportForm, RequireForm, VariableForm
 from devflow.web.presenters.environments import environment_head
 from devflow.web.replies import act_and_go, form_page
@@ -63,6 +63,7 @@ def variable_list(request: TeamRequest, slug: str, name: str = "") -> HttpRespon
 
 @sensitive_post_parameters("value")
 @team_page("POST", right=rights.MANAGE)
+@recently_authenticated
 def variable_set(request: TeamRequest, slug: str, name: str = "") -> HttpResponse:
     place = _place(request, slug, name)
     form = VariableForm(request.POST)
@@ -74,6 +75,7 @@ def variable_set(request: TeamRequest, slug: str, name: str = "") -> HttpRespons
 
 @sensitive_post_parameters("text")
 @team_page("POST", right=rights.MANAGE)
+@recently_authenticated
 def variables_import(request: TeamRequest, slug: str, name: str = "") -> HttpResponse:
     place = _place(request, slug, name)
     form = ImportForm(request.POST)
@@ -86,7 +88,8 @@ def variables_import(request: TeamRequest, slug: str, name: str = "") -> HttpRes
     return redirect(place.list_page, *place.args)
 
 
-@team_page("POST", right=rights.MANAGE)
+@team_page("POST", right=rights.SEE_SECRETS)
+@recently_authenticated
 def variables_export(request: TeamRequest, slug: str, name: str = "") -> HttpResponse:
     """The variables in clear, as a file."""
     place = _place(request, slug, name)
@@ -99,6 +102,7 @@ def variables_export(request: TeamRequest, slug: str, name: str = "") -> HttpRes
 
 
 @team_page("POST", right=rights.MANAGE)
+@recently_authenticated
 def variable_unset(request: TeamRequest, slug: str, name: str = "") -> HttpResponse:
     place = _place(request, slug, name)
     key = request.POST.get("key", "")
@@ -111,7 +115,8 @@ def variable_unset(request: TeamRequest, slug: str, name: str = "") -> HttpRespo
     )
 
 
-@team_page("POST", right=rights.MANAGE)
+@team_page("POST", right=rights.SEE_SECRETS)
+@recently_authenticated
 def variable_reveal(request: TeamRequest, slug: str, name: str = "") -> HttpResponse:
     """The page with one value in clear; of plain text only."""
     place = _place(request, slug, name)
@@ -135,6 +140,7 @@ def variables_history(request: TeamRequest, slug: str, name: str = "") -> HttpRe
 
 
 @team_page("POST", right=rights.MANAGE)
+@recently_authenticated
 def variable_restore(request: TeamRequest, slug: str, name: str = "") -> HttpResponse:
     place = _place(request, slug, name)
     change_id = request.POST.get("change", "")

@@ -15,11 +15,17 @@ from devflow.apps.deployments.selectors import deployment_list
 from devflow.apps.projects import windows
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.selectors import environment_get
-from devflow.core.errors import ConflictError, NotFoundError
+from devflow.core.errors import NotFoundError
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.windows import FreezeForm, OverrideForm, WindowsForm
 from devflow.web.presenters.windows import window_state
-from devflow.web.replies import act_and_go, form_page
+from devflow.web.replies import form_page
+
+_LIFTED = {
+    "in force": "The freeze is lifted; what waited for it begins.",
+    "to come": "The freeze is taken back before it began.",
+    "over": "That freeze was over already; it is taken off the list.",
+}
 
 
 @team_page("GET")
@@ -54,22 +60,16 @@ def freeze_lift(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     typed = request.POST.get("number", "")
     number = int(typed) if typed.isascii() and typed.isdecimal() and len(typed) < 6 else 0
 
-    def lift() -> None:
-        try:
-            windows.environment_unfreeze(actor=request.actor, environment=environment, number=number)
-        except NotFoundError as error:  # somebody else was quicker
-            raise ConflictError(str(error)) from None
-
-    return act_and_go(
-        request,
-        lift,
-        done="The freeze is lifted; what waited for it begins.",
-        to="environment-windows",
-        args=(slug, name),
-    )
+    try:
+        lifted = windows.environment_unfreeze(actor=request.actor, environment=environment, number=number)
+    except NotFoundError as error:  # somebody else was quicker
+        messages.error(request, str(error))
+    else:
+        messages.success(request, _LIFTED[lifted[0]])
+    return redirect("environment-windows", slug, name)
 
 
-@team_page("POST", right=rights.MANAGE)
+@team_page("POST", right=rights.APPROVE)
 def deployment_override(request: TeamRequest, deployment_id: UUID) -> HttpResponse:
     """Has a waiting deployment begin now."""
     deployment = selectors.deployment_get(actor=request.actor, deployment_id=str(deployment_id))

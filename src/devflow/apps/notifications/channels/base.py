@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
+from devflow.apps import outgoing
 from devflow.apps.notifications.messages import Message
 from devflow.core import names
 from devflow.core.errors import InvalidError
@@ -144,6 +145,8 @@ def _check_address(text: str) -> None:
         raise ValueError("Give a full address, like https://example.com/hooks/1.")
     if parts.username or parts.password:
         raise ValueError("Take the user and password out of the address.")
+    if problem := outgoing.literal_problem(parts.hostname or ""):
+        raise ValueError(problem)
 
 
 def _number(given: Any) -> int:

@@ -23,7 +23,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from devflow.apps import outgoing
-from devflow.apps.notifications.channels.base import ChannelKind, Delivery, Field, Receipt, check_email
+from devflow.apps.notifications.channels.base import ChannelKind, Delivery, Field, Receipt, Value, check_email
 from devflow.apps.notifications.messages import Message, cut, one_line
 from devflow.core.errors import OutgoingError
 
@@ -66,8 +66,14 @@ class Email(ChannelKind):
         ),
     )
 
+    def clean(self, given: Mapping[str, Any]) -> dict[str, Value]:
+        """Without a user there is no password: who takes the one away takes away both."""
+        return super().clean(given if given.get("user") else {**given, "password": ""})
+
     def check(self, settings: Mapping[str, Any]) -> dict[str, str]:
         errors = {}
+        if problem := outgoing.literal_problem(settings["host"]):
+            errors["host"] = problem
         if not settings["host"] and not panel.HAS_MAIL:
             errors["host"] = "This panel has no mail server of its own (EMAIL_URL): give one here."
         if not settings["host"] and (settings["user"] or settings["password"]):

@@ -44,13 +44,14 @@ def payload(message: Message) -> dict[str, Any]:
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": _plain(escape_within(one_line(message.title), HEADER))},
     ]
+    # Texts from outside are plain text: in mrkdwn * _ ~ and ` format, and there is no way to escape them.
     if message.text:
-        blocks.append(_section(escape_within(message.text, SECTION)))
+        blocks.append({"type": "section", "text": _plain(escape_within(message.text, SECTION))})
     if message.commit_message:
-        blocks.append(_section(f">{escape_within(one_line(message.commit_message), SECTION - 1)}"))
+        told = escape_within(one_line(message.commit_message), SECTION)
+        blocks.append({"type": "section", "text": _plain(told)})
     fields = [
-        _mrkdwn(f"*{escape(label)}*\n{escape_within(one_line(value), FIELD - 100)}")
-        for label, value in message.facts[:10]
+        _plain(f"{escape(label)}\n{escape_within(one_line(value), FIELD - 100)}") for label, value in message.facts[:10]
     ]
     if fields:
         blocks.append({"type": "section", "fields": fields})

@@ -14,8 +14,9 @@ from devflow.apps.outgoing import Response
 from devflow.core.errors import OutgoingError
 from devflow.core.masking import Masker
 
-PENDING, SUCCESS, FAILURE, CANCELLED = "pending", "success", "failure", "cancelled"
-STATES = (PENDING, SUCCESS, FAILURE, CANCELLED)
+WAITING, PENDING, SUCCESS, FAILURE, CANCELLED = "waiting", "pending", "success", "failure", "cancelled"
+STATES = (WAITING, PENDING, SUCCESS, FAILURE, CANCELLED)
+"""One that waits, in the queue or for a window, has not begun; `pending` is on its way."""
 TIMEOUT_SECONDS = 15.0
 
 

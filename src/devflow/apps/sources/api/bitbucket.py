@@ -10,6 +10,7 @@ from devflow.apps.sources.api.base import (
     FAILURE,
     PENDING,
     SUCCESS,
+    WAITING,
     Access,
     ProviderApi,
     State,
@@ -19,7 +20,7 @@ from devflow.apps.sources.api.base import (
     require_success,
 )
 
-_STATUS = {PENDING: "INPROGRESS", SUCCESS: "SUCCESSFUL", FAILURE: "FAILED", CANCELLED: "STOPPED"}
+_STATUS = {WAITING: "INPROGRESS", PENDING: "INPROGRESS", SUCCESS: "SUCCESSFUL", FAILURE: "FAILED", CANCELLED: "STOPPED"}
 _LONGEST_KEY = 40
 
 

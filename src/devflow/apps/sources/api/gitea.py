@@ -7,6 +7,7 @@ from devflow.apps.sources.api.base import (
     FAILURE,
     PENDING,
     SUCCESS,
+    WAITING,
     Access,
     ProviderApi,
     State,
@@ -16,7 +17,7 @@ from devflow.apps.sources.api.base import (
     require_success,
 )
 
-_STATUS = {PENDING: "pending", SUCCESS: "success", FAILURE: "failure", CANCELLED: "error"}
+_STATUS = {WAITING: "pending", PENDING: "pending", SUCCESS: "success", FAILURE: "failure", CANCELLED: "error"}
 
 
 class GiteaApi(ProviderApi):

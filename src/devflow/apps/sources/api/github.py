@@ -7,6 +7,7 @@ from devflow.apps.sources.api.base import (
     FAILURE,
     PENDING,
     SUCCESS,
+    WAITING,
     Access,
     ProviderApi,
     State,
@@ -18,8 +19,14 @@ from devflow.apps.sources.api.base import (
 from devflow.core.errors import OutgoingError
 
 _DESCRIPTION = 140
-_STATUS = {PENDING: "pending", SUCCESS: "success", FAILURE: "failure", CANCELLED: "error"}
-_DEPLOYMENT = {PENDING: "in_progress", SUCCESS: "success", FAILURE: "failure", CANCELLED: "inactive"}
+_STATUS = {WAITING: "pending", PENDING: "pending", SUCCESS: "success", FAILURE: "failure", CANCELLED: "error"}
+_DEPLOYMENT = {
+    WAITING: "queued",
+    PENDING: "in_progress",
+    SUCCESS: "success",
+    FAILURE: "failure",
+    CANCELLED: "inactive",
+}
 EVENTS = ("push", "delete")
 
 

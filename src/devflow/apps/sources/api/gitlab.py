@@ -9,6 +9,7 @@ from devflow.apps.sources.api.base import (
     FAILURE,
     PENDING,
     SUCCESS,
+    WAITING,
     Access,
     ProviderApi,
     State,
@@ -20,7 +21,7 @@ from devflow.apps.sources.api.base import (
 from devflow.core.errors import OutgoingError
 
 _DESCRIPTION = 255
-_STATUS = {PENDING: "running", SUCCESS: "success", FAILURE: "failed", CANCELLED: "canceled"}
+_STATUS = {WAITING: "running", PENDING: "running", SUCCESS: "success", FAILURE: "failed", CANCELLED: "canceled"}
 
 
 class GitLabApi(ProviderApi):

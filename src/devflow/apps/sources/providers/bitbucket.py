@@ -29,9 +29,9 @@ class Bitbucket(Provider):
     secret_headers = ("x-hub-signature",)
     steps = (
         "In the repository on Bitbucket: Repository settings, Webhooks, Add webhook.",
-        "URL: the address above. Secret: the secret above. Status: active.",
+        "URL: the address above. Secret: {secret}. Status: active.",
         "Triggers: Repository push.",
-        "Save. Push a commit, or use “Test connection” of Data Center; either is listed below.",
+        "Save. Push a commit, or use “Test connection” of Data Center; either is listed among the deliveries.",
     )
 
     def is_genuine(self, secret: str, headers: Mapping[str, str], content: Content) -> bool:

@@ -35,7 +35,7 @@ class Gitea(Provider):
     )
     steps = (
         "In the repository: Settings, Webhooks, Add webhook, and there Gitea (or Forgejo, or Gogs).",
-        "Target URL: the address above. Method POST, content type application/json. Secret: the secret above.",
+        "Target URL: the address above. Method POST, content type application/json. Secret: {secret}.",
         "Trigger on: push events. Where tags are deployed these are enough, too.",
         "Add webhook. “Test delivery” on its page sends the newest commit, as a push would.",
     )

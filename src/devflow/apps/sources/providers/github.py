@@ -36,9 +36,9 @@ class GitHub(Provider):
     secret_headers = ("x-hub-signature-256", "x-hub-signature")
     steps = (
         "In the repository on GitHub: Settings, Webhooks, Add webhook.",
-        "Payload URL: the address above. Content type: application/json. Secret: the secret above.",
+        "Payload URL: the address above. Content type: application/json. Secret: {secret}.",
         "Leave SSL verification on, and choose “Just the push event”.",
-        "Add webhook. GitHub sends a ping at once, which is listed below.",
+        "Add webhook. GitHub sends a ping at once, which is listed among the deliveries.",
     )
 
     def is_genuine(self, secret: str, headers: Mapping[str, str], content: Content) -> bool:

@@ -35,7 +35,7 @@ class GitLab(Provider):
     secret_headers = ("x-gitlab-token", "webhook-signature")
     steps = (
         "In the project on GitLab: Settings, Webhooks, Add new webhook.",
-        "URL: the address above. Secret token: the secret above.",
+        "URL: the address above. Secret token: {secret}.",
         "Trigger: Push events; also Tag push events, where tags are deployed. Leave SSL verification on.",
         "Add webhook. “Test, Push events” sends the newest commit, as a push would.",
     )

@@ -1,0 +1,108 @@
+"""What guards the log-in: how often it may be tried, which addresses are proven, and the way back to a lost password.
+
+Everything is counted by what was typed, whether there is such an account or not, so that no answer tells.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from allauth.account.forms import default_token_generator
+from allauth.account.models import EmailAddress
+from allauth.account.utils import user_pk_to_url_str
+from django.conf import settings
+
+from devflow.apps.accounts.limits import address_key, forget, hit
+from devflow.apps.accounts.models import User
+from devflow.apps.accounts.selectors import user_find
+from devflow.apps.accounts.tokens import digest
+from devflow.apps.queue import MANUAL, enqueue
+
+ACCOUNT_TRIES: Final = 5
+ADDRESS_TRIES: Final = 60
+"""The addresses of whole offices are one, so more is allowed for an address than for an account."""
+CODE_TRIES: Final = 5
+WINDOW_SECONDS: Final = 300
+CODE_LIVES_SECONDS: Final = 120
+"""Longer than a code of an authenticator app is taken for."""
+RESETS: Final = 5
+RESET_WINDOW_SECONDS: Final = 3600
+
+
+def attempt_allowed(*, email: str, address: str) -> bool:
+    """Counts an attempt to log in: 60 a minute for an address, 5 in five minutes for an account."""
+    by_address = hit(bucket="login-address", key=address_key(address), limit=ADDRESS_TRIES, window_seconds=60)
+    by_account = hit(bucket="login", key=_key(email), limit=ACCOUNT_TRIES, window_seconds=WINDOW_SECONDS)
+    return by_address.allowed and by_account.allowed
+
+
+def attempts_forget(*, email: str) -> None:
+    """The right password was given: what was mistyped before is forgiven."""
+    forget(bucket="login", key=_key(email))
+
+
+def code_attempt_allowed(*, user: User) -> bool:
+    """Counts an attempt to give a code of a second factor: 5 in five minutes."""
+    return hit(bucket="code", key=str(user.pk), limit=CODE_TRIES, window_seconds=WINDOW_SECONDS).allowed
+
+
+def code_take(*, user: User, code: str) -> bool:
+    """Uses a right code of an authenticator app up. False when it was used before: whoever read it along may not."""
+    forget(bucket="code", key=str(user.pk))
+    key = digest(f"{user.pk}:{code.strip()}")
+    return hit(bucket="code-used", key=key, limit=1, window_seconds=CODE_LIVES_SECONDS).allowed
+
+
+def passkey_attempt_allowed(*, address: str) -> bool:
+    """Counts an attempt to log in by a passkey, with those by password."""
+    return hit(bucket="login-address", key=address_key(address), limit=ADDRESS_TRIES, window_seconds=60).allowed
+
+
+def reset_request(*, email: str, address: str) -> bool:
+    """Has a link to set a new password mailed, if there is such an account: a worker looks that up, so that nobody who
+    asks can tell by the answer or its time. False when it was asked too often."""
+    by_address = hit(bucket="reset-address", key=address_key(address), limit=ADDRESS_TRIES, window_seconds=3600)
+    by_account = hit(bucket="reset", key=_key(email), limit=RESETS, window_seconds=RESET_WINDOW_SECONDS)
+    if not (by_address.allowed and by_account.allowed):
+        return False
+    if settings.HAS_MAIL:
+        enqueue("accounts.mail_reset", priority=MANUAL, email=email.strip().lower()[:254])
+    return True
+
+
+def reset_link(*, user: User) -> str:
+    """A link that sets a new password once, within PASSWORD_RESET_TIMEOUT."""
+    address_known(user=user)
+    key = f"{user_pk_to_url_str(user)}-{default_token_generator.make_token(user)}"
+    return f"{settings.PUBLIC_URL}/accounts/password/reset/key/{key}/"
+
+
+def address_known(*, user: User) -> None:
+    """Who has no entry among the e-mail addresses was made by an administrator, who knew the address."""
+    if not EmailAddress.objects.filter(user=user).exists():
+        EmailAddress.objects.get_or_create(user=user, email=user.email, defaults={"verified": True, "primary": True})
+
+
+def address_unproven(*, user: User) -> None:
+    """The person has typed the address in: where mail is set up, a mail must show that it is theirs."""
+    EmailAddress.objects.get_or_create(user=user, email=user.email, defaults={"verified": False, "primary": True})
+
+
+def reset_mail(*, email: str) -> tuple[str, str, str] | None:
+    """Recipient, subject and text of the mail with the link; None for nobody who can log in."""
+    user = user_find(email=email)
+    if user is None or not user.is_active or user.is_machine:
+        return None
+    host = urlsplit(settings.PUBLIC_URL).hostname
+    text = (
+        f"Somebody, hopefully you, asked for a new password for {user.email} on {settings.PUBLIC_URL}.\n\n"
+        f"Set it here, within an hour:\n\n{reset_link(user=user)}\n\n"
+        "It was not you? Then there is nothing to do: your password stays as it is.\n"
+    )
+    return user.email, f"New password for DevFlow Pro on {host}", text
+
+
+def _key(email: str) -> str:
+    """Addresses are kept as digests: what people type in there is not always an address."""
+    return digest(email.strip().lower())

@@ -1,0 +1,281 @@
+"""Writes of privacy: archives asked for, accounts, projects and teams deleted with all that belongs to them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import Replace
+from django.utils import timezone
+from django_scopes import scope, scopes_disabled
+
+from devflow.apps.accounts import rights
+from devflow.apps.accounts.models import Invitation, Membership, Role, Team, User
+from devflow.apps.accounts.rights import Actor
+from devflow.apps.audit.models import ApiRequest
+from devflow.apps.audit.services import audit_record, events_erase
+from devflow.apps.deployments.models import ENDED, Deployment
+from devflow.apps.deployments.models import Event as DeploymentEvent
+from devflow.apps.notifications.models import Notification
+from devflow.apps.privacy.models import Archive
+from devflow.apps.projects.models import Environment, Project
+from devflow.apps.projects.services import project_remove
+from devflow.apps.queue import BACKGROUND, MANUAL, enqueue, enqueue_each
+from devflow.apps.sources.models import Source
+from devflow.core.errors import ConflictError, InvalidError, NotFoundError
+
+KEPT: Final = timedelta(days=7)
+SOMEBODY: Final = "a deleted account"
+
+
+# --- archives ---------------------------------------------------------------------------------------------------------
+
+
+def archive_request(*, actor: Actor, kind: str, project: Project | None = None) -> Archive:
+    """Has a worker write all data of the actor, of the project, or of the team into an archive.
+
+    One's own data is everybody's right; a project's needs `manage`, a team's `own`.
+    Raises ForbiddenError, InvalidError, ConflictError (one is being made).
+    """
+    if kind not in Archive.KINDS or (kind == "project") != (project is not None):
+        raise InvalidError("Choose what to export.", {"kind": f"Choose one of: {', '.join(Archive.KINDS)}."})
+    if actor.scopes is not None:
+        actor.require(rights.OWN)  # which no token has: archives are for people
+    if kind == "team":
+        actor.require(rights.OWN)
+    if project is not None:
+        actor.require(rights.MANAGE, project)
+    subject_id, subject = _subject(actor, kind, project)
+    with transaction.atomic(), scope(team=actor.team):
+        Team.objects.select_for_update(no_key=True).get(pk=actor.team.pk)
+        if Archive.objects.filter(user=actor.user, subject_id=subject_id, finished_at=None).exists():
+            raise ConflictError("This archive is being made already: it appears in the list.")
+        archive = Archive.objects.create(
+            team=actor.team,
+            user=actor.user,
+            kind=kind,
+            subject_id=subject_id,
+            subject=subject,
+            expires_at=timezone.now() + KEPT,
+        )
+        audit_record(
+            team=actor.team,
+            actor=actor,
+            action="data.exported",
+            target=f"{kind} {subject}",
+            target_id=str(subject_id),
+            project_id=project.pk if project else None,
+        )
+        enqueue("privacy.export", priority=MANUAL, archive_id=str(archive.pk))
+    return archive
+
+
+def archive_list(*, actor: Actor) -> list[Archive]:
+    """Those that the actor has asked for in this team and that are still there, the newest first."""
+    with scope(team=actor.team):
+        return list(Archive.objects.filter(user=actor.user, expires_at__gt=timezone.now()).order_by("-id"))
+
+
+def archive_open(*, actor: Actor, archive_id: str) -> tuple[Archive, Path]:
+    """An archive and its file, for who asked for it and still may. Raises NotFoundError, ForbiddenError."""
+    with scope(team=actor.team):
+        found = Archive.objects.filter(pk=archive_id, user=actor.user, expires_at__gt=timezone.now()).first()
+        project = Project.objects.filter(pk=found.subject_id).first() if found and found.kind == "project" else None
+    path = archive_path(found) if found else None
+    if found is None or path is None or found.finished_at is None or not path.exists():
+        raise NotFoundError("There is no such archive (any more).")
+    if found.kind == "team":
+        actor.require(rights.OWN)
+    if found.kind == "project":
+        actor.require(rights.MANAGE, project)
+    audit_record(
+        team=actor.team,
+        actor=actor,
+        action="data.fetched",
+        target=f"{found.kind} {found.subject}",
+        target_id=found.pk.hex,
+    )
+    return found, path
+
+
+def archive_path(archive: Archive) -> Path:
+    """Where its file is, in a folder that only the panel's own user may enter."""
+    folder = Path(settings.DATA_DIR) / "exports"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"{archive.pk}.zip"
+
+
+def archives_clean() -> None:
+    """Removes archives that have run out, and files that belong to none."""
+    with scopes_disabled():
+        Archive.objects.filter(expires_at__lte=timezone.now()).delete()
+        kept = {f"{pk}.zip" for pk in Archive.objects.values_list("pk", flat=True)}
+    folder = Path(settings.DATA_DIR) / "exports"
+    for path in folder.glob("*.zip") if folder.is_dir() else ():
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+
+
+# --- deletions --------------------------------------------------------------------------------------------------------
+
+
+def teams_owned_alone(user: User) -> list[Team]:
+    """The teams that would be without an owner."""
+    with scopes_disabled():
+        owned = Membership.objects.filter(user=user, role=Role.OWNER).select_related("team")
+        others = Membership.objects.filter(role=Role.OWNER, user__is_active=True).exclude(user=user)
+        with_others = set(others.values_list("team_id", flat=True))
+    return [membership.team for membership in owned if membership.team_id not in with_others]
+
+
+def user_delete(*, user: User, actor: Actor | None = None) -> None:
+    """Deletes the account with all that is the person's: what others need stays without saying who it was.
+
+    Raises ConflictError while they are the last owner of a team.
+    """
+    with transaction.atomic(), scopes_disabled():
+        User.objects.select_for_update().get(pk=user.pk)
+        teams = teams_owned_alone(user)
+        if teams:
+            names = ", ".join(team.name for team in teams)
+            raise ConflictError(
+                f"The only owner of: {names}. Make somebody else an owner there, or delete the team first."
+            )
+        of_teams = list(Team.objects.filter(memberships__user=user))
+        archives = [archive_path(each) for each in Archive.objects.filter(user=user)]
+        _forget_texts(user)
+        _end_sessions(user)
+        ApiRequest.objects.filter(user_id=user.pk).delete()
+        Invitation.objects.filter(Q(email__iexact=user.email) | Q(accepted_by=user)).delete()
+        _forget_jobs(user.email)
+        user_id, email = user.pk, user.email
+        user.delete()
+        for team in [*of_teams, None]:
+            audit_record(
+                team=team, who="panel" if actor is None else "", action="account.deleted", target_id=str(user_id)
+            )
+        events_erase(person=(user_id, email))
+        transaction.on_commit(lambda: _unlink(archives))
+
+
+def project_delete(*, actor: Actor, project: Project, with_files: bool = False) -> None:
+    """Deletes the project with its environments and deployments.
+
+    `with_files`: its sites' folders on the servers too, by workers.
+    Raises ForbiddenError, ConflictError (a deployment is under way).
+    """
+    actor.require(rights.MANAGE, project)
+    with transaction.atomic(), scope(team=actor.team):
+        folders = _folders(Environment.objects.filter(project=project)) if with_files else []
+        project_remove(actor=actor, project=project)
+        asked = [{"team_id": str(actor.team.pk), **folder} for folder in folders]
+        enqueue_each("privacy.remove_files", asked, priority=BACKGROUND)
+
+
+def team_delete(*, actor: Actor, with_files: bool = False) -> bool:
+    """Deletes the actor's team with all that is in it; True where it is gone already.
+
+    With its sites' folders a worker does it: the folders first, for which it needs the servers' keys; where one cannot
+    be removed the team stays, and its audit log says why. Raises ForbiddenError, ConflictError.
+    """
+    actor.require(rights.OWN)
+    with transaction.atomic(), scope(team=actor.team):
+        _refuse_while_deploying(actor.team)
+        if with_files:
+            audit_record(team=actor.team, actor=actor, action="team.deletion_requested", target=actor.team.name)
+            enqueue("privacy.remove_team", priority=MANUAL, team_id=str(actor.team.pk))
+            return False
+        team_erase(team=actor.team)
+    return True
+
+
+def team_erase(*, team: Team) -> None:
+    """Deletes the team and all of its data; of its audit log a stub stays. Raises ConflictError."""
+    with transaction.atomic(), scopes_disabled():
+        Team.objects.select_for_update().get(pk=team.pk)
+        _refuse_while_deploying(team)
+        archives = [archive_path(each) for each in Archive.objects.filter(team=team)]
+        machines = list(User.objects.filter(is_machine=True, tokens__team=team).values_list("pk", flat=True))
+        team_id = team.pk
+        Project.objects.filter(team=team).delete()
+        Source.objects.filter(team=team).delete()
+        ApiRequest.objects.filter(team=team).delete()
+        Team.objects.filter(pk=team_id).delete()
+        User.objects.filter(pk__in=machines).delete()
+        events_erase(team_id=team_id)
+        audit_record(team=None, who="panel", action="team.deleted", target_id=str(team_id))
+        transaction.on_commit(lambda: _unlink(archives))
+
+
+def team_folders(team: Team) -> list[dict[str, str]]:
+    """The folders of the team's sites, as arguments of the job that removes one."""
+    with scope(team=team):
+        return _folders(Environment.objects.all())
+
+
+def _folders(environments: QuerySet[Environment]) -> list[dict[str, str]]:
+    found = environments.select_related("project").prefetch_related("servers")
+    return [
+        {"server_id": str(server.pk), "root": environment.root, "slug": environment.project.slug}
+        for environment in found
+        for server in environment.servers.all()
+    ]
+
+
+def _subject(actor: Actor, kind: str, project: Project | None) -> tuple[UUID, str]:
+    if project is not None:
+        return project.pk, project.slug
+    return (actor.team.pk, actor.team.slug) if kind == "team" else (actor.user.pk, actor.user.email)
+
+
+def _refuse_while_deploying(team: Team) -> None:
+    if Deployment.objects.filter(team=team).exclude(status__in=ENDED).exists():
+        raise ConflictError("A deployment is under way. Cancel it or wait for its end.")
+
+
+def _forget_texts(user: User) -> None:
+    """Takes the person out of sentences that the panel wrote itself, and out of what notifications tell."""
+    said = str(user)
+    cancelled = Deployment.objects.filter(cancelled_by=user, error__contains=said)
+    cancelled.update(error=Replace("error", Value(said), Value(SOMEBODY)))
+    touched = DeploymentEvent.objects.filter(Q(deployment__requested_by=user) | Q(deployment__cancelled_by=user))
+    lines = touched.filter(kind="deployment.log", data__server="panel", text__startswith=said)
+    for pk, text in list(lines.values_list("pk", "text")):
+        # as many bytes as before: offsets into the log count them
+        length = len(said.encode())
+        DeploymentEvent.objects.filter(pk=pk).update(text=SOMEBODY.ljust(length)[:length] + text[len(said) :])
+    for event in touched.filter(kind="deployment.completed", data__error__icontains=said):
+        event.data["error"] = event.data["error"].replace(said, SOMEBODY)
+        event.save(update_fields=["data"])
+    Deployment.objects.filter(author__icontains=user.email).update(author="")
+    names_them = Q(message__requested_by=said) | Q(message__icontains=user.email)
+    Notification.objects.filter(names_them).delete()
+
+
+def _end_sessions(user: User) -> None:
+    """Of all browsers, also those that are listed nowhere."""
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    for key in Session.objects.values_list("session_key", flat=True):
+        if store(key).load().get(SESSION_KEY) == str(user.pk):
+            Session.objects.filter(session_key=key).delete()
+
+
+def _forget_jobs(email: str) -> None:
+    """Jobs of mails that could not be sent name whom they are for."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM procrastinate_jobs WHERE status <> 'doing' AND lower(args ->> 'email') = lower(%s)", [email]
+        )
+
+
+def _unlink(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,47 @@
+"""The form that grants a member rights in a project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from devflow.apps.accounts import rights
+from devflow.apps.accounts.rights import Actor
+from devflow.apps.accounts.selectors import member_list
+from devflow.apps.projects.grants import grants_add
+from devflow.apps.projects.models import Grant, Project
+from devflow.web.forms.base import PanelForm
+
+
+class GrantForm(PanelForm):
+    email = forms.ChoiceField(label="Member")
+    actions = forms.MultipleChoiceField(
+        label="May",
+        widget=forms.CheckboxSelectMultiple,
+        choices=[(action, rights.GRANT_LABELS[action]) for action in rights.GRANTABLE],
+    )
+    environment = forms.ChoiceField(label="Where", required=False)
+
+    def __init__(self, *args: Any, actor: Actor, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.actor, self.project = actor, project
+        self.members = [member for member in member_list(actor=actor) if member.role not in rights.EVERYWHERE]
+        self.fields["email"].choices = [  # type: ignore[attr-defined]
+            (member.user.email, f"{member.user} ({member.user.email}), {member.role}") for member in self.members
+        ]
+        self.environments = {each.name: each for each in project.environments.all()}
+        self.fields["environment"].choices = [  # type: ignore[attr-defined]
+            ("", "The whole project"),
+            *((name, name) for name in self.environments),
+        ]
+
+    def save(self) -> list[Grant] | None:
+        return self.submit(
+            grants_add,
+            actor=self.actor,
+            project=self.project,
+            email=self.cleaned_data["email"],
+            actions=self.cleaned_data["actions"],
+            environment=self.environments.get(self.cleaned_data["environment"]),
+        )

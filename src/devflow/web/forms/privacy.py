@@ -1,0 +1,33 @@
+"""What is typed before something is deleted for good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from devflow.web.forms.base import PanelForm, code_line
+
+
+class DeleteForm(PanelForm):
+    """`confirm` must be the name of what is deleted."""
+
+    confirm = forms.CharField(label="Its name", max_length=320, widget=code_line())
+    with_files = forms.BooleanField(
+        label="Also remove the sites' folders on the servers, with all that is in them", required=False
+    )
+
+    conflict_field = "confirm"
+
+    def __init__(self, *args: Any, name: str, has_files: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._name = name
+        self.fields["confirm"].label = f"Type {name} to confirm"
+        if not has_files:
+            del self.fields["with_files"]
+
+    def clean_confirm(self) -> str:
+        given = str(self.cleaned_data["confirm"]).strip()
+        if given != self._name:
+            raise forms.ValidationError(f"This is not {self._name}: nothing was deleted.")
+        return given

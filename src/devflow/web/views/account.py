@@ -1,0 +1,61 @@
+"""One's own account: second factors, passkeys, the browsers that are logged in."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+
+from devflow.apps.accounts import sessions
+from devflow.apps.accounts.second_factor import factors_of, has_second_factor
+from devflow.apps.accounts.selectors import SESSION_TEAM, team_list
+from devflow.web.access import AccountRequest, account_page, recently_authenticated
+from devflow.web.replies import act_and_go
+
+
+@account_page("GET")
+def account(request: AccountRequest) -> HttpResponse:
+    found = sessions.session_list(user=request.user, current_key=request.session.session_key)
+    context = {"user": request.user, "factors": factors_of(request.user), "sessions": found}
+    response = render(request, "account/page.html", context)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@account_page("POST")
+@recently_authenticated
+def session_end(request: AccountRequest, session_id: int) -> HttpResponse:
+    return act_and_go(
+        request,
+        lambda: sessions.session_end(user=request.user, session_id=session_id),
+        done="That browser is logged out.",
+        to="account",
+    )
+
+
+@account_page("POST")
+@recently_authenticated
+def sessions_end(request: AccountRequest) -> HttpResponse:
+    """All other browsers are logged out."""
+    return act_and_go(
+        request,
+        lambda: sessions.sessions_end(user=request.user, but_key=request.session.session_key),
+        done="All other browsers are logged out.",
+        to="account",
+    )
+
+
+@account_page("GET")
+def second_factor_wanted(request: AccountRequest) -> HttpResponse:
+    """Where a member is led whose team wants a second factor, until there is one."""
+    teams = team_list(user=request.user)
+    current = next((team for team in teams if str(team.pk) == request.session.get(SESSION_TEAM)), None)
+    wanting = current or (teams[0] if teams else None)
+    if wanting is None or not wanting.requires_second_factor or has_second_factor(request.user):
+        return redirect("dashboard")
+    context = {"team": wanting, "others": [team for team in teams if team != wanting]}
+    return render(request, "account/second_factor_wanted.html", context)
+
+
+def to_account(request: HttpRequest) -> HttpResponse:
+    """allauth goes to pages of its own after changes; what they show is on the page Account."""
+    return redirect("account")

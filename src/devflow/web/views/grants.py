@@ -1,0 +1,65 @@
+"""The Access page of a project: who may do what and why, grants, protected environments."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+
+from devflow.apps.accounts import rights
+from devflow.apps.projects import grants
+from devflow.apps.projects.models import Project
+from devflow.apps.projects.selectors import environment_get, project_get
+from devflow.web.access import TeamRequest, recently_authenticated, team_page
+from devflow.web.forms.grants import GrantForm
+from devflow.web.presenters.grants import people_of
+from devflow.web.replies import act_and_go, form_page
+
+
+@team_page("GET")
+def grants_page(request: TeamRequest, slug: str) -> HttpResponse:
+    project = project_get(actor=request.actor, slug=slug)
+    return _page(request, project, GrantForm(actor=request.actor, project=project))
+
+
+@team_page("POST", right=rights.MANAGE_PEOPLE)
+@recently_authenticated
+def grant_add(request: TeamRequest, slug: str) -> HttpResponse:
+    project = project_get(actor=request.actor, slug=slug)
+    form = GrantForm(request.POST, actor=request.actor, project=project)
+    if form.is_valid() and form.save() is not None:
+        messages.success(request, f"Granted to {form.cleaned_data['email']}; it counts at once.")
+        return redirect("grants", slug)
+    return _page(request, project, form)
+
+
+@team_page("POST", right=rights.MANAGE_PEOPLE)
+def grant_remove(request: TeamRequest, slug: str) -> HttpResponse:
+    project = project_get(actor=request.actor, slug=slug)
+    grants.grant_remove(actor=request.actor, project=project, grant_id=request.POST.get("grant", ""))
+    messages.success(request, "The grant is taken back.")
+    return redirect("grants", slug)
+
+
+@team_page("POST", right=rights.MANAGE_PEOPLE)
+def environment_protect(request: TeamRequest, slug: str, name: str) -> HttpResponse:
+    environment = environment_get(actor=request.actor, slug=slug, name=name)
+    on = request.POST.get("on") == "yes"
+    return act_and_go(
+        request,
+        lambda: grants.environment_protect(actor=request.actor, environment=environment, on=on),
+        done=f"{name} is protected: developers need a grant now." if on else f"{name} is not protected any more.",
+        to="grants",
+        args=(slug,),
+    )
+
+
+def _page(request: TeamRequest, project: Project, form: GrantForm) -> HttpResponse:
+    context = {
+        "project": project,
+        "environments": project.environments.all(),
+        "people": people_of(grants.access_list(actor=request.actor, project=project)),
+        "grants": grants.grant_list(actor=request.actor, project=project),
+        "form": form,
+    }
+    return form_page(request, "grants/page.html", context, form)

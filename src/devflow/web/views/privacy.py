@@ -1,0 +1,118 @@
+"""One's data, the team's, a project's: exported as an archive, deleted for good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth import logout
+from django.http import FileResponse, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+
+from devflow.apps.accounts import rights
+from devflow.apps.privacy import services
+from devflow.apps.projects.selectors import project_get, project_list
+from devflow.web.access import TeamRequest, recently_authenticated, team_page
+from devflow.web.forms.privacy import DeleteForm
+from devflow.web.replies import act_and_go, form_page
+
+
+@team_page("GET")
+@recently_authenticated
+def data_page(request: TeamRequest) -> HttpResponse:
+    """Archives, and what may be exported and deleted."""
+    return _page(request)
+
+
+@team_page("POST")
+@recently_authenticated
+def data_export(request: TeamRequest) -> HttpResponse:
+    kind, slug = request.POST.get("kind", ""), request.POST.get("project", "")
+    project = project_get(actor=request.actor, slug=slug) if slug else None
+    return act_and_go(
+        request,
+        lambda: services.archive_request(actor=request.actor, kind=kind, project=project),
+        done="The archive is being made. Load this page again in a moment.",
+        to="data",
+    )
+
+
+@team_page("GET")
+@recently_authenticated
+def data_archive(request: TeamRequest, archive_id: str) -> HttpResponseBase:
+    archive, path = services.archive_open(actor=request.actor, archive_id=str(archive_id))
+    answer = FileResponse(path.open("rb"), as_attachment=True, filename=f"devflow-{archive.kind}-{archive.pk}.zip")
+    answer["Cache-Control"] = "no-store"
+    return answer
+
+
+@team_page("POST")
+@recently_authenticated
+def account_delete(request: TeamRequest) -> HttpResponse:
+    form = DeleteForm(request.POST, name=request.user.email, has_files=False)
+    if form.is_valid() and form.submit(_done(services.user_delete), user=request.user, actor=request.actor):
+        logout(request)
+        messages.success(request, "Your account is deleted.")
+        return redirect("account_login")
+    return _page(request, account_form=form)
+
+
+@team_page("POST", right=rights.OWN)
+@recently_authenticated
+def team_delete(request: TeamRequest) -> HttpResponse:
+    form = DeleteForm(request.POST, name=request.actor.team.slug)
+    if form.is_valid():
+        with_files = form.cleaned_data["with_files"]
+        if form.submit(_done(services.team_delete), actor=request.actor, with_files=with_files):
+            said = "is deleted as soon as its sites' folders are removed" if with_files else "is deleted"
+            messages.success(request, f"The team {request.actor.team.name} {said}.")
+            return redirect("dashboard")
+    return _page(request, team_form=form)
+
+
+@team_page("GET", "POST", right=rights.MANAGE)
+@recently_authenticated
+def project_delete(request: TeamRequest, slug: str) -> HttpResponse:
+    """Asks for its name and whether the folders go too; what stands on which server is named."""
+    project = project_get(actor=request.actor, slug=slug)
+    form = DeleteForm(request.POST or None, name=project.slug)
+    if form.is_valid():
+        with_files = form.cleaned_data["with_files"]
+        if form.submit(_done(services.project_delete), actor=request.actor, project=project, with_files=with_files):
+            more = (
+                " The folders on its servers are being removed: the audit log tells how it went." if with_files else ""
+            )
+            messages.success(request, f"The project {project.name} is deleted.{more}")
+            return redirect("projects")
+    folders = [
+        (environment.root, server.name)
+        for environment in project.environments.all()
+        for server in environment.servers.all()
+    ]
+    return form_page(request, "privacy/project.html", {"form": form, "project": project, "folders": folders}, form)
+
+
+def _page(request: TeamRequest, **forms: DeleteForm) -> HttpResponse:
+    actor = request.actor
+    owns = actor.can(rights.OWN)
+    context: dict[str, Any] = {
+        "archives": services.archive_list(actor=actor),
+        "projects": [project for project in project_list(actor=actor) if actor.can(rights.MANAGE, project)],
+        "owned_alone": services.teams_owned_alone(request.user),
+        "account_form": forms.get("account_form") or DeleteForm(name=request.user.email, has_files=False),
+        "team_form": forms.get("team_form") or (DeleteForm(name=actor.team.slug, auto_id="team_%s") if owns else None),
+    }
+    response = form_page(request, "privacy/page.html", context, *forms.values())
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _done(service: Any) -> Any:
+    """A service that returns nothing, as one that says that it was done."""
+
+    def call(**arguments: Any) -> bool:
+        service(**arguments)
+        return True
+
+    return call

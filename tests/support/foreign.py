@@ -1,0 +1,101 @@
+"""A team with one of everything, of which nobody else may learn anything; and what its things are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django_scopes import scope
+
+from devflow.apps.accounts import services as accounts
+from devflow.apps.accounts.invitations import invitation_create
+from devflow.apps.accounts.models import Membership, Role, User
+from devflow.apps.accounts.selectors import actor_get
+from devflow.apps.deployments import services as deployments
+from devflow.apps.deployments.pushes import deliveries_take
+from devflow.apps.notifications.services import channel_add, channel_test
+from devflow.apps.projects import services as projects
+from devflow.apps.projects.grants import grants_add
+from devflow.apps.projects.variables import variable_history, variables_set
+from devflow.apps.servers import services as servers
+from devflow.apps.sources.selectors import delivery_list
+from devflow.apps.sources.services import Request, webhook_set
+from tests.support.payloads import github_push, sent
+
+MARK = "faraway"
+"""In the name of everything that the team has: nobody else may ever be shown it."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """`ids` and `names` of its things by what they are of."""
+
+    owner: User
+    ids: dict[str, str]
+    names: dict[str, str]
+
+    @property
+    def references(self) -> list[str]:
+        return [*self.ids.values(), *self.names.values()]
+
+
+def twin_of(reference: str) -> str:
+    """What nothing is called, of the same shape and length."""
+    return reference.replace(MARK, "nowhere") if MARK in reference else f"{reference[:8]}-0000-7000-8000-000000000000"
+
+
+def make_foreign(owner: User) -> Foreign:
+    """`owner` becomes the owner of the team."""
+    team = accounts.team_create(name=f"Team {MARK}", owner=owner)
+    actor = actor_get(user=owner, team=team)
+    viewer = accounts.user_create(email=f"viewer@{MARK}.test", password=None)
+    with scope(team=team):
+        member = Membership.objects.create(team=team, user=viewer, role=Role.VIEWER)
+    server = servers.server_add(actor=actor, name=f"{MARK}-server", host="198.51.100.9", user="deploy")
+    project = projects.project_add(
+        actor=actor, slug=f"{MARK}-shop", name=f"Shop {MARK}", repository="https://git.example.com/x.git", recipe="php"
+    )
+    environment = projects.environment_add(
+        actor=actor, project=project, name=f"{MARK}-live", branch="main", servers=[server.name]
+    )
+    variables_set(actor=actor, environment=environment, values={"APP_KEY": f"secret-{MARK}"})
+    deployment = deployments.deployment_request(actor=actor, environment=environment)
+    channel, _ = channel_add(
+        actor=actor,
+        kind="slack",
+        name=f"{MARK}-channel",
+        settings={"url": "https://hooks.slack.com/services/x"},
+        project_id=project.pk,
+    )
+    notification = channel_test(actor=actor, channel=channel)
+    source = projects.project_source(actor=actor, project=project)
+    secret = webhook_set(actor=actor, source=source, provider="github")
+    body, headers = sent("github", github_push("c0ffee" + "0" * 34), secret)
+    deliveries_take(provider="github", token=source.hook_token, requests=[Request(headers, body)])
+    token, _ = accounts.token_create(actor=actor, name=f"{MARK}-token", scopes=["read"])
+    invitation, _ = invitation_create(actor=actor, role=Role.VIEWER, email=f"guest@{MARK}.test")
+    (grant,) = grants_add(actor=actor, project=project, email=viewer.email, actions=["deploy"])
+    things = {
+        "team": team,
+        "member": member,
+        "user": viewer,
+        "server": server,
+        "project": project,
+        "environment": environment,
+        "deployment": deployment,
+        "channel": channel,
+        "notification": notification,
+        "delivery": delivery_list(actor=actor, source=source)[0],
+        "token": token,
+        "invitation": invitation,
+        "grant": grant,
+        "change": variable_history(actor=actor, environment=environment)[0],
+    }
+    names = {
+        "team": team.slug,
+        "server": server.name,
+        "project": project.slug,
+        "environment": environment.name,
+        "channel": channel.name,
+        "email": viewer.email,
+    }
+    return Foreign(owner, {name: str(thing.pk) for name, thing in things.items()}, names)

@@ -1,0 +1,75 @@
+"""The page of data and deletion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.conf import LazySettings
+from django.test import Client
+from django_scopes import scopes_disabled
+
+from devflow.apps.accounts.models import Role, Team, User
+from devflow.apps.projects.models import Project
+from tests.web.world import World
+
+
+@pytest.fixture(autouse=True)
+def _folder(settings: LazySettings, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+
+
+def test_an_archive_is_asked_for_and_fetched(world: World, owner: Client) -> None:
+    assert "No archives" in owner.get("/data/").content.decode()
+    owner.post("/data/export/", {"kind": "team"})
+    assert "Being made" in owner.get("/data/").content.decode()
+    answer = owner.get(f"/data/archives/{world.archive.pk}/")
+    assert answer.status_code == 200
+    assert b"".join(answer.streaming_content)[:2] == b"PK"  # type: ignore[attr-defined]
+    assert world.client(Role.ADMIN).get(f"/data/archives/{world.archive.pk}/").status_code == 404
+
+
+def test_only_what_one_may_is_offered(world: World, viewer: Client) -> None:
+    page = viewer.get("/data/").content.decode()
+    assert "Delete your account" in page
+    assert "Delete team" not in page
+    assert "Projects</h2>" not in page
+    assert viewer.post("/data/export/", {"kind": "team"}).status_code == 403
+    assert viewer.post("/data/delete-team/", {"confirm": "acme"}).status_code == 403
+
+
+def test_the_name_is_typed_before_anything_is_deleted(world: World, owner: Client, viewer: Client) -> None:
+    for client, address in ((owner, "/data/delete-team/"), (viewer, "/data/delete-account/")):
+        answer = client.post(address, {"confirm": "something else"})
+        assert answer.status_code == 422
+        assert "nothing was deleted" in answer.content.decode()
+    assert owner.post("/projects/shop/delete/", {"confirm": "other"}).status_code == 422
+
+
+def test_an_account_is_deleted_and_logged_out(world: World, viewer: Client) -> None:
+    answer = viewer.post("/data/delete-account/", {"confirm": "viewer@example.test"})
+    assert answer.status_code == 302
+    assert not User.objects.filter(email="viewer@example.test").exists()
+    assert viewer.get("/")["Location"].startswith("/accounts/login/")
+
+
+def test_the_last_owner_is_told_what_to_do(world: World, owner: Client) -> None:
+    answer = owner.post("/data/delete-account/", {"confirm": "owner@example.test"})
+    assert answer.status_code == 422
+    assert "Make somebody else an owner there" in answer.content.decode()
+
+
+def test_a_project_is_deleted_with_its_folders_named(world: World, owner: Client) -> None:
+    page = owner.get("/projects/shop/delete/").content.decode()
+    assert "/srv/shop-production" in page
+    owner.post(f"/deployments/{world.deployment.pk}/cancel/")
+    owner.post("/projects/shop/delete/", {"confirm": "shop", "with_files": "on"})
+    with scopes_disabled():
+        assert not Project.objects.filter(slug="shop", team=world.team).exists()
+
+
+def test_a_team_is_deleted(world: World, owner: Client) -> None:
+    assert owner.post("/data/delete-team/", {"confirm": "acme"}).status_code == 422, "a deployment waits"
+    owner.post(f"/deployments/{world.deployment.pk}/cancel/")
+    assert owner.post("/data/delete-team/", {"confirm": "acme"}).status_code == 302
+    assert not Team.objects.filter(pk=world.team.pk).exists()
