@@ -1,7 +1,7 @@
 """One deployment to ten servers: the panel against the hand-written script on all of them in parallel.
 
-Each server has a disk of its own, in memory, as ten servers have: on one file system of this machine they would wait for
-each other's journal, and for inodes in the order in which the others removed theirs.
+Each server has a disk of its own, in memory, as ten servers have: on one file system of this machine they would wait
+for each other's journal, and for inodes in the order in which the others removed theirs.
 """
 
 from __future__ import annotations

@@ -128,6 +128,7 @@ def log_in(user: Any) -> str:
     session["account_authentication_methods"] = [{"method": "password", "at": time.time()}]
     session["account_authentication_methods_user"] = str(user.pk)
     session.save()
+    assert session.session_key
     return session_cookie(session.session_key)
 
 

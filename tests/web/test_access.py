@@ -126,7 +126,7 @@ def forms(walked: World, clients: Browsers) -> dict[str, list[Form]]:
         address = page.address(filling(walked))
         with undone():
             answer = ask(clients[Role.OWNER], "GET", address)
-        if answer.status_code == 200 and not answer.streaming:
+        if answer.status_code == 200 and answer.headers["Content-Type"].startswith("text/html"):
             for form in forms_of(address, answer.content.decode()):
                 found.setdefault((form.name, tuple(form.fields)), form)
     by_name: dict[str, list[Form]] = {

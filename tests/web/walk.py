@@ -95,10 +95,10 @@ def ask(client: Client, method: str, address: str, data: Any = ()) -> HttpRespon
     """The answer; `data` is posted as a form."""
     body = urlencode(data, doseq=True) if method == "POST" else ""
     answer: HttpResponse = client.generic(method, address, body, content_type="application/x-www-form-urlencoded")  # type: ignore[assignment]
-    if answer.streaming:  # a file: it is read and closed
-        answer.getvalue()
-        answer.close()
-    return answer
+    if not answer.streaming:
+        return answer
+    # a file: reading it to its end closes it, and with it the request
+    return HttpResponse(answer.getvalue(), status=answer.status_code, headers=dict(answer.items()))
 
 
 # --- forms ------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def readiness() -> dict[str, str]:
 
 
 def why_unavailable(error: Exception) -> str | None:
-    """What to tell people where an error means that the database is away or is being changed; None where it does not."""
+    """What to tell people where an error means that the database is away or is being changed; else None."""
     state = getattr(error.__cause__, "sqlstate", None) or ""
     if isinstance(error, OperationalError | InterfaceError) and _is_away(state):
         return "The database cannot be reached. Try again soon."

@@ -150,7 +150,10 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "mandatory" if config.email_url else "none"
 ACCOUNT_RATE_LIMITS = False  # counted by apps/accounts/logins.py, for all web processes together
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
-ACCOUNT_FORMS = {"login": "devflow.web.forms.account.LoginForm", "reset_password": "devflow.web.forms.account.ResetForm"}
+ACCOUNT_FORMS = {
+    "login": "devflow.web.forms.account.LoginForm",
+    "reset_password": "devflow.web.forms.account.ResetForm",
+}
 PASSWORD_RESET_TIMEOUT = 3600
 MFA_ADAPTER = "devflow.web.adapters.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
@@ -166,7 +169,7 @@ MFA_FORMS = {
 }
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if config.is_https else "http"
 
-# --- What is remembered ------------------------------------------------------------------------------------------------
+# --- What is remembered -----------------------------------------------------------------------------------------------
 
 DATA_DIR = config.data_dir
 API_LOG_DAYS = config.api_log_days

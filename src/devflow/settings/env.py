@@ -34,7 +34,7 @@ class Config:
     `trusted_proxies`: addresses and networks whose `X-Forwarded-…` is believed (`DEVFLOW_TRUSTED_PROXIES`).
     `allow_private_addresses`: private networks that channels and providers may be reached in
     (`DEVFLOW_ALLOW_PRIVATE_ADDRESSES`); by default none: the panel must not be a way into its own network.
-    `api_log_days`: how long it is remembered which requests the API answered, 0 for not at all (`DEVFLOW_API_LOG_DAYS`).
+    `api_log_days`: how long it is remembered which requests the API answered, 0: not at all (`DEVFLOW_API_LOG_DAYS`).
     `api_limit`: requests to the API in a minute with one token, or by one person in the browser; 0 for any number
     (`DEVFLOW_API_LIMIT`). `api_limit_nobody`: the same from one address without a valid token
     (`DEVFLOW_API_LIMIT_NOBODY`).

@@ -7,7 +7,7 @@ body, no header, no address, no user. Messages are masked as in the log; what a 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import devflow
 from devflow.core.error_id import current_id
@@ -69,7 +69,7 @@ def cleaned(event: Event, _hint: Hint | None = None) -> Event:
         kept["logentry"] = {"message": _masked(entry.get("formatted") or entry.get("message"))}
     if error_id := current_id():
         kept["tags"] = {**dict(kept.get("tags") or {}), "error_id": error_id}
-    return kept
+    return cast("Event", kept)
 
 
 def _masked(text: Any) -> str:

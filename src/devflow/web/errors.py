@@ -56,7 +56,7 @@ class ErrorPages:
             response[name] = value
         return response
 
-    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponseBase | None:
         return _expected(request, error)
 
 
@@ -97,7 +97,7 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     return _problem_or(request, status, FAULT, lambda: _plain(request, status))
 
 
-def _expected(request: HttpRequest, error: Exception) -> HttpResponse | None:
+def _expected(request: HttpRequest, error: Exception) -> HttpResponseBase | None:
     """The answer to errors that are no fault of the code: too much asked, no database."""
     if isinstance(error, TooManyError):
         return _too_many(request, error)

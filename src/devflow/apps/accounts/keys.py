@@ -269,7 +269,8 @@ class AttributeColumn(SealedColumn):
         )
         everything: models.QuerySet[Any] = self.model._base_manager.all()
         filled = everything.exclude(**{self.column: b""}).annotate(sealed_head=head)
-        return filled.exclude(sealed_head=vault().head)
+        left: models.QuerySet[Any] = filled.exclude(sealed_head=vault().head)
+        return left
 
     def count_left(self) -> int:
         return self.left().count()

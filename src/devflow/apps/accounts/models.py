@@ -171,8 +171,8 @@ class SetupToken(models.Model):
 
 
 class PanelKey(models.Model):
-    """One row: the digest of the master key that this database's secrets are sealed with, and those of `older` ones that
-    some may still be sealed with."""
+    """One row: the digest of the master key that this database's secrets are sealed with, and those of `older` ones
+    that some may still be sealed with."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     digest = models.CharField(max_length=64)

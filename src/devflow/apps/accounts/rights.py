@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
+
+from django.db.models import Model, QuerySet
 
 from devflow.apps.accounts.models import ApiToken, Role, Scope, Team, User
 from devflow.core.errors import ForbiddenError, NotFoundError
+
+M = TypeVar("M", bound=Model)
 
 READ, DEPLOY, APPROVE, SEE_SECRETS, SHELL, MANAGE = "read", "deploy", "approve", "see_secrets", "shell", "manage"
 MANAGE_PEOPLE, AUDIT, OWN = "manage_people", "audit", "own"
@@ -141,7 +145,7 @@ class Actor:
         """Whether this project is among those that a token is for; what is of no project always is."""
         return self.projects is None or project_id is None or project_id in self.projects
 
-    def narrowed(self, query: Any, field: str) -> Any:
+    def narrowed(self, query: QuerySet[M], field: str) -> QuerySet[M]:
         """The query, restricted to the projects that a token is for; `field` leads to the project's id."""
         return query if self.projects is None else query.filter(**{f"{field}__in": self.projects})
 

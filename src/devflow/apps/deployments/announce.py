@@ -44,9 +44,10 @@ def deployment_changed(*, deployment_id: UUID, team_id: UUID, event: str | None)
     """
     with scope(team=Team(pk=team_id)):
         found = Deployment.objects.filter(pk=deployment_id)
-        project_id, source_id = found.values_list("project_id", "project__source__pk").first() or (None, None)
+        columns = ("project_id", "project__source__access_token_sealed")
+        project_id, access_token = found.values_list(*columns).first() or (None, None)
         is_wanted = event is not None and selectors.is_wanted(team_id=team_id, project_id=project_id, event=event)
-        if not source_id and not is_wanted:
+        if not access_token and not is_wanted:  # nobody to tell: it shall cost a push or a deployment next to nothing
             return
         known = found.select_related("team", "project__source", "environment", "requested_by")
         deployment = known.defer("plan", "observed").get()

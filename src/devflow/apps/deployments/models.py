@@ -50,8 +50,8 @@ class Deployment(models.Model):
     takes over goes on taking back; `observed` is what the servers said so far. `last_seq`, `log_lines` and `log_bytes`
     count what is in `events`. `is_clean` installs all dependencies anew; `delivery_id` names the webhook's
     delivery that asked for it. `waiting_for` ('window', 'approval') says what a waiting deployment waits for, `due_at`
-    when it is looked at again; who overrode a window says why in `override_reason`. `frame_key` (hexadecimal) tells what
-    our scripts print in a journal from what only looks like it.
+    when it is looked at again; who overrode a window says why in `override_reason`. `frame_key` (hexadecimal) tells
+    what our scripts print in a journal from what only looks like it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -40,8 +40,8 @@ def deployment_list(
     instead of being listed, unless their status is asked for. Raises InvalidError (there is no such status, trigger).
     """
     with scope(team=actor.team):
-        found = Deployment.objects.select_related("project", "environment", "requested_by").defer("plan", "observed")
-        found = actor.narrowed(found, "project")
+        every = Deployment.objects.select_related("project", "environment", "requested_by").defer("plan", "observed")
+        found = actor.narrowed(every, "project")
         if project:
             found = found.filter(project=project)
         if environment:
@@ -114,7 +114,7 @@ def place_get(*, actor: Actor, deployment_id: UUID) -> Place:
 def deployments_latest(*, actor: Actor) -> dict[UUID, Deployment]:
     """The newest deployment of each environment of the team, by the environment's id."""
     with scope(team=actor.team):
-        newest = actor.narrowed(Deployment.objects, "project").order_by("environment_id", "-id")
+        newest = actor.narrowed(Deployment.objects.all(), "project").order_by("environment_id", "-id")
         newest = newest.distinct("environment_id")
         found = newest.select_related("project", "environment", "requested_by").defer("plan", "observed")
         return {deployment.environment_id: deployment for deployment in found}

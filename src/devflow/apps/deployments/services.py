@@ -137,7 +137,7 @@ def deployments_push(*, environment: Environment, pushed: Sequence[Pushed]) -> l
     with transaction.atomic(), scope(team=environment.team):
         _queue(newest)
         Deployment.objects.bulk_create(older)
-        told = {"commit": newest.commit, "ref": newest.branch, "delivery": str(newest.delivery_id)}
+        told: dict[str, object] = {"commit": newest.commit, "ref": newest.branch, "delivery": str(newest.delivery_id)}
         _record(None, newest, "deployment.requested", told)
     return made
 
