@@ -142,7 +142,7 @@ environments:
     assert (staging["hooks.after_build"][1], staging["health_status"]) == (2, (204, 4))
     review = values(text, "review")
     assert (review["keep"], review["hooks.before_build"][1]) == ((3, 12), 9)
-    assert parse(text).environments == ("staging", "review")
+    assert parse(text).environments == {"staging": 6, "review": 12}
 
 
 # --- faults and their places ------------------------------------------------------------------------------------------
