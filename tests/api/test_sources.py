@@ -43,7 +43,7 @@ def test_reports_of_a_deployment(admin: Caller, viewer: Caller, world: World) ->
     admin.patch(SOURCE, {"access_token": TOKEN, "repository": "acme/shop"})
     made = admin.post("projects/shop/environments/production/deployments", {"commit": "a" * 40}).json()
     (told,) = viewer.get(f"deployments/{made['id']}/reports").json()
-    assert (told["state"], told["status"], told["context"]) == ("pending", "pending", "devflow/shop/production")
+    assert (told["state"], told["status"], told["context"]) == ("waiting", "pending", "devflow/shop/production")
     with scope(team=world.owner.team):
         Report.objects.update(status="failed", error="answered 401")
     (told,) = viewer.get(f"deployments/{made['id']}/reports").json()

@@ -61,5 +61,16 @@ def test_an_account_is_exported_and_deleted(panel: Panel, tmp_path: Path) -> Non
     again = panel.run("admin", "delete-user", email, "--yes")
     assert again.returncode != 0
     assert "no user" in again.stderr.lower()
-    owner = panel.run("admin", "delete-user", "ada@example.test", "--yes")
-    assert "only owner" in owner.stderr
+
+
+def test_the_only_owner_of_a_team_stays(panel: Panel, cli: Cli) -> None:
+    mark = os.urandom(3).hex()
+    email = f"owner-{mark}@example.test"
+    person = ("admin", "create-user", "--email", email, "--superuser", "--role", "owner", "--team", "team")
+    assert panel.run(*person, "--password-stdin", stdin="long enough phrase\n").returncode == 0
+    token = ("admin", "create-token", "--email", email, "--scopes", "read,deploy,admin", "--team", "team")
+    theirs = cli.with_environment(DEVFLOW_TOKEN=panel.run(*token).stdout.split()[-1])
+    theirs("teams", "add", f"Sole {mark}")
+    refused = panel.run("admin", "delete-user", email, "--yes")
+    assert refused.returncode != 0
+    assert "only owner" in refused.stderr

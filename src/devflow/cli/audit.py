@@ -59,9 +59,15 @@ def audit_export(
     address: Address = "",
     text: Text = "",
     panel: Panel = False,
+    as_json: Json = False,
 ) -> None:
-    """All events in the order of the chain, as JSON lines or CSV."""
+    """All events in the order of the chain, as JSON lines or CSV; with --json as one list, or what was written."""
     query = _query(who, action, project, since, until, address, text, panel)
+    if as_json and output is None:
+        print_json(
+            [json.loads(line) for line in Client().text("audit", "export", format="jsonl", **query).splitlines()]
+        )
+        return
     with Client().stream("audit", "export", format=form, **query) as answer:
         if output is None:
             for part in answer.iter_text():
@@ -73,7 +79,10 @@ def audit_export(
                     file.write(chunk)
         except OSError as error:
             raise ClientError(f"{output} cannot be written: {error.strerror}.", WRONG_USAGE) from None
-    tell(f"Written to {output}.")
+    if as_json:
+        print_json({"file": str(output)})
+    else:
+        tell(f"Written to {output}.")
 
 
 @app.command("verify")

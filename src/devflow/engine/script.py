@@ -187,8 +187,7 @@ told_commit() {{
   until {{ read -r commit <"$run/told"; }} 2>/dev/null; do wait_there; done
 }}
 ended() {{
-  : >"$run/script"  # it holds secrets
-  [ ! -e "$run/deploy_key" ] || rm -f "$run/deploy_key"
+  rm -f "$run/script" "$run/deploy_key"
   echo "$1" >"$run/rc" && frame "ended $1"
   exit "$1"
 }}

@@ -191,7 +191,7 @@ def test_a_running_one_is_asked_to_stop(shop: Shop) -> None:
 
 def test_another_teams_deployment_cannot_be_cancelled(shop: Shop) -> None:
     made = request(shop)
-    with pytest.raises(Deployment.DoesNotExist):
+    with pytest.raises(NotFoundError):
         services.deployment_cancel(actor=shop.actor("stranger"), deployment=made)
     assert shop.deployment(made).status == "queued"
 
