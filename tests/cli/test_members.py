@@ -10,7 +10,7 @@ PASSWORD = "a long enough phrase\n"
 
 def test_members_are_listed_changed_and_removed(cli: Cli, panel: Panel) -> None:
     email = "member@example.test"
-    panel.run("admin", "create-user", "--email", email, "--password-stdin", stdin=PASSWORD)
+    panel.run("admin", "create-user", "--email", email, "--team", "team", "--password-stdin", stdin=PASSWORD)
     roles = {each["email"]: each["role"] for each in cli("members", "list", "--json").json}
     assert roles[email] == "developer"
     assert "admin now" in cli("members", "role", email, "admin").out
