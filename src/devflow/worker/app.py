@@ -17,7 +17,6 @@ from devflow.apps.deployments import jobs as deployments
 from devflow.apps.deployments import variables
 from devflow.apps.notifications import jobs as notifications
 from devflow.apps.privacy import jobs as privacy
-from devflow.apps.privacy.services import archives_clean
 from devflow.apps.servers import jobs as servers
 from devflow.apps.servers.reach import ServerReach
 from devflow.apps.sources import jobs as sources
@@ -123,12 +122,6 @@ async def audit_mail(event_id: str) -> None:
     await _apart(audit.mail, event_id)
 
 
-@app.periodic(cron="23 3 * * *")
-@app.task(name="audit.clean", queue="audit", queueing_lock="audit.clean")
-async def audit_clean(timestamp: int) -> None:
-    await sync_to_async(audit.clean)()
-
-
 @app.task(name="privacy.export", queue="privacy")
 async def privacy_export(archive_id: str) -> None:
     await _apart(privacy.export, archive_id)
@@ -142,12 +135,6 @@ async def privacy_remove_files(team_id: str, server_id: str, root: str, slug: st
 @app.task(name="privacy.remove_team", queue="privacy")
 async def privacy_remove_team(team_id: str) -> None:
     await privacy.remove_team(team_id=team_id, reach=state.reach)
-
-
-@app.periodic(cron="53 3 * * *")
-@app.task(name="privacy.clean", queue="privacy", queueing_lock="privacy.clean")
-async def privacy_clean(timestamp: int) -> None:
-    await sync_to_async(archives_clean)()
 
 
 async def _apart(work: Callable[[str], None], argument: str) -> None:

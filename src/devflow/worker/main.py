@@ -18,10 +18,12 @@ from procrastinate import App, PsycopgConnector
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.utils import connector_params
 
+from devflow.apps.audit import jobs as audit
 from devflow.apps.audit import sealing
 from devflow.apps.deployments import selectors, services
 from devflow.apps.deployments.events import CONTROL_CHANNEL
 from devflow.apps.notifications.services import notifications_adopt
+from devflow.apps.privacy.services import archives_clean
 from devflow.apps.sources.reports import reports_adopt
 from devflow.core.error_id import begin
 from devflow.worker.app import state
@@ -33,6 +35,7 @@ HEARTBEAT_SECONDS = 2.0
 DEAD_AFTER_SECONDS = 10.0
 SWEEP_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
+CLEAN_SECONDS = 3600.0
 
 
 def run() -> None:
@@ -52,6 +55,7 @@ async def _main() -> None:
         side = [
             asyncio.create_task(_always("sweep", SWEEP_SECONDS, partial(_sweep, queue))),
             asyncio.create_task(_always("listen", 1.0, _listen)),
+            asyncio.create_task(_always("cleaning up", CLEAN_SECONDS, _clean)),
         ]
         try:
             await queue.run_worker_async(
@@ -104,6 +108,18 @@ def _adopt_and_cancels(carried: list[str]) -> list[str]:
     reports_adopt()
     sealing.seal_all()
     return selectors.cancels_among(deployment_ids=carried)
+
+
+async def _clean() -> None:
+    """Removes what is past its retention. Not a periodic task of the queue: its scheduler ends the worker when the
+    database is restarted."""
+    await sync_to_async(_clean_up)()
+
+
+def _clean_up() -> None:
+    close_old_connections()
+    audit.clean()
+    archives_clean()
 
 
 async def _listen() -> None:

@@ -30,7 +30,7 @@ def mail(event_id: str) -> None:
 
 
 def clean() -> None:
-    """Once a day: forgets what is past its retention."""
+    """Forgets what is past its retention."""
     access_log.clean()
 
 
