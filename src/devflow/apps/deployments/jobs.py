@@ -350,7 +350,7 @@ def _store_plan(claimed: _Claimed, recipe: str, commit: str, detected: dict[str,
 
 
 def _insert(steps: list[Step]) -> None:
-    """As bulk_create does, in a fraction of its time: a plan for many servers has hundreds."""
+    """As bulk_create does, with less work in Python: a plan for many servers has hundreds."""
     names = ("id", "server_name", "phase", "name", "position", "command", "status")
     rows = [tuple(getattr(step, name) for name in names) for step in steps]
     with connection.cursor() as cursor:
