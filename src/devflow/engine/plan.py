@@ -41,7 +41,10 @@ class Site:
     """All that a plan needs to know of an environment.
 
     Of variables it has the keys only: a plan holds no secrets. `mirror` names the project's mirror on a server.
-    `options` are the values of the recipe's options, all of them; `tools` is what each run begins with.
+    `options` are the values of the recipe's options, all of them, `strategy_options` of the strategy's; `tools` is what
+    each run begins with. `proxy` ('', nginx) is what serves `domains` on each server; `port` is the first of two on
+    127.0.0.1 that are this environment's own there (blue's; green's is the next), 0 without. `balancer` and `builder`
+    are servers beside, or among, the targets.
     """
 
     name: str
@@ -61,6 +64,35 @@ class Site:
     options: Mapping[str, str] | None = None
     hooks: tuple[Hook, ...] = ()
     tools: str = ""
+    strategy_options: Mapping[str, str] | None = None
+    proxy: str = ""
+    domains: tuple[str, ...] = ()
+    port: int = 0
+    balancer: Target | None = None
+    builder: Target | None = None
+
+    @property
+    def everyone(self) -> tuple[Target, ...]:
+        """The targets, then balancer and builder where they are none of those."""
+        return tuple(dict.fromkeys((*self.targets, *filter(None, (self.balancer, self.builder)))))
+
+    @property
+    def leader(self) -> Target:
+        """Who finds the commit for all: the builder where there is one."""
+        return self.builder or self.targets[0]
+
+    def servers_of(self, task: Task) -> tuple[str, ...]:
+        """The names of those that run the task."""
+        if task.servers:
+            return task.servers
+        chosen: Mapping[Where, Iterable[Target | None]] = {
+            Where.ALL: self.targets,
+            Where.FIRST: self.targets[:1],
+            Where.EVERY: self.everyone,
+            Where.BALANCER: (self.balancer,),
+            Where.BUILDER: (self.builder or next(iter(self.targets), None),),
+        }
+        return tuple(target.name for target in chosen[task.where] if target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +148,7 @@ class Plan:
         for step in self.steps:
             if step.task.phase is Phase.UNDO:
                 continue
-            if groups and not _is_barrier(groups[-1][-1], step, many=len(self.site.targets) > 1):
+            if groups and not _is_barrier(groups[-1][-1], step, many=len(self.site.everyone) > 1):
                 groups[-1].append(step)
             else:
                 groups.append([step])
@@ -129,7 +161,7 @@ class Plan:
     def forward(self) -> Group:
         """All that is not undoing: one run on each server, which waits at a gate before each group after its first."""
         steps = tuple(step for step in self.steps if step.task.phase is not Phase.UNDO)
-        return Group(name="1-forward", steps=steps, servers=tuple(target.name for target in self.site.targets))
+        return Group(name="1-forward", steps=steps, servers=tuple(target.name for target in self.site.everyone))
 
     def groups_of(self, server: str) -> tuple[int, ...]:
         """The numbers, from 1, of the groups that `server` takes part in."""
@@ -139,7 +171,7 @@ class Plan:
     def undo(self) -> Group:
         """What takes a server back to how it was; safe to run at any point and again."""
         steps = tuple(step for step in self.steps if step.task.phase is Phase.UNDO)
-        return Group(name="undo", steps=steps, servers=tuple(target.name for target in self.site.targets))
+        return Group(name="undo", steps=steps, servers=tuple(target.name for target in self.site.everyone))
 
     @property
     def undo_again(self) -> Group:
@@ -155,8 +187,10 @@ class Plan:
         site = dict(document["site"])
         site["targets"] = tuple(Target(**target) for target in site["targets"])
         site["health"] = HealthCheck(**site["health"]) if site["health"] else None
-        for key in ("shared_files", "shared_folders", "variable_keys"):
-            site[key] = tuple(site[key])
+        for key in ("shared_files", "shared_folders", "variable_keys", "domains"):
+            site[key] = tuple(site.get(key, ()))
+        for key in ("balancer", "builder"):
+            site[key] = Target(**site[key]) if site.get(key) else None
         site["hooks"] = tuple(Hook(**{**hook, "where": Where(hook["where"])}) for hook in site.get("hooks", ()))
         document = {**document, "warnings": tuple(document.get("warnings", ()))}
         return cls(**{**document, "site": Site(**site), "steps": tuple(_step(step) for step in document["steps"])})
@@ -192,11 +226,7 @@ def hook_warnings(site: Site, recipe: Recipe, builtin: Iterable[Task]) -> tuple[
 
 def place(site: Site, tasks: Iterable[Task]) -> tuple[Step, ...]:
     """The tasks in order, each with the servers that it runs on."""
-    everywhere = tuple(target.name for target in site.targets)
-    return tuple(
-        Step(position=number, task=task, servers=everywhere if task.where is Where.ALL else everywhere[:1])
-        for number, task in enumerate(tasks)
-    )
+    return tuple(Step(position=number, task=task, servers=site.servers_of(task)) for number, task in enumerate(tasks))
 
 
 def _interleave(
@@ -267,6 +297,7 @@ def _is_barrier(last: Step, step: Step, *, many: bool) -> bool:
 def _step(document: dict[str, Any]) -> Step:
     task = dict(document["task"])
     task |= {"phase": Phase(task["phase"]), "where": Where(task["where"]), "needs": tuple(task["needs"])}
+    task["servers"] = tuple(task.get("servers", ()))
     if reuse := task.get("reuse"):
         task["reuse"] = Reuse(**{**reuse, **{key: tuple(reuse[key]) for key in ("folders", "inputs", "tools")}})
     return Step(position=document["position"], task=Task(**task), servers=tuple(document["servers"]))

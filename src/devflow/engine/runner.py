@@ -124,7 +124,7 @@ class Runner:
         self._plan, self._deployment, self._secrets, self._nonce_key = plan, deployment, secrets, nonce_key
         self._reach, self._recorder, self._cancelled = reach, recorder, cancelled
         self._observed, self._ending, self._error = observed, ending, error
-        self._targets = {target.name: target for target in plan.site.targets}
+        self._targets = {target.name: target for target in plan.site.everyone}
         self._gates = {number: asyncio.Event() for number in range(1, len(plan.groups) + 1)}
         self._opened = self._opened_before()
         for number in range(1, self._opened + 1):
@@ -293,7 +293,7 @@ class Runner:
 
     async def _usher(self, follower: run.Follower, target: Target, gates: list[int]) -> None:
         """Tells the run what it waits for, as it is known; it does no harm to tell twice."""
-        if target == self._plan.site.targets[0] or not gates:
+        if target == self._plan.site.leader or not gates:
             await self._open(follower, gates)
         else:
             await asyncio.gather(self._tell_commit(follower), self._open(follower, gates))
@@ -388,7 +388,7 @@ class Runner:
         await self._recorder.decide(ending, error)
 
     def _outcome(self) -> Outcome:
-        if not self._plan.is_rollback and all(self._has_kept(name) for name in self._targets):
+        if not self._plan.is_rollback and all(self._has_kept(target.name) for target in self._plan.site.targets):
             return Outcome("success", "")  # stopped or interrupted when all was done: nothing was left to take back
         if self._ending == "failed" and self._observed.took_back:
             return Outcome("rolled_back", self._error)
@@ -449,8 +449,8 @@ def _begin(observed: Observed, plan: Plan, server: str, position: int) -> None:
 
 
 def _end(observed: Observed, plan: Plan, server: str, position: int, code: int) -> None:
-    is_last = plan.undo.steps and position == plan.undo.steps[-1].position
-    if is_last and code == 0:
+    last = next((step for step in reversed(plan.undo.steps) if server in step.servers), None)
+    if last and position == last.position and code == 0:
         observed.undone.add(server)
     if code != 0 and plan.steps[position].task.phase is Phase.UNDO:
         observed.failed_undo[server] = position

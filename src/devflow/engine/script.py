@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from devflow.commands import dependencies
 from devflow.core import dotenv
 from devflow.core.shell import quote
-from devflow.engine.plan import Group, Plan, Step, Target
+from devflow.engine.plan import Group, Plan, Site, Step, Target
 from devflow.engine.task import Phase, Reuse, Task
 
 FRAME = "\x1e"
@@ -108,7 +108,10 @@ def _head(
 ) -> str:
     site = plan.site
     end = f"end-{random.token_hex(8)}"
+    if target not in (*site.targets, site.builder):
+        secrets = RunSecrets()  # a balancer has no use for them
     options = "".join(f"export option_{name}={quote(value)}\n" for name, value in (site.options or {}).items())
+    strategy = "".join(f"strategy_{name}={quote(value)}\n" for name, value in (site.strategy_options or {}).items())
     folder = f"{site.root}/shared/.env.d/{plan.release}.files"
     files = {key: f"{folder}/{key}" for key in secrets.files}
     variables = {**secrets.variables, **files}
@@ -131,12 +134,16 @@ repository={quote(site.repository)}
 branch={quote(site.branch)}
 mirror="$devflow/repos/"{quote(site.mirror)}.git
 commit={quote(commit)}
-leads={int(target == site.targets[0])}
-root={quote(site.root)}
+leads={int(target == site.leader)}
+root={_root(site, target)}
 release={quote(plan.release)}
 path=$root/releases/$release
 keep={site.keep}
-deploy_key={quote(secrets.deploy_key)}
+proxy={quote(site.proxy)}
+domains={quote(" ".join(site.domains))}
+blue_port={site.port}
+green_port={site.port + 1}
+{strategy}deploy_key={quote(secrets.deploy_key)}
 worst=0
 {options}dotenv() {{
   cat <<'{end}'
@@ -198,6 +205,11 @@ holds_lock() {{
   [ "$by" = "$deployment" ]
 }}
 {site.tools}"""
+
+
+def _root(site: Site, target: Target) -> str:
+    """The site's folder; on a server that only balances or builds, one that holds its lock."""
+    return quote(site.root) if target in site.targets else f"$devflow/sites/{site.environment_id}"
 
 
 def _files(files: Mapping[str, str]) -> str:

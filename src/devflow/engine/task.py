@@ -25,8 +25,13 @@ class Phase(StrEnum):
 
 
 class Where(StrEnum):
+    """`ALL` and `FIRST` of the servers that serve; `EVERY` has the balancer and the builder too."""
+
     ALL = "all"
     FIRST = "first"
+    EVERY = "every"
+    BALANCER = "balancer"
+    BUILDER = "builder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Task:
     shell test in that folder: the task does nothing where it is false. `needs` are the programs that must be there
     (`a|b`: one of them). `undo` says how it is undone, and `summary` what a long command does, in words. A task that
     `is_early` runs in the site's folder, since there is no release yet. What one with `reuse` makes is kept on the
-    server for later releases.
+    server for later releases. `servers`, names, say who runs it where `where` cannot: a batch of them.
     """
 
     name: str
@@ -72,6 +77,7 @@ class Task:
     summary: str = ""
     is_early: bool = False
     reuse: Reuse | None = None
+    servers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +116,35 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
+class Runtime:
+    """How a release of a recipe runs beside another one, each under a colour: shell text for builtin tasks, over the
+    run's variables and `$colour` (blue, green), `$port` (on 127.0.0.1, of that colour), `$release`, `$path`.
+
+    `check` explains what the server lacks, before anything is done. `start` starts the release as `$colour`; it returns
+    without waiting for it to be healthy, and takes away first what an earlier release left under that colour. `look`
+    fails, explaining, where the colour does not run or has restarted since it was started. `stop` ends it within
+    `$drain_seconds` and leaves it startable; `remove` leaves nothing of it. `keeps` ends well where the release
+    `$release` can be started on this server again. `prune` removes what belongs to releases that are not kept.
+    All may be run again at any point.
+    """
+
+    title: str
+    check: str
+    start: str
+    look: str
+    stop: str
+    remove: str
+    keeps: str
+    prune: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """How a framework is deployed.
 
     `env_file` is the file of a release that the environment's variables are written to. `tools` is shell text that each
-    run begins with: it may put programs of its own, in `$run/bin`, first in PATH.
+    run begins with: it may put programs of its own, in `$run/bin`, first in PATH. With a `runtime`, releases can run
+    side by side (strategies blue-green and canary).
     """
 
     name: str
@@ -126,3 +156,4 @@ class Recipe:
     options: tuple[Option, ...] = ()
     env_file: str = ".env"
     tools: str = ""
+    runtime: Runtime | None = None

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from devflow.commands import dependencies, git, health, lock, releases
 from devflow.engine.plan import Site, reload_commands
-from devflow.engine.task import Phase, Recipe, Task
+from devflow.engine.task import Option, Phase, Recipe, Task
 
+TITLE = "Atomic"
+HELP = "A release beside the others, then one rename of a link."
+OPTIONS: tuple[Option, ...] = ()
 _HARMLESS = "changes nothing that is served"
 _THROWN_AWAY = "the release is thrown away"
+
+
+def problem(site: Site, recipe: Recipe) -> str:
+    """Why the environment cannot be deployed so, '' where it can."""
+    return ""
 
 
 def deploy(site: Site, recipe: Recipe) -> list[Task]:

@@ -94,7 +94,7 @@ async def advance(*, deployment_id: str, reach: ServerReach, cancelled: Callable
 async def _carry_out(claimed: _Claimed, plan: Plan, reach: ServerReach, stop: asyncio.Event) -> None:
     observed = Observed.from_json(claimed.deployment.observed)
     if claimed.deployment.plan:  # an earlier worker may have reached a server without having come to write it down
-        observed.reached = {target.name for target in plan.site.targets}
+        observed.reached = {target.name for target in plan.site.everyone}
     masker = await asyncio.to_thread(Masker, claimed.secrets.values())  # many long secrets must not hold up the others
     recorder = DeploymentRecorder(
         deployment=claimed.deployment,
@@ -208,7 +208,7 @@ async def inspect_environment(*, environment_id: str, reach: ServerReach) -> Non
         if environment is None:
             return None
         with scope(team=environment.team):
-            return environment, _secrets(environment, environment.team), list(environment.servers.all())
+            return environment, _secrets(environment, environment.team), environment.machines
 
     loaded = await sync_to_async(load)()
     if loaded is None:
@@ -244,14 +244,15 @@ def _claim(deployment_id: str) -> _Claimed | None:
             plan=plan,
             steps=list(Step.objects.filter(deployment=deployment)) if plan else [],
             runs=list(Run.objects.filter(deployment=deployment)) if plan else [],
-            servers=list(deployment.environment.servers.all()),
+            servers=deployment.environment.machines,
         )
 
 
 def _load(deployment_id: str) -> Deployment | None:
     with scopes_disabled():
         found = Deployment.objects.select_related(
-            "team", "project", "environment__project", "rollback_to", "requested_by"
+            *("team", "project", "rollback_to", "requested_by"),
+            *("environment__project", "environment__balancer", "environment__builder"),
         )
         return found.prefetch_related("environment__servers").filter(pk=deployment_id).first()
 

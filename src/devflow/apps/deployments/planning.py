@@ -9,6 +9,7 @@ from uuid import UUID
 from devflow.apps.deployments.settings import Effective, effective, hooks_of, misnamed
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.variables import variables_in_force
+from devflow.apps.servers.models import Server
 from devflow.core.errors import InvalidError
 from devflow.engine.devfile import DevfileError
 from devflow.engine.plan import HealthCheck, Plan, Site, Target, compose, hook_warnings
@@ -100,6 +101,12 @@ def site_of(environment: Environment, recipe: Recipe | None = None) -> Site:
         hooks=hooks_of(environment),
         options=_options(environment, recipe) if recipe else None,
         tools=recipe.tools if recipe else "",
+        strategy_options=_strategy_options(environment),
+        proxy=environment.proxy,
+        domains=tuple(environment.domains),
+        port=environment.port or 0,
+        balancer=_target(environment.balancer),
+        builder=_target(environment.builder),
     )
 
 
@@ -113,6 +120,15 @@ def _health(environment: Environment) -> HealthCheck | None:
         timeout_seconds=environment.health_timeout_seconds,
         retries=environment.health_retries,
     )
+
+
+def _target(server: Server | None) -> Target | None:
+    return Target(id=server.pk.hex, name=server.name) if server else None
+
+
+def _strategy_options(environment: Environment) -> dict[str, str]:
+    given, options = environment.strategy_options, STRATEGIES[environment.strategy].OPTIONS
+    return {option.name: given.get(option.name, option.default) for option in options}
 
 
 def _options(environment: Environment, recipe: Recipe) -> dict[str, str]:

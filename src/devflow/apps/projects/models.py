@@ -54,6 +54,9 @@ class Environment(models.Model):
     `phase_commands` maps a phase to a list of the team's own commands, run after the recipe's tasks of that phase;
     `hooks` are commands before or after a phase or a step, `recipe_options` values of the recipe's own options;
     `watch_paths` are patterns of which a push must touch one, `tag_pattern` says which tags deploy ('' for none);
+    `strategy_options` are values of the strategy's own options; `proxy` ('', nginx) serves `domains` on the servers,
+    from a site file that is generated, or made of `proxy_template` where an own one was adopted; `port` is the first of
+    two local ports that are its own on its servers;
     `windows` say when it may be deployed (none: always), `freezes` when not, in `time_zone`;
     `detected` is what the last look at the repository found: {"recipe": …, "commit": …, "file": the text of
     devflow.yml, "file_error": what is wrong with it, …}; with `requires_variables` a
@@ -69,6 +72,11 @@ class Environment(models.Model):
     branch = models.CharField(max_length=200)
     root = models.CharField(max_length=500)
     strategy = models.CharField(max_length=20, default="atomic")
+    strategy_options = models.JSONField(default=dict, blank=True)
+    proxy = models.CharField(max_length=20, blank=True)
+    proxy_template = models.TextField(blank=True)
+    domains = ArrayField(models.CharField(max_length=253), default=list, blank=True)
+    port = models.PositiveIntegerField(null=True, blank=True)
     keep = models.PositiveSmallIntegerField(default=5)
     auto_deploy = models.BooleanField(default=False)
     health_url = models.CharField(max_length=1000, blank=True)
@@ -92,6 +100,8 @@ class Environment(models.Model):
     compared = models.JSONField(default=dict, blank=True)
     is_protected = models.BooleanField(default=False)
     servers = models.ManyToManyField(Server, related_name="environments")
+    balancer = models.ForeignKey(Server, models.SET_NULL, null=True, blank=True, related_name="balanced_environments")
+    builder = models.ForeignKey(Server, models.SET_NULL, null=True, blank=True, related_name="built_environments")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = ScopedManager(team="team")
@@ -106,6 +116,11 @@ class Environment(models.Model):
     @property
     def place(self) -> Place:
         return Place(self.team_id, self.project_id, self.pk, self.is_protected)
+
+    @property
+    def machines(self) -> list[Server]:
+        """All servers that a deployment reaches: who serves, the balancer, the builder. Within the team's scope."""
+        return list(dict.fromkeys(filter(None, (*self.servers.all(), self.balancer, self.builder))))
 
 
 class Grant(models.Model):
