@@ -6,6 +6,8 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +21,14 @@ from tests.support.vps import Vps
 EMAIL = "bench@example.test"
 ENVIRONMENT = "production"
 CHECK_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Times by the wall clock: when it was asked for, and when the last step was done that moves traffic."""
+
+    asked: float
+    moved: float
 
 
 class OurPanel:
@@ -75,6 +85,21 @@ class OurPanel:
         assert ended["status"] == "success", ended
         return watch.seconds
 
+    def change_version(self, project: str, *, back: bool = False) -> Ended:
+        """A deployment, or the way back to the release before; when it was asked for and when traffic had moved."""
+        asked = time.time()
+        kind = "rollback" if back else "deployments"
+        deployment = self._post(f"projects/{project}/environments/{ENVIRONMENT}/{kind}")["id"]
+        ended = next(event for event in self._events(deployment) if event["kind"] == "deployment.completed")
+        assert ended["status"] == "success", f"{ended}\n{self._log(deployment)}"
+        steps = self._client.get(f"deployments/{deployment}/steps").raise_for_status().json()
+        moves = [step for step in steps if step["phase"] == "activate" and step["status"] == "success"]
+        return Ended(asked, max(_end(step) for step in moves))
+
+    def _log(self, deployment: str) -> str:
+        """Its last lines."""
+        return self._client.get(f"deployments/{deployment}/log").raise_for_status().text[-3000:]
+
     def _events(self, deployment: str) -> Iterator[dict[str, Any]]:
         kind = ""
         with self._client.stream("GET", f"deployments/{deployment}/events") as response:
@@ -113,3 +138,7 @@ class OurPanel:
         done = self._panel.run(*arguments, stdin=stdin)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def _end(step: dict[str, Any]) -> float:
+    return datetime.fromisoformat(step["started_at"]).timestamp() + step["duration_seconds"]

@@ -19,6 +19,7 @@ from devflow.api.cors import Cors  # noqa: E402
 from devflow.apps.audit import access_log  # noqa: E402
 from devflow.settings.base import WEB_THREADS  # noqa: E402
 from devflow.web.bodies import BoundedBodies, Memory  # noqa: E402
+from devflow.web.container_logs import log_streams  # noqa: E402
 from devflow.web.errors import Guarded  # noqa: E402
 from devflow.web.fence import Fence  # noqa: E402
 from devflow.web.headers import SafeHeaders  # noqa: E402
@@ -33,6 +34,7 @@ Send = Callable[[Any], Awaitable[None]]
 _SEND_QUEUE: Final = 512
 """So many parts of an answer wait for who reads slowly, before a thread does: more than a file of ours has."""
 _EVENTS: Final = re.compile(r"/api/v1/deployments/([^/]+)/events")
+_LOG_EVENTS: Final = re.compile(r"/api/v1/container-logs/([^/]+)/events")
 _WEBHOOK: Final = re.compile(r"/webhooks/([^/]+)/([^/]+)/?")
 
 
@@ -44,6 +46,7 @@ class Application:
         django = WSGIMiddleware(_django, workers=WEB_THREADS, send_queue_size=_SEND_QUEUE)
         self._django = BoundedBodies(django, memory)
         self._streams = EventStreams()
+        self._logs = log_streams()
         self._webhooks = Webhooks(memory=memory)
         is_https = settings.PUBLIC_URL.startswith("https://")
         within = Fence(Cors(self._route, settings.CORS_ORIGINS), settings.ALLOWED_NETWORKS)
@@ -57,6 +60,8 @@ class Application:
             await self._lifespan(receive, send)
         elif found := _EVENTS.fullmatch(scope["path"]):
             await self._streams(found[1], scope, receive, send)
+        elif found := _LOG_EVENTS.fullmatch(scope["path"]):
+            await self._logs(found[1], scope, receive, send)
         elif found := _WEBHOOK.fullmatch(scope["path"]):
             await self._webhooks(found[1], found[2], scope, receive, send)
         elif scope["path"] == "/healthz":
@@ -68,6 +73,7 @@ class Application:
 
     def close_streams(self) -> None:
         self._streams.close()
+        self._logs.close()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

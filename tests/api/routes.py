@@ -21,6 +21,8 @@ _SCHEMA = api.get_openapi_schema()
 
 BODIES: dict[str, dict[str, Any]] = {
     "POST servers": {"name": "web-9", "host": "web9.example.test"},
+    "POST clusters": {"name": "others", "server": "spare-2"},
+    "POST clusters/{cluster}/nodes": {"server": "spare-2"},
     "POST projects": {"slug": "blog", "repository": "/srv/git/blog.git"},
     "POST projects/{slug}/deploy": {"environment": "production"},
     "POST projects/{slug}/environments": {"name": "preview", "branch": "next", "servers": ["web-1"]},
@@ -34,6 +36,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH members/{member_id}": {"role": "developer"},
     "PUT networks": {"networks": []},
     "PATCH team": {"requires_second_factor": False},
+    "POST servers/{name}/containers/{container}/stop": {"confirm": True},
     "PUT projects/{slug}/webhook": {"provider": "gitlab"},
 }
 """Bodies where what is generated from the description is not taken."""
@@ -113,6 +116,10 @@ def filling(world: World) -> dict[str, str]:
         "projects/{slug}": "shop",
         "environments/{name}": "production",
         "servers/{name}": "web-1",
+        "clusters/{cluster}": world.cluster.name,
+        "nodes/{server}": "web-1",
+        "services/{service}": "shop_web",
+        "actions/{action_id}": str(world.cluster_action.pk),
         "deployments/{deployment_id}": str(world.deployment.pk),
         "deliveries/{delivery_id}": str(world.delivery.pk),
         "channels/{channel}": str(world.channel.pk),
@@ -124,6 +131,9 @@ def filling(world: World) -> dict[str, str]:
         "variable-changes/{change}": str(world.change.pk),
         "variables/{key}": "APP_KEY",
         "audit/{event_id}": str(world.event.pk),
+        "containers/{container}": world.container.name,
+        "container-actions/{action_id}": str(world.container_action.pk),
+        "container-logs/{follow_id}": str(world.follow.pk),
     }
 
 

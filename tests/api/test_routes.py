@@ -20,16 +20,21 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from devflow.apps.accounts.models import Role
 from devflow.apps.accounts.services import token_create
+from devflow.apps.containers.cleaning import prune_preview
 from devflow.apps.deployments.models import Deployment, Release, Status
 from devflow.apps.deployments.planning import plan_deploy
 from devflow.apps.deployments.services import deployment_cancel, deployment_request
 from devflow.apps.projects import services as projects
 from devflow.apps.projects.windows import environment_freeze
 from devflow.apps.servers import services as servers
+from devflow.apps.servers.clusters import cluster_form
+from devflow.apps.servers.models import Server
+from devflow.apps.servers.selectors import server_get
 from devflow.apps.sources.reports import source_update
 from tests.api.conftest import Caller
 from tests.api.conftest import World as ApiWorld
-from tests.api.routes import METHODS, Route, filling, routes
+from tests.api.routes import BODIES, METHODS, Route, filling, routes
+from tests.support.containers import seen
 from tests.support.foreign import MARK, twin_of
 from tests.support.integrity import crossings
 from tests.support.undone import told, undone
@@ -50,11 +55,17 @@ FOR_EVERY_MEMBER = {
 }
 """Operations that change something and are not asked for a role, and why. A token needs its scopes for them too."""
 FOR_DEVELOPERS = {
+    "POST clusters/{cluster}/look",
     "POST servers/{name}/check",
+    "POST servers/{name}/containers/{container}/logs",
+    "POST servers/{name}/containers/{container}/restart",
+    "POST servers/{name}/containers/{container}/start",
+    "POST servers/{name}/containers/{container}/stop",
     "POST projects/{slug}/deploy",
     "POST projects/{slug}/environments/{name}/deployments",
     "POST projects/{slug}/environments/{name}/rollback",
     "POST projects/{slug}/environments/{name}/comparison",
+    "POST projects/{slug}/environments/{name}/proxy/look",
     "POST projects/{slug}/deliveries/{delivery_id}/redeliver",
     "POST deployments/{deployment_id}/cancel",
     "POST deployments/{deployment_id}/rollback",
@@ -64,6 +75,7 @@ FOR_ADMINS = {
     "GET projects/{slug}/environments/{name}/dotenv",
     "GET projects/{slug}/dotenv",
     "GET invitations",
+    "GET servers/{name}/prune",
     "GET audit",
     "GET audit/export",
     "GET audit/verify",
@@ -91,7 +103,12 @@ def walked(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterato
 def special(walked: World) -> dict[str, dict[str, str]]:
     """What some operations need to succeed, in the place of what `filling` has: by the operation's name."""
     actor, project = walked.actor(), walked.project
-    servers.server_add(actor=actor, name="spare", host="spare.example.test")
+    for name in ("spare", "spare-2", "spare-3"):
+        servers.server_add(actor=actor, name=name, host="spare.example.test")
+    node = server_get(actor=actor, name="spare-3")
+    cluster_form(actor=actor, name="left", server=node)
+    with scope(team=walked.team):
+        Server.objects.filter(pk=node.pk).update(cluster=None)
     projects.project_add(actor=actor, slug="empty", repository="/srv/git/empty.git")
     api_world = ApiWorld(actor, walked.environment, walked.deployment)
     deployment_cancel(actor=actor, deployment=walked.deployment)
@@ -111,6 +128,8 @@ def special(walked: World) -> dict[str, dict[str, str]]:
     )
     return {
         "DELETE servers/{name}": {"servers/{name}": "spare"},
+        "POST servers/{name}/prune": {"servers/{name}": _with_leftovers(walked)},
+        "DELETE clusters/{cluster}": {"clusters/{cluster}": "left"},
         "DELETE projects/{slug}": {"projects/{slug}": "empty"},
         "DELETE projects/{slug}/environments/{name}": {"environments/{name}": "staging"},
         "DELETE projects/{slug}/environments/{name}/freezes": {"environments/{name}": "frozen"},
@@ -219,6 +238,12 @@ def test_of_several_names_each_must_be_ones_own(
         "variable-changes/{change}": ids["change"],
         "access/{grant_id}": ids["grant"],
         "variables/{key}": "NOT_THERE",
+        "containers/{container}": names["container"],
+        "container-actions/{action_id}": ids["container action"],
+        "clusters/{cluster}": names["cluster"],
+        "nodes/{server}": names["server"],
+        "services/{service}": "not_there",
+        "actions/{action_id}": ids["action"],
     }
     for _, place in route.places:
         assert place in theirs, f"Add {place} to `theirs`."
@@ -305,6 +330,20 @@ def _with(route: Route, places: dict[str, str], name: str, value: str) -> tuple[
     kinds = {each.get("type") for each in (about, *about.get("anyOf", []))}
     put: Any = [value] if "array" in kinds else {"REFERENCE": value} if "object" in kinds else value
     return route.address(places), {**(route.body() or {}), name: put}
+
+
+def _with_leftovers(world: World) -> str:
+    """The name of a server with something to clean up, which the body of that operation names."""
+    actor = world.actor()
+    server = servers.server_add(actor=actor, name="boxes", host="boxes.example.test")
+    environment = projects.environment_add(
+        actor=actor, project=world.project, name="boxes", branch="main", servers=["boxes"]
+    )
+    done = deployment_request(actor=actor, environment=environment)
+    deployment_cancel(actor=actor, deployment=done)
+    seen(server, environment, d1=str(done.pk))
+    BODIES["POST servers/{name}/prune"] = {"token": prune_preview(actor=actor, server=server).token}
+    return server.name
 
 
 def release(world: ApiWorld, *, is_current: bool) -> Deployment:

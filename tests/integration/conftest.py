@@ -18,7 +18,7 @@ from tests.support.docker_engine import Engine, EngineUnavailableError, ensure_e
 from tests.support.gitrepo import GitRepository
 from tests.support.sites import Estate
 from tests.support.vps import Vps, sweep
-from tests.support.vps_image import ensure_image
+from tests.support.vps_image import ensure_docker_image, ensure_image
 
 Made = TypeVar("Made")
 
@@ -45,6 +45,12 @@ def vps_image(docker_engine: Engine) -> str:
     return _or_explain(lambda: ensure_image(docker_engine))
 
 
+@pytest.fixture(scope="session")
+def docker_image(docker_engine: Engine, vps_image: str) -> str:
+    """The tag of the image with Docker and HAProxy; the first time it is made, which takes a minute."""
+    return _or_explain(lambda: ensure_docker_image(docker_engine))
+
+
 @pytest.fixture(scope="module")
 def vps(docker_engine: Engine, vps_image: str) -> Iterator[Vps]:
     """A server of the module's own: sshd, no systemd; `deploy` is its user."""
@@ -56,6 +62,14 @@ def vps(docker_engine: Engine, vps_image: str) -> Iterator[Vps]:
 def vps_systemd(docker_engine: Engine, vps_image: str) -> Iterator[Vps]:
     """A server of the module's own with systemd, nginx and PHP-FPM running."""
     with Vps(docker_engine, vps_image, systemd=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def vps_docker(docker_engine: Engine, docker_image: str) -> Iterator[Vps]:
+    """A server of the module's own with systemd that runs containers; `vps_docker.base_image()` to build on."""
+    with Vps(docker_engine, docker_image, systemd=True, docker=True) as server:
+        server.base_image()
         yield server
 
 

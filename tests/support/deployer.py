@@ -132,6 +132,11 @@ class Deployer:
             Server.objects.filter(pk=server.pk).update(deployment_limit=ROOM)
         return server
 
+    def server_of(self, vps: Vps) -> Server:
+        """The test server as the panel has it, under its own name."""
+        with scopes_disabled():
+            return Server.objects.get(name=vps.name)
+
     def wait_checked(self, server: Server) -> Server:
         """The server once a worker has checked it."""
 

@@ -254,6 +254,12 @@ class FakeProcess:
             assert word == "open"
             self._run.open_gate(int(value))
 
+    async def feed(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def end_input(self) -> None:
+        raise NotImplementedError
+
     def close(self) -> None:
         return
 

@@ -10,6 +10,8 @@ from devflow.apps.accounts import services as accounts
 from devflow.apps.accounts.invitations import invitation_create
 from devflow.apps.accounts.models import Membership, Role, User
 from devflow.apps.accounts.selectors import actor_get
+from devflow.apps.containers.selectors import container_get
+from devflow.apps.containers.services import container_act, follow_start
 from devflow.apps.deployments import services as deployments
 from devflow.apps.deployments.pushes import deliveries_take
 from devflow.apps.notifications.services import channel_add, channel_test
@@ -17,8 +19,10 @@ from devflow.apps.projects import services as projects
 from devflow.apps.projects.grants import grants_add
 from devflow.apps.projects.variables import variable_history, variables_set
 from devflow.apps.servers import services as servers
+from devflow.apps.servers.clusters import cluster_form
 from devflow.apps.sources.selectors import delivery_list
 from devflow.apps.sources.services import Request, webhook_set
+from tests.support.containers import seen
 from tests.support.payloads import github_push, sent
 
 MARK = "faraway"
@@ -51,6 +55,7 @@ def make_foreign(owner: User) -> Foreign:
     with scope(team=team):
         member = Membership.objects.create(team=team, user=viewer, role=Role.VIEWER)
     server = servers.server_add(actor=actor, name=f"{MARK}-server", host="198.51.100.9", user="deploy")
+    swarm = cluster_form(actor=actor, name=f"{MARK}-swarm", server=server)
     project = projects.project_add(
         actor=actor, slug=f"{MARK}-shop", name=f"Shop {MARK}", repository="https://git.example.com/x.git", recipe="php"
     )
@@ -74,11 +79,17 @@ def make_foreign(owner: User) -> Foreign:
     token, _ = accounts.token_create(actor=actor, name=f"{MARK}-token", scopes=["read"])
     invitation, _ = invitation_create(actor=actor, role=Role.VIEWER, email=f"guest@{MARK}.test")
     (grant,) = grants_add(actor=actor, project=project, email=viewer.email, actions=["deploy"])
+    seen(server, environment, MARK)
+    row = container_get(actor=actor, server=server, container=f"{MARK}-blue")
     things = {
+        "container action": container_act(actor=actor, row=row, kind="restart"),
+        "follow": follow_start(actor=actor, row=row),
         "team": team,
         "member": member,
         "user": viewer,
         "server": server,
+        "cluster": swarm.cluster,
+        "action": swarm,
         "project": project,
         "environment": environment,
         "deployment": deployment,
@@ -93,9 +104,11 @@ def make_foreign(owner: User) -> Foreign:
     names = {
         "team": team.slug,
         "server": server.name,
+        "cluster": swarm.cluster.name,
         "project": project.slug,
         "environment": environment.name,
         "channel": channel.name,
         "email": viewer.email,
+        "container": row.name,
     }
     return Foreign(owner, {name: str(thing.pk) for name, thing in things.items()}, names)

@@ -1,4 +1,25 @@
-"""A test server: a container of the VPS image with sshd on a port of 127.0.0.1, for one test or a module of them."""
+"""A test server: a container of the VPS image with sshd on a port of 127.0.0.1, for one test or a module of them.
+
+`Vps(engine, image, systemd=True, docker=True)`, or `make_vps(systemd=True, docker=True)`, or the fixture `vps_docker`,
+is one that runs containers of its own: Docker 26 with the `compose` and `buildx` plugins; `deploy` is in the group
+docker (without: `vps.run("gpasswd -d deploy docker", user="root")`). It is ready after 3 s and takes 140 MB. HAProxy
+runs with Debian's empty configuration, socat speaks to its sockets, nginx is as in any other server. The fixture
+`docker_image` is the image alone: `Vps(engine, docker_image, systemd=True)` balances and has no Docker running.
+
+`vps.start_registry()` gives an address that all test servers may push to and pull from, without login or with one.
+`tmpfs={"/var/lib/docker": "size=200m"}` is a disk that fills up. What such a server cannot do, for the kernel that it
+runs on may not let it: limit memory or processor time (`docker run --memory` warns, `--cpus` is refused).
+
+No registry is needed for an image: `vps.base_image()` makes `devflow-base` there (1 s, 40 MB) with Python's standard
+library and busybox, and returns its name. A repository then has
+
+    FROM devflow-base
+    COPY server.py /server.py
+    CMD ["python3", "/server.py"]
+
+and is built with `docker build` or `docker compose up --build` as anywhere; a Compose file may also name the image
+itself and give a `command`.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +40,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .docker_engine import Engine
+from .docker_engine import Engine, as_root
 from .keys import make_key_pair
+from .vps_image import ensure_docker_image
 
 NAME_PREFIX = "devflow-test-"
 OWNER_LABEL = "devflow-test.owner"
@@ -37,6 +59,17 @@ SYSTEMD_OPTIONS = (
     *("--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec"),
     *("--stop-signal", "SIGRTMIN+3"),
 )
+# A volume: an image's layers cannot lie on the layers of the container around them.
+DOCKER_FOLDER = "/var/lib/docker"
+START = "/usr/local/sbin/vps-start"
+START_WITH_DOCKER = f"systemctl -q enable containerd docker.socket docker && exec {START} systemd"
+BASE_IMAGE = "devflow-base"
+REGISTRY_PORT = 5000
+REGISTRY = f"""\
+version: 0.1
+storage: {{filesystem: {{rootdirectory: /var/lib/docker-registry}}, delete: {{enabled: true}}}}
+http: {{addr: ":{REGISTRY_PORT}"}}
+"""
 
 
 class Vps:
@@ -45,6 +78,7 @@ class Vps:
     `host`, `port`, `user`, `private_key` and `host_key` are what a panel needs to reach it; nginx, once told what to
     serve (`serve`), answers on `http_port`. Without `systemd` it starts in under a second and sshd is all that runs.
     `tmpfs` maps folders to mount options ("size=20m,uid=1000"; `deploy` is 1000), for a disk that fills up.
+    With `docker` (and `systemd`) it runs containers; the image is then the one made from `image`.
     """
 
     host = "127.0.0.1"
@@ -55,6 +89,7 @@ class Vps:
         image: str,
         *,
         systemd: bool = False,
+        docker: bool = False,
         tmpfs: Mapping[str, str] | None = None,
         user: str = "deploy",
     ) -> None:
@@ -62,8 +97,9 @@ class Vps:
         self.user = user
         self.private_key, self.public_key = make_key_pair()
         self._engine = engine
-        self._image = image
+        self._image = ensure_docker_image(engine) if docker else image
         self._systemd = systemd
+        self._docker = docker
         self._tmpfs = tmpfs or {}
 
     def __enter__(self) -> Self:
@@ -149,6 +185,38 @@ class Vps:
         finally:
             connection.close()
 
+    def base_image(self) -> str:
+        """The name of an image with Python and busybox, present in this server's Docker: see above."""
+        self.run(
+            f"docker image inspect {BASE_IMAGE} >/dev/null 2>&1"
+            f" || docker import --change 'ENV PYTHONUNBUFFERED=1' /usr/local/share/{BASE_IMAGE}.tar {BASE_IMAGE}",
+            user="root",
+        )
+        return BASE_IMAGE
+
+    def start_registry(self, login: tuple[str, str] | None = None) -> str:
+        """Debian's docker-registry answers on this server; returns its address, "172.17.0.3:5000". May be called again
+        with another `login` (user, password); without one anybody may push and pull."""
+        access = ""
+        if login:
+            user, password = login
+            # PHP is there, and registries want bcrypt.
+            encrypt = "<?php echo password_hash(trim(fgets(STDIN)), PASSWORD_BCRYPT);"
+            self.put(encrypt, "/usr/local/share/encrypt.php", user="root")
+            encrypted = self.run("php /usr/local/share/encrypt.php", user="root", stdin=password).stdout
+            self.put(f"{user}:{encrypted}\n", "/etc/docker/registry/htpasswd", user="root")
+            access = "auth: {htpasswd: {realm: test, path: /etc/docker/registry/htpasswd}}\n"
+        self.put(REGISTRY + access, "/etc/docker/registry/config.yml", user="root")
+        self.run("systemctl restart docker-registry", user="root")
+        address = f"{self.address}:{REGISTRY_PORT}"
+        self.run(f"curl -sS --retry 20 --retry-connrefused --retry-delay 1 -o /dev/null http://{address}/v2/")
+        return address
+
+    @property
+    def address(self) -> str:
+        """Where the other test servers reach it."""
+        return self.run("hostname -i").stdout.split()[0]
+
     # --- faults ---
 
     def cut(self) -> None:
@@ -191,29 +259,49 @@ class Vps:
         self._engine.output("kill", self.name)
 
     def start(self) -> None:
-        """Power on; returns when ssh answers, on the same ports as before."""
+        """Power on; returns when ssh (and Docker, where it is wanted) answers, on the same ports as before."""
         self._engine.output("start", self.name)
         self._wait_for_ssh()
+        if self._docker:
+            _wait_until(self._has_docker, f"docker on {self.name}", timeout_seconds=READY_TIMEOUT_SECONDS)
 
     # --- the container ---
 
     def _create(self) -> None:
+        if self._docker and not self._systemd:
+            raise ValueError("Docker is started by systemd: systemd=True")
         options = [
             *("--name", self.name, "--hostname", self.name, "--label", f"{OWNER_LABEL}={_owner()}"),
             *("--env", f"AUTHORIZED_KEY={self.public_key}"),
             *(SYSTEMD_OPTIONS if self._systemd else ("--cap-add", "NET_ADMIN")),
+            *(("--volume", DOCKER_FOLDER) if self._docker and DOCKER_FOLDER not in self._tmpfs else ()),
             *(word for folder, mount in self._tmpfs.items() for word in ("--tmpfs", f"{folder}:{mount}")),
         ]
         self.port, self.http_port = free_ports(2)
         ports = ("--publish", f"{self.host}:{self.port}:22", "--publish", f"{self.host}:{self.http_port}:80")
-        mode = "systemd" if self._systemd else "plain"
-        self._engine.output("create", *options, *ports, self._image, "/usr/local/sbin/vps-start", mode)
+        command = (START, "systemd" if self._systemd else "plain")
+        if self._docker:
+            command = ("sh", "-c", START_WITH_DOCKER)
+        self._engine.output("create", *options, *ports, self._image, *command)
 
     def _in_container(self, *command: str) -> str:
-        return self._engine.output("exec", self.name, *command)
+        if not self._docker:
+            return self._engine.output("exec", self.name, *command)
+        # With containers inside, the engine cannot put one more process into its control group.
+        process = self._engine.output("inspect", "--format", "{{.State.Pid}}", self.name)
+        namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid")
+        return subprocess.run(
+            as_root("nsenter", "--target", process, *namespaces, "--", *command),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
 
     def _wait_for_ssh(self) -> None:
         _wait_until(self._has_ssh_banner, f"ssh on {self.name}", timeout_seconds=READY_TIMEOUT_SECONDS)
+
+    def _has_docker(self) -> bool:
+        return self._in_container("sh", "-c", "docker version >/dev/null 2>&1 && echo yes || true") == "yes"
 
     def _has_ssh_banner(self) -> bool:
         with socket.create_connection((self.host, self.port), timeout=2) as connection:

@@ -1,9 +1,14 @@
-"""The image of the test servers: made once by vps-image.sh (one to three minutes), kept outside the checkout."""
+"""The images of the test servers: made once by vps-image.sh (one to three minutes), kept outside the checkout.
+
+The second, with Docker and HAProxy, is made on top of the first (another minute) and kept in the engine: tests that
+need neither start from the small one.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +17,8 @@ from .docker_engine import CACHE, Engine, EngineUnavailableError, as_root, ensur
 
 SUPPORT = Path(__file__).parent
 SCRIPT = SUPPORT / "vps-image.sh"
+DOCKER_SCRIPT = SUPPORT / "vps-docker-image.sh"
+DOCKER_SECONDS = 600
 # Everything that the image is made from; a change in any of them makes another image.
 SOURCES = (SCRIPT, SUPPORT / "vps-start.sh", SUPPORT / "vps-site.sh", *sorted((SUPPORT / "laravel").iterdir()))
 KEPT_TARBALLS = 3
@@ -30,6 +37,33 @@ def ensure_image(engine: Engine) -> str:
                 _build(tarball)
             _import(engine, tarball, tag)
     return tag
+
+
+def ensure_docker_image(engine: Engine) -> str:
+    """The tag of the image with Docker, HAProxy and socat; see `Vps(docker=True)`. Made as `ensure_image` makes its."""
+    base = ensure_image(engine)
+    key = hashlib.sha256(base.encode() + DOCKER_SCRIPT.read_bytes()).hexdigest()[:12]
+    tag = f"devflow-vps-docker:{key}"
+    if _is_present(engine, tag):
+        return tag
+    with locked("vps-docker-image"):
+        if not _is_present(engine, tag):
+            _add_docker(engine, base, tag)
+    return tag
+
+
+def _add_docker(engine: Engine, base: str, tag: str) -> None:
+    name = f"devflow-vps-docker-{secrets.token_hex(4)}"
+    # The host's network: its resolver and mirror served for the first image, too.
+    command = ("run", "--name", name, "--network", "host", "--interactive", base, "sh", "-s")
+    try:
+        done = engine.run(*command, stdin=DOCKER_SCRIPT.read_text(), timeout_seconds=DOCKER_SECONDS, check=False)
+        if done.returncode != 0:
+            last_lines = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
+            raise EngineUnavailableError(f"{DOCKER_SCRIPT.name} failed (exit {done.returncode}):\n{last_lines}")
+        engine.run("commit", name, tag, timeout_seconds=DOCKER_SECONDS)
+    finally:
+        engine.run("rm", "--force", "--volumes", name, check=False)
 
 
 def _key() -> str:
@@ -74,7 +108,8 @@ def _import(engine: Engine, tarball: Path, tag: str) -> None:
 def main() -> int:
     """Engine and image, ready before the tests start: their timeouts need not allow for a build."""
     try:
-        print(f"Test servers: {ensure_image(ensure_engine())}")
+        engine = ensure_engine()
+        print(f"Test servers: {ensure_image(engine)}, {ensure_docker_image(engine)}")
     except EngineUnavailableError as error:
         print(f"No test servers on this machine: {error}", file=sys.stderr)
         return 1

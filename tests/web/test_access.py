@@ -53,27 +53,36 @@ FOR_EVERY_MEMBER = {
 }
 """Pages that change something and are not asked for a role, and why."""
 FOR_DEVELOPERS = {
+    "container-act",
+    "container-logs",
+    "cluster-look",
     "delivery-again",
     "deployment-cancel",
     "environment-deploy",
     "environment-rollback",
     "plan-inspect",
+    "proxy-look",
     "server-check",
     "variables-compare-start",
 }
 """Pages that change something and that a developer may use."""
-FOR_ADMINS = {"audit", "audit-event", "audit-export", "audit-requests", "audit-verify"}
+FOR_ADMINS = {"prune", "audit", "audit-event", "audit-export", "audit-requests", "audit-verify"}
 """Pages that show what only admins and owners may see."""
 FOR_OWNERS = {"team-delete", "team-policy"}
 BY_HAND: dict[str, dict[str, str]] = {
     "deployment-override": {"override_reason": "Fixes the checkout"},
+    "cluster-join": {"server": "web-1", "role": "worker"},
     "delivery-retry": {},
     "environment-rollback": {"to": "0190aaaa-0000-7000-8000-000000000000"},
     "freeze-lift": {"number": "1"},
     "hook-remove": {"mark": "1-0"},
     "member-role": {"role": "viewer"},
     "plan-inspect": {},
+    "prune-start": {"token": "no-token"},
     "project-access-test": {},
+    "proxy-adopt": {"server": "web-1"},
+    "proxy-look": {},
+    "proxy-replace": {},
     "project-access-forget": {},
     "project-access-webhook": {},
     "server-forget-key": {},

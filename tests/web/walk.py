@@ -62,6 +62,7 @@ def filling(world: World) -> dict[str, str]:
         "projects/<slug>": world.project.slug,
         "environments/<name>": "production",
         "servers/<name>": "web-1",
+        "clusters/<cluster>": world.cluster.name,
         "deployments/<deployment_id>": str(world.deployment.pk),
         "webhook/<delivery_id>": str(world.delivery.pk),
         "channels/<channel_id>": str(world.channel.pk),
@@ -71,6 +72,8 @@ def filling(world: World) -> dict[str, str]:
         "members/<member_id>": str(world.member.pk),
         "audit/<event_id>": str(world.event.pk),
         "archives/<archive_id>": str(world.archive.pk),
+        "containers/<container>": world.container.id[:12],
+        "container-logs/<follow_id>": str(world.follow.pk),
         **OF_NOBODY,
     }
 

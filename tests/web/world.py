@@ -17,6 +17,9 @@ from devflow.apps.accounts.rights import Actor
 from devflow.apps.accounts.selectors import actor_get
 from devflow.apps.audit.models import Event
 from devflow.apps.audit.selectors import Filters, event_list
+from devflow.apps.containers.models import Action, Follow
+from devflow.apps.containers.selectors import ContainerRow, container_get
+from devflow.apps.containers.services import container_act, follow_start
 from devflow.apps.deployments import services as deployments
 from devflow.apps.deployments.models import Deployment
 from devflow.apps.deployments.pushes import deliveries_take
@@ -30,14 +33,55 @@ from devflow.apps.projects.grants import grants_add
 from devflow.apps.projects.models import Environment, Grant, Project, VariableChange
 from devflow.apps.projects.variables import variable_history, variables_set
 from devflow.apps.servers import services as servers
-from devflow.apps.servers.models import Server
+from devflow.apps.servers.clusters import action_list, cluster_form, cluster_get
+from devflow.apps.servers.models import Cluster, ClusterAction, Server
 from devflow.apps.sources.models import Delivery
 from devflow.apps.sources.selectors import delivery_list
 from devflow.apps.sources.services import Request, webhook_set
+from tests.support.containers import seen
 from tests.support.foreign import Foreign, make_foreign
 from tests.support.payloads import github_push, sent
 
 PASSWORD = "a long enough phrase"
+SWARM = {
+    "swarm": "s1",
+    "nodes": [
+        {
+            "id": "n1",
+            "name": "host-1",
+            "state": "ready",
+            "availability": "active",
+            "role": "manager",
+            "manager_status": "leader",
+            "engine": "26.1.5",
+        }
+    ],
+    "services": [
+        {
+            "id": "v1",
+            "name": "shop_web",
+            "mode": "replicated",
+            "image": "shop:1",
+            "running": 1,
+            "wanted": 1,
+            "update": "completed",
+            "message": "",
+            "tasks": [
+                {
+                    "id": "t1",
+                    "name": "shop_web.1",
+                    "node": "host-1",
+                    "state": "running",
+                    "since": "3 minutes ago",
+                    "is_wanted": True,
+                    "error": "",
+                    "image": "shop:1",
+                }
+            ],
+        }
+    ],
+}
+"""What a look at a swarm found (commands/swarm.py)."""
 
 
 @dataclass
@@ -97,6 +141,36 @@ class World:
         token = self.project.source.hook_token
         deliveries_take(provider="github", token=token, requests=[Request(headers, body)])
         return delivery_list(actor=self.actor(), source=self.project.source)[0]
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """A swarm of the team's one server, with a service."""
+        cluster_form(actor=self.actor(), name="shops", server=self.server)
+        with scope(team=self.team):
+            Server.objects.filter(pk=self.server.pk).update(node_id="n1")
+            Cluster.objects.filter(name="shops").update(observed=SWARM)
+        return cluster_get(actor=self.actor(), name="shops")
+
+    @cached_property
+    def cluster_action(self) -> ClusterAction:
+        """How the swarm was formed."""
+        return action_list(actor=self.actor(), cluster=self.cluster)[0]
+
+    @cached_property
+    def container(self) -> ContainerRow:
+        """The one that serves production, on web-1, which was looked at."""
+        seen(self.server, self.environment)
+        return container_get(actor=self.actor(), server=self.server, container="shop-blue")
+
+    @cached_property
+    def container_action(self) -> Action:
+        """How the container was restarted."""
+        return container_act(actor=self.actor(), row=self.container, kind="restart")
+
+    @cached_property
+    def follow(self) -> Follow:
+        """The container's log."""
+        return follow_start(actor=self.actor(), row=self.container)
 
     @cached_property
     def foreign(self) -> Foreign:

@@ -1,7 +1,7 @@
 """What the API takes and gives. Inputs refuse fields that they do not know; times are in UTC."""
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -221,6 +221,29 @@ class EnvironmentSettings(Input):
         description="Values of the recipe's own options, by name; what is left out has its default.",
         examples=[{"php_version": "8.3"}],
     )
+    strategy_options: dict[str, str] = Field(
+        UNCHANGED,
+        description="Values of the strategy's own options, by name; what is left out has its default.",
+        examples=[{"drain_seconds": "60"}],
+    )
+    proxy: str = Field(
+        UNCHANGED, description="What serves the domains on the servers: nginx, or '' for nothing of ours."
+    )
+    domains: list[str] = Field(
+        UNCHANGED, description="Host names that are served; `*.` may stand before one.", examples=[["shop.example.com"]]
+    )
+    upload_mb: int = Field(UNCHANGED, description="How large a request may be, in MB.", examples=[64])
+    proxy_template: str = Field(
+        UNCHANGED,
+        description="An own site file for nginx in place of the generated one; `@upstream@` stands for where the "
+        "release listens. Empty: the generated one.",
+    )
+    port: int | None = Field(
+        UNCHANGED,
+        description="The first of two local ports for two releases side by side. null: chosen where some are needed.",
+    )
+    balancer: str = Field(UNCHANGED, description="Name of the server that balances the load. Empty: none.")
+    builder: str = Field(UNCHANGED, description="Name of the server that builds images. Empty: the first server.")
     requires_variables: bool = Field(
         UNCHANGED, description="Fail a deployment where a variable that `.env.example` requires is not set."
     )
@@ -273,6 +296,14 @@ class EnvironmentOut(BaseModel):
     phase_commands: dict[str, list[str]]
     hooks: list[Hook]
     recipe_options: dict[str, str]
+    strategy_options: dict[str, str]
+    proxy: str
+    domains: list[str]
+    upload_mb: int
+    proxy_template: str
+    port: int | None
+    balancer: str
+    builder: str
     requires_variables: bool
     windows: list[dict[str, Any]]
     freezes: list[dict[str, Any]]
@@ -283,13 +314,16 @@ class EnvironmentOut(BaseModel):
 
     @classmethod
     def of(cls, environment: Environment) -> Self:
-        same = {field: getattr(environment, field) for field in EnvironmentSettings.model_fields}
+        others = {"balancer", "builder"}
+        same = {field: getattr(environment, field) for field in EnvironmentSettings.model_fields if field not in others}
         return cls(
             id=environment.pk,
             project=environment.project.slug,
             name=environment.name,
             branch=environment.branch,
             servers=[server.name for server in environment.servers.all()],
+            balancer=environment.balancer.name if environment.balancer else "",
+            builder=environment.builder.name if environment.builder else "",
             is_protected=environment.is_protected,
             detected={name: value for name, value in environment.detected.items() if name != "file"},
             created_at=environment.created_at,
@@ -444,6 +478,14 @@ class PlanStepOut(BaseModel):
     is_builtin: bool
 
 
+class PlanServiceOut(BaseModel):
+    """A service of a Compose file. `treatment` is replaced (a new one beside the old), left or recreated."""
+
+    name: str
+    treatment: Literal["replaced", "left", "recreated"]
+    reason: str
+
+
 class PlanOut(BaseModel):
     """`commit` is null where the newest of the branch is taken; of `variables` only the keys are shown.
 
@@ -465,4 +507,5 @@ class PlanOut(BaseModel):
     settings: list[SettingOut]
     warnings: list[str]
     is_clean: bool
+    services: list[PlanServiceOut]
     steps: list[PlanStepOut]

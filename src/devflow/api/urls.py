@@ -10,12 +10,16 @@ from devflow.api.openapi import PanelAPI
 from devflow.api.v1 import (
     access,
     audit,
+    canary,
     channels,
+    clusters,
+    containers,
     deployments,
     environments,
     networks,
     people,
     projects,
+    proxy,
     servers,
     sources,
     tokens,
@@ -37,16 +41,20 @@ api.add_router("", people.router)
 api.add_router("tokens", tokens.router)
 api.add_router("", networks.router)
 api.add_router("servers", servers.router)
+api.add_router("clusters", clusters.router)
 api.add_router("projects", projects.router)
 api.add_router("projects", environments.router)
 api.add_router("projects", variables.router)
 api.add_router("projects", webhooks.router)
 api.add_router("deployments", deployments.router)
+api.add_router("deployments", canary.router)
 api.add_router("", channels.router)
 api.add_router("", sources.router)
 api.add_router("", windows.router)
+api.add_router("", proxy.router)
 api.add_router("", access.router)
 api.add_router("", audit.router)
+api.add_router("", containers.router)
 
 _patterns, _, _namespace = api.urls
 for _pattern in _patterns:

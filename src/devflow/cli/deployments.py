@@ -67,6 +67,8 @@ def plan(
             print(f"{setting['name']} is from {setting['source']}: {shown(setting['value']) or '(nothing)'}")
     for warning in document["warnings"]:
         tell(shown(warning))
+    for service in document["services"]:
+        print(f"service {shown(service['name'])}: {service['treatment']} ({shown(service['reason'])})")
     for number, step in enumerate(document["steps"], 1):
         condition = f" (where {step['condition']})" if step["condition"] else ""
         print(f"\n{number:2}  {step['phase']}: {shown(step['name'])} on {', '.join(step['servers'])}{condition}")
@@ -210,6 +212,34 @@ def deployment_log(
                 sys.stdout.writelines(f"{log_line(line, colours=colours)}\n" for line in lines)
     except httpx.TransportError as error:
         raise client.unreachable(error) from None
+
+
+@app.command("canary")
+def deployment_canary(
+    deployment: Deployment,
+    action: Annotated[str | None, typer.Argument(metavar="[hold|resume|promote|abort]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how a canary does; hold it at its share, have it go on, give it everything now, or take it back."""
+    client = Client()
+    if action:
+        document = client.post("deployments", deployment, "canary", body={"action": action})
+        if as_json:
+            print_json(document)
+        else:
+            print(f"The canary is told to {action}: `devflow deployments log -f {deployment}`.")
+        return
+    shares = client.get("deployments", deployment, "canary")
+    if as_json:
+        print_json(shares)
+        return
+    rows = [{**share, **{side: _side(share[side]) for side in ("new", "stable")}} for share in shares]
+    columns = {"percent": "share (%)", "state": "state", "seconds": "for (s)", "new": "new", "stable": "stable"}
+    print_table(rows, columns, empty="There are no figures: it is no canary, or has had no requests yet.")
+
+
+def _side(side: dict[str, Any]) -> str:
+    return f"{side['requests']} requests, {side['error_percent']:g} % failed, p95 {side['p95_ms']} ms"
 
 
 @app.command("cancel")

@@ -14,7 +14,7 @@ Servers = Annotated[
     list[str], typer.Option("--server", metavar="NAME", help="A server that it is deployed to; may be repeated.")
 ]
 Root = Annotated[str | None, typer.Option(metavar="PATH", help="Folder of the site; /srv/PROJECT-ENV.")]
-Strategy = Annotated[str | None, typer.Option(help="How the release goes live: atomic.")]
+Strategy = Annotated[str | None, typer.Option(help="How the release goes live: atomic, blue-green, ….")]
 Keep = Annotated[int | None, typer.Option(help="How many releases the servers keep; 5.")]
 AutoDeploy = Annotated[
     bool | None,
@@ -71,6 +71,26 @@ RecipeOptions = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="Option of the recipe, like php_version=8.3; may be repeated."),
 ]
+StrategyOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--strategy-option",
+        metavar="NAME=VALUE",
+        help="Option of the strategy, like drain_seconds=60; may be repeated.",
+    ),
+]
+Proxy = Annotated[str | None, typer.Option(help="What serves the domains on the servers: nginx. '': nothing of ours.")]
+Domains = Annotated[
+    list[str] | None, typer.Option("--domain", metavar="NAME", help="A host name that is served; may be repeated.")
+]
+UploadMb = Annotated[int | None, typer.Option(help="How large a request may be, in MB; 64.")]
+ProxyTemplate = Annotated[
+    typer.FileText | None,
+    typer.Option(metavar="FILE", help="An own site file for nginx; @upstream@ stands for where the release listens."),
+]
+Port = Annotated[int | None, typer.Option(help="The first of two local ports; chosen by itself.")]
+Balancer = Annotated[str | None, typer.Option(metavar="NAME", help="The server that balances the load. '': none.")]
+Builder = Annotated[str | None, typer.Option(metavar="NAME", help="The server that builds images. '': the first.")]
 
 app = typer.Typer(help="Environments: where and how a project is deployed.", no_args_is_help=True)
 
@@ -98,6 +118,14 @@ def environment_add(
     command: PhaseCommands = None,
     hook: Hooks = None,
     option: RecipeOptions = None,
+    strategy_option: StrategyOptions = None,
+    proxy: Proxy = None,
+    domain: Domains = None,
+    upload_mb: UploadMb = None,
+    proxy_template: ProxyTemplate = None,
+    port: Port = None,
+    balancer: Balancer = None,
+    builder: Builder = None,
     more_servers: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     as_json: Json = False,
 ) -> None:
@@ -121,7 +149,15 @@ def environment_add(
         task_commands=_task_commands(task),
         phase_commands=_phase_commands(command),
         hooks=parse_hooks(hook),
-        recipe_options=_recipe_options(option),
+        recipe_options=_options(option),
+        strategy_options=_options(strategy_option),
+        proxy=proxy,
+        domains=domain,
+        upload_mb=upload_mb,
+        proxy_template=proxy_template.read() if proxy_template else None,
+        port=port,
+        balancer=balancer,
+        builder=builder,
     )
     added = Client().post("projects", project, "environments", body=body)
     if as_json:
@@ -155,6 +191,14 @@ def environment_update(
     command: PhaseCommands = None,
     hook: Hooks = None,
     option: RecipeOptions = None,
+    strategy_option: StrategyOptions = None,
+    proxy: Proxy = None,
+    domain: Domains = None,
+    upload_mb: UploadMb = None,
+    proxy_template: ProxyTemplate = None,
+    port: Port = None,
+    balancer: Balancer = None,
+    builder: Builder = None,
     as_json: Json = False,
 ) -> None:
     """Change what is given; lists are replaced as a whole. It takes effect with the next deployment."""
@@ -177,7 +221,15 @@ def environment_update(
         task_commands=_task_commands(task),
         phase_commands=_phase_commands(command),
         hooks=parse_hooks(hook),
-        recipe_options=_recipe_options(option),
+        recipe_options=_options(option),
+        strategy_options=_options(strategy_option),
+        proxy=proxy,
+        domains=domain,
+        upload_mb=upload_mb,
+        proxy_template=proxy_template.read() if proxy_template else None,
+        port=port,
+        balancer=balancer,
+        builder=builder,
     )
     if not body:
         raise ClientError("Nothing to change was given. See `devflow environments update --help`.", WRONG_USAGE)
@@ -253,7 +305,7 @@ def _task_commands(given: list[str] | None) -> dict[str, str] | None:
     return dict(_pair(text) for text in given) if given else None
 
 
-def _recipe_options(given: list[str] | None) -> dict[str, str] | None:
+def _options(given: list[str] | None) -> dict[str, str] | None:
     return dict(_pair(text, "NAME=VALUE") for text in given) if given else None
 
 

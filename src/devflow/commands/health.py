@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from devflow.core.shell import quote
 
 
-def check(*, url: str, status: int, text: str, timeout_seconds: int, retries: int) -> str:
-    """Shell text that ends well when `url` (whole, or a path on this machine) answers `status` and holds `text`."""
-    address = f"http://127.0.0.1{url}" if url.startswith("/") else url
+def host_of(domains: Sequence[str]) -> str:
+    """A host name to ask for among the domains that are served; `www` of one with a star. '' without any."""
+    return next((name for name in domains if "*" not in name), "".join(domains[:1]).replace("*", "www"))
+
+
+def check(*, url: str, status: int, text: str, timeout_seconds: int, retries: int, host: str = "") -> str:
+    """Shell text that ends well when `url` (whole, or a path on this machine) answers `status` and holds `text`. A path is
+    asked of `host`, where one is given, on this machine."""
+    address = f"http://{host or '127.0.0.1'}{url}" if url.startswith("/") else url
+    resolve = f"--resolve {quote(f'{host}:80:127.0.0.1')} " if host and url.startswith("/") else ""
     return f"""\
 url={quote(address)}; wanted={status}; text={quote(text)}; tries={retries + 1}
 command -v curl >/dev/null || explain "curl is not installed on $server; the health check needs it. Install it there: apt-get install curl"
 while :; do
-  got=$(curl -sS -g -L --max-redirs 5 -m {timeout_seconds} -o "$run/health" -w '%{{http_code}} in %{{time_total}} s' -H 'Cache-Control: no-cache' -A devflow-health -- "$url" 2>"$run/health.error") || got="no answer: $(tail -n 1 "$run/health.error")"
+  got=$(curl -sS {resolve}-g -L --max-redirs 5 -m {timeout_seconds} -o "$run/health" -w '%{{http_code}} in %{{time_total}} s' -H 'Cache-Control: no-cache' -A devflow-health -- "$url" 2>"$run/health.error") || got="no answer: $(tail -n 1 "$run/health.error")"
   tries=$((tries - 1))
   case $got in
     "$wanted in "*)

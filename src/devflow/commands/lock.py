@@ -20,11 +20,11 @@ printf '%s %s %s\\n' "$environment" "$deployment" "$site" >"$root/.devflow/lock"
 """
 
 RELEASE = """\
-set -- "$root/.devflow/before.$deployment"
+set -- "$root/.devflow/before.$deployment" "$root/.devflow/traffic.$deployment" "$root/.devflow/nginx.$deployment"
 if [ -s "$root/.devflow/lock" ]; then
   read -r held by rest <"$root/.devflow/lock"
   if [ "$by" = "$deployment" ]; then set -- "$@" "$root/.devflow/lock"; fi
 fi
-rm -f "$@"
+rm -rf "$@"
 """
 """With it goes what the deployment had noted to be able to go back."""

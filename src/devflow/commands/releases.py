@@ -104,11 +104,16 @@ PRUNE = """\
 before=''
 [ -f "$root/.devflow/before.$deployment" ] && read -r before <"$root/.devflow/before.$deployment"
 before=${before##*/}
+coloured=''
+for file in "$root/.devflow/live" "$root/.devflow/standby"; do
+  if [ -s "$file" ]; then read -r _ name <"$file"; coloured="$coloured $name "; fi
+done
 set -- "$root"/releases/*/
 excess=$(($# - keep))
 for folder in "$@"; do
   folder=${folder%/}; name=${folder##*/}
   [ "$excess" -gt 0 ] || break
+  case $coloured in *" $name "*) continue ;; esac
   if [ ! "$folder" -ef "$root/current" ] && [ "$name" != "$before" ]; then
     excess=$((excess - 1))
     if rm -rf "$folder" "$root/shared/.env.d/$name" "$root/shared/.env.d/$name.files"; then echo "Removed release $name"

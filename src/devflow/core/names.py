@@ -92,6 +92,16 @@ def host(value: str, field: str = "host") -> str:
     return value
 
 
+def domain(value: str, field: str = "domains") -> str:
+    """A host name that requests ask for, in lower case; `*.` may stand before it. Raises InvalidError."""
+    clean = value.strip().rstrip(".").lower()
+    labels = clean.removeprefix("*.").split(".")
+    is_named = all(_SLUG.fullmatch(label) for label in labels) and (len(labels) > 1 or not clean.startswith("*"))
+    if len(clean) > 253 or not is_named:
+        raise _invalid(field, value, "give a host name, like shop.example.com or *.example.com")
+    return clean
+
+
 def user(value: str, field: str = "user") -> str:
     """A login name. Raises InvalidError."""
     if not _USER.fullmatch(value):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
+import re
 import secrets as random
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from devflow.commands import git
+from devflow.commands import compose, git
+from devflow.core import dotenv, services
 from devflow.core.errors import RemoteError
+from devflow.core.services import Composition
 from devflow.engine import script
 from devflow.engine.output import Frame, JournalReader, Line
 from devflow.engine.plan import Plan, Site, Target, place
@@ -20,6 +25,7 @@ from devflow.remote.run import NotInstalledError
 from devflow.remote.transport import Connection
 
 TIMEOUT_SECONDS = 300
+COMPOSE_SECONDS = 60
 WATCHED = (
     "composer.json",
     "package.json",
@@ -79,6 +85,55 @@ async def look(connection: Connection, *, site: Site, target: Target, commit: st
         tree=Tree(frozenset(value for key, _, value in notes if key == "file"), _contents(notes)),
         left_out=frozenset(value for key, _, value in notes if key == "left_out"),
     )
+
+
+async def look_at_services(
+    connection: Connection,
+    *,
+    site: Site,
+    target: Target,
+    commit: str,
+    options: Mapping[str, str],
+    secrets: RunSecrets,
+) -> Composition:
+    """The services of the commit's Compose file, as `target` resolves it with the environment's variables; `options`
+    are those of the recipe. The commit was looked at before. Raises RemoteError with what Compose says, ConnectError.
+
+    The answer holds values of variables: it is read over the connection, kept nowhere, and only facts are returned.
+    """
+    values = {
+        "server": target.name,
+        "environment": site.environment_id,
+        "root": site.root,
+        "mirror": site.mirror,
+        "commit": commit,
+        "option_files": options.get("files", ""),
+        "option_profiles": options.get("profiles", ""),
+    }
+    text = compose.look_into(values, variables=secrets.variables, env=dotenv.render(secrets.variables))
+    done = await connection.run("sh -s", text.encode(), timeout_seconds=COMPOSE_SECONDS)
+    if done.exit_code != 0:
+        said = done.stderr.strip() or f"exit code {done.exit_code}"
+        raise RemoteError(f"{target.name}, docker compose config: {said[-2000:]}", server=target.name)
+    try:
+        folder, config, said, folder_before, before = (part.strip() for part in done.stdout.split(compose.MARK)[:5])
+        return services.read(
+            json.loads(config),
+            folder=folder,
+            before=json.loads(before) if before else None,
+            folder_before=folder_before,
+            warnings=[line for line in map(_said, said.splitlines()) if line],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RemoteError(
+            f"{target.name}: docker compose config printed what cannot be read ({error}).", server=target.name
+        ) from error
+
+
+def _said(line: str) -> str:
+    """A line of Compose's log without time and level."""
+    message = re.search(r'msg="((?:[^"\\]|\\.)*)"', line)
+    return message[1].replace('\\"', '"') if message else line.strip()
 
 
 def _contents(notes: list[tuple[str, str, str]]) -> dict[str, str]:

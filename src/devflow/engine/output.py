@@ -20,7 +20,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """As written by the script: begin N, end N CODE, skip N, gate N, await commit, note KEY VALUE, explain TEXT,
+    """As written by the script: begin N, end N CODE, skip N, gate N, await commit|image, note KEY VALUE, explain TEXT,
     ended CODE. `uptime` in seconds."""
 
     uptime: float

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import chain, groupby
 from typing import Any
 
+from devflow.core.services import Service
 from devflow.engine import hooks
 from devflow.engine.hooks import Hook
 from devflow.engine.task import Phase, Recipe, Reuse, Task, Where
@@ -19,10 +21,11 @@ COMMAND_PHASES = tuple(phase.value for phase in Phase if phase not in (Phase.PRE
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server as the plan names it: the panel's id of it and its name."""
+    """A server as the plan names it: the panel's id of it and its name; `address` is where others reach it."""
 
     id: str
     name: str
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,10 @@ class Site:
 
     Of variables it has the keys only: a plan holds no secrets. `mirror` names the project's mirror on a server.
     `options` are the values of the recipe's options, all of them, `strategy_options` of the strategy's; `tools` is what
-    each run begins with. `proxy` ('', nginx) is what serves `domains` on each server; `port` is the first of two on
-    127.0.0.1 that are this environment's own there (blue's; green's is the next), 0 without. `balancer` and `builder`
-    are servers beside, or among, the targets.
+    each run begins with. `proxy` ('', nginx) is what serves `domains` on each server, from `proxy_template` where the
+    site file is an own one; one edited by hand is replaced where its SHA-256 is in `proxy_accepted`. `port` is the
+    first of two on 127.0.0.1 that are this environment's own there (blue's; green's is the next), 0 without. `balancer`
+    and `builder` are servers beside, or among, the targets.
     """
 
     name: str
@@ -66,6 +70,9 @@ class Site:
     tools: str = ""
     strategy_options: Mapping[str, str] | None = None
     proxy: str = ""
+    proxy_template: str = ""
+    proxy_accepted: tuple[str, ...] = ()
+    upload_mb: int = 64
     domains: tuple[str, ...] = ()
     port: int = 0
     balancer: Target | None = None
@@ -96,6 +103,18 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
+class Round:
+    """Some of the servers, by name, that go live before the others do, and go back after them: what is done around
+    that, elsewhere, on the way there and on the way back."""
+
+    servers: tuple[str, ...]
+    before: Task
+    after: Task
+    undo_before: Task
+    undo_after: Task
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A task in its place in a plan. `servers` are the names of those that run it."""
 
@@ -116,6 +135,11 @@ class Group:
     def is_undo(self) -> bool:
         return self.steps[0].task.phase is Phase.UNDO
 
+    @property
+    def again(self) -> Group:
+        """The same under a name of its own, for a server that went down while it was undoing."""
+        return replace(self, name=f"{self.name}-again")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -123,7 +147,7 @@ class Plan:
 
     `sources` says of each setting that the commit's devflow.yml can have where the one in force is from, `file` is the
     text of that file where it is in force, `warnings` are what a person should know before. One that `is_clean` reuses
-    nothing that was made for earlier releases.
+    nothing that was made for earlier releases. `services` says how those of a Compose file are treated, and why.
     """
 
     strategy: str
@@ -137,6 +161,7 @@ class Plan:
     sources: Mapping[str, str] = field(default_factory=dict)
     file: str = ""
     warnings: tuple[str, ...] = ()
+    services: tuple[Service, ...] = ()
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
@@ -173,10 +198,21 @@ class Plan:
         steps = tuple(step for step in self.steps if step.task.phase is Phase.UNDO)
         return Group(name="undo", steps=steps, servers=tuple(target.name for target in self.site.everyone))
 
-    @property
-    def undo_again(self) -> Group:
-        """The same under a name of its own, for a server that went down while it was undoing."""
-        return replace(self.undo, name="undo-again")
+    @cached_property
+    def is_in_rounds(self) -> bool:
+        """True where some servers go live, and back, before others do."""
+        return any(step.task.servers for step in self.undo.steps)
+
+    @cached_property
+    def undo_groups(self) -> tuple[Group, ...]:
+        """How all are taken back: each group when the one before it has ended; one group without rounds."""
+        if not self.is_in_rounds:
+            return (self.undo,)
+        parts = [list(steps) for _, steps in groupby(self.undo.steps, _turn)]
+        return tuple(
+            Group(f"{number}-undo", tuple(part), tuple(dict.fromkeys(name for step in part for name in step.servers)))
+            for number, part in enumerate(parts, 1)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The plan as stored with a deployment; `from_json` gives it back."""
@@ -187,26 +223,36 @@ class Plan:
         site = dict(document["site"])
         site["targets"] = tuple(Target(**target) for target in site["targets"])
         site["health"] = HealthCheck(**site["health"]) if site["health"] else None
-        for key in ("shared_files", "shared_folders", "variable_keys", "domains"):
+        for key in ("shared_files", "shared_folders", "variable_keys", "domains", "proxy_accepted"):
             site[key] = tuple(site.get(key, ()))
         for key in ("balancer", "builder"):
             site[key] = Target(**site[key]) if site.get(key) else None
         site["hooks"] = tuple(Hook(**{**hook, "where": Where(hook["where"])}) for hook in site.get("hooks", ()))
-        document = {**document, "warnings": tuple(document.get("warnings", ()))}
+        found = tuple(Service(**each) for each in document.get("services", ()))
+        document = {**document, "warnings": tuple(document.get("warnings", ())), "services": found}
         return cls(**{**document, "site": Site(**site), "steps": tuple(_step(step) for step in document["steps"])})
 
 
-def compose(site: Site, recipe: Recipe, builtin: Iterable[Task], *, reload_only: bool = False) -> tuple[Step, ...]:
+def compose(
+    site: Site,
+    recipe: Recipe,
+    builtin: Iterable[Task],
+    *,
+    reload_only: bool = False,
+    rounds: Sequence[Round] = (),
+) -> tuple[Step, ...]:
     """The steps of a deployment: the strategy's tasks, the recipe's (as the team changed them), the team's commands and
     hooks.
 
-    A rollback takes only the commands that reload what serves (`reload_only`), with the hooks around them.
+    A rollback takes only the commands that reload what serves (`reload_only`), with the hooks around them. With
+    `rounds`, servers go live and back in these.
     """
     recipe_tasks, own = _recipe_tasks(site, recipe), _own_tasks(site)
     if reload_only:
         recipe_tasks, own = ([task for task in tasks if task.phase is Phase.RELOAD] for tasks in (recipe_tasks, own))
     only = Phase.RELOAD if reload_only else None
-    return place(site, _interleave([*builtin], recipe_tasks, own, site.hooks, only=only))
+    tasks = _interleave([*builtin], recipe_tasks, own, site.hooks, only=only)
+    return place(site, _in_rounds(site, tasks, rounds) if rounds else tasks)
 
 
 def reload_commands(site: Site, recipe: Recipe) -> tuple[str, ...]:
@@ -248,6 +294,29 @@ def _interleave(
     return ordered
 
 
+def _in_rounds(site: Site, tasks: list[Task], rounds: Sequence[Round]) -> list[Task]:
+    """The tasks with those of going live round by round, and those of going back, except for cleaning up, in the other
+    order of rounds."""
+    live = [task for task in tasks if task.phase in (Phase.ACTIVATE, Phase.RELOAD, Phase.VERIFY)]
+    undo = [task for task in tasks if task.phase is Phase.UNDO]
+    first_builtin = next(task for task in undo if task.is_builtin)
+    back = [task for task in undo if not task.is_builtin or task is first_builtin]
+
+    def part(these: list[Task], servers: tuple[str, ...]) -> list[Task]:
+        chosen = ((task, tuple(name for name in site.servers_of(task) if name in servers)) for task in these)
+        return [replace(task, servers=names) for task, names in chosen if names]
+
+    there = [[each.before, *part(live, each.servers), each.after] for each in rounds]
+    again = [[each.undo_before, *part(back, each.servers), each.undo_after] for each in reversed(rounds)]
+    return [
+        *(task for task in tasks if task not in live and task not in undo and task.phase is not Phase.FINISH),
+        *chain.from_iterable(there),
+        *(task for task in tasks if task.phase is Phase.FINISH),
+        *chain.from_iterable(again),
+        *(task for task in undo if task not in back),
+    ]
+
+
 def _recipe_tasks(site: Site, recipe: Recipe) -> list[Task]:
     """The recipe's tasks as the team changed them, without those it switched off."""
     changed = site.task_commands or {}
@@ -283,6 +352,8 @@ def _reuse_of(command: str, reuse: Reuse | None) -> Reuse | None:
 def _is_barrier(last: Step, step: Step, *, many: bool) -> bool:
     if not many:
         return False
+    if step.task.waits:
+        return True
     before, after = last.task.phase, step.task.phase
     together = {
         (Phase.PREFLIGHT, Phase.PREPARE),
@@ -292,6 +363,11 @@ def _is_barrier(last: Step, step: Step, *, many: bool) -> bool:
     }
     is_last_word = after is Phase.FINISH and step.task.is_builtin and not last.task.is_builtin
     return is_last_word or last.servers != step.servers or (before is not after and (before, after) not in together)
+
+
+def _turn(step: Step) -> object:
+    """What steps of the way back have in common that are done at once; each of the balancer's is waited for."""
+    return bool(step.task.servers) or (step.position if step.task.where is Where.BALANCER else step.servers)
 
 
 def _step(document: dict[str, Any]) -> Step:

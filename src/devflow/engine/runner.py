@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from devflow.core.errors import ConnectError, HostKeyError, RemoteError
-from devflow.engine import script
+from devflow.engine import images, script
 from devflow.engine.output import Frame, JournalReader, Line
 from devflow.engine.plan import Group, Plan, Target
 from devflow.engine.script import RunSecrets
@@ -27,6 +27,7 @@ STEADY_SECONDS = 10
 """A connection that held so long counts as good again: waiting for the server starts anew when it is lost."""
 STOP_AGAIN_SECONDS = 0.5
 _CANCELLED = ("cancelled", "Cancelled.")
+_UNDRAINED = "it serves the new release, and the balancer could not do without it. Deploy again when that is mended."
 
 
 @dataclass(slots=True)
@@ -64,7 +65,9 @@ class Observed:
     """What the servers said in this deployment, by server name.
 
     `gates` is the last gate that a server came to: the number of the group that begins behind it. `awaiting` are the
-    servers that wait to be told the commit.
+    servers that wait to be told the commit, `awaiting_image` those that wait for the image. `image` is the id of the
+    image that was built, `digest` what the registry knows it by.
+    `canary` are the figures of a canary's shares (commands/canary.py), by share in percent.
     `booted_at` is when a server's uptime began, in the panel's time (seconds since the epoch).
     """
 
@@ -74,6 +77,9 @@ class Observed:
     undone: set[str] = field(default_factory=set)
     gates: dict[str, int] = field(default_factory=dict)
     awaiting: set[str] = field(default_factory=set)
+    awaiting_image: set[str] = field(default_factory=set)
+    image: str = ""
+    digest: str = ""
     current: dict[str, str] = field(default_factory=dict)
     releases: dict[str, list[str]] = field(default_factory=dict)
     explained: dict[str, str] = field(default_factory=dict)
@@ -81,6 +87,7 @@ class Observed:
     failed_undo: dict[str, int] = field(default_factory=dict)
     last_line: dict[str, str] = field(default_factory=dict)
     booted_at: dict[str, float] = field(default_factory=dict)
+    canary: dict[str, str] = field(default_factory=dict)
     reached: set[str] = field(default_factory=set)
 
     def to_json(self) -> dict[str, Any]:
@@ -93,7 +100,19 @@ class Observed:
         return cls(**known)
 
 
-_SETS = ("awaiting", "undoing", "undone", "reached")
+_SETS = ("awaiting", "awaiting_image", "undoing", "undone", "reached")
+
+
+class Steering:
+    """What a person last wanted of a canary, '' for nothing yet."""
+
+    def __init__(self, word: str = "") -> None:
+        self.word, self.changed = word, asyncio.Event()
+
+    def say(self, word: str) -> None:
+        if word != self.word:
+            changed, self.word, self.changed = self.changed, word, asyncio.Event()
+            changed.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +139,7 @@ class Runner:
         cancelled: asyncio.Event,
         ending: str = "",
         error: str = "",
+        steering: Steering | None = None,
     ) -> None:
         self._plan, self._deployment, self._secrets, self._nonce_key = plan, deployment, secrets, nonce_key
         self._reach, self._recorder, self._cancelled = reach, recorder, cancelled
@@ -129,6 +149,14 @@ class Runner:
         self._opened = self._opened_before()
         for number in range(1, self._opened + 1):
             self._gates[number].set()
+        self._steering = steering or Steering()
+        self._is_steered = plan.strategy == "canary" and not plan.is_rollback
+        self._lost: set[str] = set()
+        self._apart: set[str] = set()
+        self._left: set[str] = set()
+        self._wants_image = {name: asyncio.Event() for name in self._targets}
+        for name in observed.awaiting_image:
+            self._wants_image[name].set()
         self._moved = asyncio.Event()
         self._commit_known = asyncio.Event()
         if plan.commit or observed.commit or plan.is_rollback:
@@ -247,6 +275,7 @@ class Runner:
         try:
             code = await self._follow(group, target)
         except RemoteError as error:
+            self._lost.add(target.name)
             return str(error)
         return "" if code == 0 else self._explain(group, target, code)
 
@@ -265,14 +294,18 @@ class Runner:
             commit=self._plan.commit or self._observed.commit,
             secrets=self._secrets,
             nonce=nonce,
+            apart=sorted(self._apart),
         ).text
 
         async def attempt(connection: Connection) -> int:
             self._observed.reached.add(target.name)
             reader = JournalReader(nonce, progress.offset)
             gates = [] if group.is_undo else list(self._plan.groups_of(target.name)[1:])
-            follower = await run.follow(connection, target.name, identity, progress.offset, text, listens=bool(gates))
-            usher = asyncio.ensure_future(self._usher(follower, target, gates))
+            is_steered = self._is_steered and not group.is_undo
+            follower = await run.follow(
+                connection, target.name, identity, progress.offset, text, listens=bool(gates) or is_steered
+            )
+            usher = asyncio.ensure_future(self._usher(follower, target, gates, is_steered=is_steered))
             try:
                 async for chunk in follower.chunks():
                     items = reader.feed(chunk)
@@ -291,17 +324,42 @@ class Runner:
 
         return await self._insist(target, attempt)
 
-    async def _usher(self, follower: run.Follower, target: Target, gates: list[int]) -> None:
+    async def _usher(self, follower: run.Follower, target: Target, gates: list[int], *, is_steered: bool) -> None:
         """Tells the run what it waits for, as it is known; it does no harm to tell twice."""
-        if target == self._plan.site.leader or not gates:
-            await self._open(follower, gates)
-        else:
-            await asyncio.gather(self._tell_commit(follower), self._open(follower, gates))
+        waits = [self._open(follower, gates)]
+        if is_steered:
+            waits.append(self._steer(follower))
+        if gates:
+            waits.append(self._bring_image(follower, target))
+        if gates and target != self._plan.site.leader:
+            waits.append(self._tell_commit(follower))
+        await asyncio.gather(*waits)
+
+    async def _bring_image(self, follower: run.Follower, target: Target) -> None:
+        """Has the image brought to a server that waits for it, and tells it which."""
+        await self._wants_image[target.name].wait()
+        if digest := self._observed.digest:  # a registry has it
+            follower.tell_image(digest.removeprefix("sha256:"))
+            return
+        builder = self._plan.site.builder or self._plan.site.targets[0]
+        identity = script.run_id(self._deployment, target, self._plan.forward)
+        is_there = await images.bring(
+            self._reach, source=builder, target=target, image=self._observed.image, run_id=identity
+        )
+        follower.tell_image(self._observed.image.removeprefix("sha256:") if is_there else "0")
 
     async def _tell_commit(self, follower: run.Follower) -> None:
         await self._commit_known.wait()
         if commit := self._plan.commit or self._observed.commit:
             follower.tell_commit(commit)
+
+    async def _steer(self, follower: run.Follower) -> None:
+        """Tells the run each word, and the last one again over a new connection."""
+        while True:
+            changed = self._steering.changed
+            if self._steering.word:
+                follower.steer(self._steering.word)
+            await changed.wait()
 
     async def _open(self, follower: run.Follower, gates: list[int]) -> None:
         for number in gates:
@@ -316,6 +374,8 @@ class Runner:
             observe(self._observed, self._plan, target.name, item)
         if self._observed.commit:
             self._commit_known.set()
+        if target.name in self._observed.awaiting_image:
+            self._wants_image[target.name].set()
         if any(isinstance(item, Frame) and item.kind in ("gate", "await") for item in items):
             self._moved.set()
         self._recorder.record(target.name, group.name, items, progress)
@@ -357,6 +417,8 @@ class Runner:
                         lost_since, pause = 0.0, 0.2
                 lost_since = lost_since or began
                 patience = LOST_CONTACT_SECONDS if target.name in self._observed.reached else FIRST_CONTACT_SECONDS
+                if self._plan.is_in_rounds and target.name in self._lost:  # the others must not wait once more
+                    patience = FIRST_CONTACT_SECONDS
                 if not error.transient or isinstance(error, HostKeyError) or time.monotonic() - lost_since > patience:
                     raise
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))
@@ -365,22 +427,57 @@ class Runner:
     async def _take_back(self) -> None:
         """Undoes on every server that was reached and has not undone it all by itself."""
         self._recorder.enter(Phase.UNDO)
-        waiting = [
-            target
-            for name, target in self._targets.items()
-            if name in self._observed.reached and not (name in self._observed.undone and self._ending == "failed")
-        ]
-        errors = await asyncio.gather(*(self._undo(target) for target in waiting))
+        if self._plan.is_in_rounds:
+            errors = await self._take_back_in_rounds()
+        else:
+            waiting = [
+                target
+                for name, target in self._targets.items()
+                if name in self._observed.reached and not (name in self._observed.undone and self._ending == "failed")
+            ]
+            errors = await asyncio.gather(*(self._undo(self._plan.undo, target) for target in waiting))
         failed = [f"Taking back: {error}" for error in errors if error]
         if failed:
             self._error = "\n".join([self._error, *failed])
 
-    async def _undo(self, target: Target) -> str:
+    async def _take_back_in_rounds(self) -> list[str]:
+        """Takes back round by round. A server that gets requests is left as it is, and one that could not be taken back
+        is not given any (`$apart` on the balancer)."""
+        errors: list[str] = []
+        gone: set[str] = set()
+        is_drained = False
+        for group in self._plan.undo_groups:
+            is_of_round = bool(group.steps[0].task.servers)
+            names = [name for name in group.servers if name in self._observed.reached and name not in gone]
+            if is_of_round and not is_drained:
+                serving = [name for name in names if self._may_serve(name)]
+                self._left.update(serving)
+                errors += [f"{name} stays as it is: {_UNDRAINED}" for name in serving]
+                names = [name for name in names if name not in serving]
+            said = await asyncio.gather(*(self._undo(group, self._targets[name]) for name in names))
+            failed = {name for name, error in zip(names, said, strict=True) if error}
+            errors += filter(None, said)
+            gone |= {name for name in failed if self._recorder.progress(name, group.name).exit_code is None}
+            is_drained = bool(names) and not failed
+            if is_of_round:
+                self._apart |= failed
+        return errors
+
+    def _may_serve(self, server: str) -> bool:
+        """True where the server had gone live, and the balancer was asked to give it requests."""
+        steps = self._plan.forward.steps
+        own = [step.position for step in steps if step.task.servers and server in step.servers]
+        began, balancer = self._observed.failed_step, self._plan.site.balancer
+        if not own or balancer is None or began.get(server, 0) < own[0]:
+            return False
+        return began.get(balancer.name, 0) > own[-1]
+
+    async def _undo(self, group: Group, target: Target) -> str:
         """Undoes on one server, once more when it went down meanwhile; '' or what went wrong."""
         self._observed.explained.pop(target.name, None)
-        error = await self._settle(self._plan.undo, target)
-        if self._recorder.progress(target.name, self._plan.undo.name).exit_code == INTERRUPTED:
-            error = await self._settle(self._plan.undo_again, target)
+        error = await self._settle(group, target)
+        if self._recorder.progress(target.name, group.name).exit_code == INTERRUPTED:
+            error = await self._settle(group.again, target)
         return error
 
     async def _decide(self, ending: str, error: str) -> None:
@@ -388,9 +485,13 @@ class Runner:
         await self._recorder.decide(ending, error)
 
     def _outcome(self) -> Outcome:
-        if not self._plan.is_rollback and all(self._has_kept(target.name) for target in self._plan.site.targets):
+        if (
+            not self._plan.is_rollback
+            and not self._left
+            and all(self._has_kept(target.name) for target in self._plan.site.targets)
+        ):
             return Outcome("success", "")  # stopped or interrupted when all was done: nothing was left to take back
-        if self._ending == "failed" and self._observed.took_back:
+        if self._ending == "failed" and self._observed.took_back and not self._left:
             return Outcome("rolled_back", self._error)
         return Outcome(self._ending, self._error)
 
@@ -434,7 +535,7 @@ def observe(observed: Observed, plan: Plan, server: str, item: Line | Frame) -> 
     elif item.kind == "gate":
         observed.gates[server] = int(item.rest)
     elif item.kind == "await":
-        observed.awaiting.add(server)
+        (observed.awaiting_image if item.rest == "image" else observed.awaiting).add(server)
     elif item.kind == "note":
         key, _, value = item.rest.partition(" ")
         _note(observed, server, key, value)
@@ -461,6 +562,10 @@ def _note(observed: Observed, server: str, key: str, value: str) -> None:
         observed.commit = value.split("\t", 1)[0]
     elif key == "took_back":
         observed.took_back[server] = value
+    elif key == "canary":
+        observed.canary[value.rsplit(" ", 1)[-1]] = value
+    elif key in ("image", "digest"):
+        setattr(observed, key, value)
     elif key == "current":
         observed.current[server] = value
         observed.releases[server] = []

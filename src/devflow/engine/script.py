@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets as random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from devflow.commands import dependencies
@@ -71,18 +71,27 @@ def nonce_of(identity: str, key: bytes) -> str:
 
 
 def render(
-    plan: Plan, group: Group, target: Target, *, deployment: str, commit: str, secrets: RunSecrets, nonce: str
+    plan: Plan,
+    group: Group,
+    target: Target,
+    *,
+    deployment: str,
+    commit: str,
+    secrets: RunSecrets,
+    nonce: str,
+    apart: Iterable[str] = (),
 ) -> Script:
     """The script of `group` on `target`. `commit` is the full id, or '' to take the branch's head: as the first server
-    finds it, and as the others are told then."""
+    finds it, and as the others are told then. `apart` are servers that could not be taken back."""
     identity = run_id(deployment, target, group)
     steps = [step for step in group.steps if target.name in step.servers]
-    undo = [] if group.is_undo else [step for step in plan.undo.steps if target.name in step.servers]
+    undo = [] if group.is_undo else [step for step in plan.undo.steps if _takes_back(step, target, plan)]
     parts = [
         _head(plan, target, identity=identity, deployment=deployment, commit=commit, secrets=secrets, nonce=nonce),
         _reuse(plan) if any(_reuses(step) for step in steps) else "",
         *(_function(step, target, plan) for step in [*steps, *undo]),
-        _undo(undo),
+        f"apart={quote(' '.join(apart))}\n" if group.is_undo and plan.is_in_rounds else "",
+        _undo(undo, [step for step in steps if step.task.servers] if plan.is_in_rounds else None),
         _calls(plan, group, steps),
         'ended "$worst"\n#end\n',
     ]
@@ -115,6 +124,7 @@ def _head(
     folder = f"{site.root}/shared/.env.d/{plan.release}.files"
     files = {key: f"{folder}/{key}" for key in secrets.files}
     variables = {**secrets.variables, **files}
+    hidden = [key for key in secrets.variables if key not in secrets.shown]
     exports = "".join(f"  export {key}={quote(value)}\n" for key, value in secrets.variables.items())
     # a release that is rolled back to has no file of a variable that is newer
     exports += "".join(f"  [ ! -f {quote(path)} ] || export {key}={quote(path)}\n" for key, path in files.items())
@@ -143,7 +153,10 @@ proxy={quote(site.proxy)}
 domains={quote(" ".join(site.domains))}
 blue_port={site.port}
 green_port={site.port + 1}
-{strategy}deploy_key={quote(secrets.deploy_key)}
+{strategy}variable_names={quote(" ".join(variables))}
+secret_names={quote(" ".join([*hidden, *files]))}
+clean={int(plan.is_clean)}
+deploy_key={quote(secrets.deploy_key)}
 worst=0
 {options}dotenv() {{
   cat <<'{end}'
@@ -172,7 +185,7 @@ attempt() {{
 }}
 step() {{
   attempt "$1"
-  if [ "$code" -ne 0 ]; then failed; fi
+  if [ "$code" -ne 0 ]; then failed "$1"; fi
 }}
 attempt_if() {{
   frame "begin $1"
@@ -181,7 +194,7 @@ attempt_if() {{
 }}
 step_if() {{
   attempt_if "$1"
-  if [ "$code" -ne 0 ]; then failed; fi
+  if [ "$code" -ne 0 ]; then failed "$1"; fi
 }}
 wait_there() {{ if [ -p "$run/gate" ]; then read -r _ <"$run/gate" || :; else sleep 1; fi; }}
 gate() {{
@@ -291,7 +304,16 @@ def _missing(needed: str, task: str, target: Target) -> str:
     return f"{shown} is not installed on {target.name}; '{task}' needs it. Install it there: {install}"
 
 
-def _undo(undo: list[Step]) -> str:
-    """What a failing run does at once, whether or not a panel is there to see it."""
+def _takes_back(step: Step, target: Target, plan: Plan) -> bool:
+    """Whether a failing run does this step of the way back at once; in rounds, only what concerns its own release."""
+    return target.name in step.servers and (bool(step.task.servers) or not plan.is_in_rounds)
+
+
+def _undo(undo: list[Step], only: list[Step] | None) -> str:
+    """What a failing run does at once, whether or not a panel is there to see it; with `only`, where one of these steps
+    failed: in rounds, a server gets no requests then."""
     steps = "".join(f"  {_call('attempt', step)}\n" for step in undo)
+    if only is not None:
+        place = "|".join(str(step.position) for step in only)
+        steps = f"  case $1 in {place})\n{steps}  ;; esac\n" if only and undo else ""
     return f'failed() {{\n  failure=$code\n{steps}  ended "$failure"\n}}\n'

@@ -63,7 +63,8 @@ class Task:
     shell test in that folder: the task does nothing where it is false. `needs` are the programs that must be there
     (`a|b`: one of them). `undo` says how it is undone, and `summary` what a long command does, in words. A task that
     `is_early` runs in the site's folder, since there is no release yet. What one with `reuse` makes is kept on the
-    server for later releases. `servers`, names, say who runs it where `where` cannot: a batch of them.
+    server for later releases. `servers`, names, say who runs it where `where` cannot: a batch of them. Before one that
+    `waits`, all servers have come so far.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Task:
     is_early: bool = False
     reuse: Reuse | None = None
     servers: tuple[str, ...] = ()
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +125,11 @@ class Runtime:
     `check` explains what the server lacks, before anything is done. `start` starts the release as `$colour`; it returns
     without waiting for it to be healthy, and takes away first what an earlier release left under that colour. `look`
     fails, explaining, where the colour does not run or has restarted since it was started. `stop` ends it within
-    `$drain_seconds` and leaves it startable; `remove` leaves nothing of it. `keeps` ends well where the release
-    `$release` can be started on this server again. `prune` removes what belongs to releases that are not kept.
-    All may be run again at any point.
+    `$drain_seconds` and leaves it startable; `remove` leaves nothing of it, and is harmless where there is nothing.
+    `keeps` ends well where the release `$release` can be started on this server again. `prune` removes what belongs to
+    releases that are not kept. `enable` has the colour come up after a reboot, `disable` has it not; '' where whatever
+    ran does. `words` prints the last lines of what the colour said. All may be run again at any point. Strategies run
+    them in a subshell with `set -e` (strategies/colours.py).
     """
 
     title: str
@@ -136,6 +140,9 @@ class Runtime:
     remove: str
     keeps: str
     prune: str = ""
+    enable: str = ""
+    disable: str = ""
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)

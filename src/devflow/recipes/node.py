@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from devflow.engine.task import Recipe
 from devflow.recipes import javascript, package_json
+from devflow.recipes.processes import PROCESS, START_COMMAND
 from devflow.recipes.reuse import BUILD_INPUTS
 from devflow.recipes.units import RESTART_UNITS, UNIT_OPTIONS
 
@@ -13,5 +14,6 @@ RECIPE = Recipe(
     detect=lambda tree: "package.json" in tree.files and not package_json.is_only_built(tree),
     tasks=(*javascript.INSTALL, *javascript.BUILD, *javascript.PRUNE, RESTART_UNITS),
     shared_files=(".env",),
-    options=(BUILD_INPUTS, *UNIT_OPTIONS),
+    options=(START_COMMAND, BUILD_INPUTS, *UNIT_OPTIONS),
+    runtime=PROCESS,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from devflow.engine.task import Option, Phase, Recipe, Reuse, Task, Where
 from devflow.recipes import reuse
 from devflow.recipes.common import IRREVERSIBLE, THROWN_AWAY
+from devflow.recipes.processes import PROCESS, START_COMMAND
 from devflow.recipes.units import RESTART_UNITS, UNIT_OPTIONS
 
 _UV = "[ -f uv.lock ]"
@@ -101,5 +102,6 @@ RECIPE = Recipe(
     ),
     tasks=(*INSTALL, *DJANGO, RESTART_UNITS),
     shared_files=(".env",),
-    options=(PYTHON, *UNIT_OPTIONS),
+    options=(START_COMMAND, PYTHON, *UNIT_OPTIONS),
+    runtime=PROCESS,
 )

@@ -14,7 +14,12 @@ def detect(tree: Tree) -> bool:
     """A page at the top, only a build, or nothing that any recipe knows."""
     if package_json.runs_a_server(tree):
         return False
-    return "index.html" in tree.files or package_json.is_only_built(tree) or not tree.files & _OTHERS
+    return has_pages(tree) or not tree.files & _OTHERS
+
+
+def has_pages(tree: Tree) -> bool:
+    """A page at the top, or only a build."""
+    return "index.html" in tree.files or package_json.is_only_built(tree)
 
 
 CHECK_OUTPUT = Task(

@@ -3,7 +3,8 @@
 #
 #   start ID OFFSET   script on stdin, last line "#end"; starts it once, then follows its journal from byte OFFSET
 #   start ID OFFSET BYTES   the same; after the BYTES of the script, lines on stdin tell the run what it waits for:
-#                     "open NUMBER" opens a gate, "commit ID" is the commit that the first server found
+#                     "open NUMBER" opens a gate, "commit ID" is the commit that the first server found,
+#                     "image ID" the image that was brought here, "canary WORD" what a person wants of a canary
 #   status ID         "running PID" | "ended CODE" | "interrupted" | "absent"
 #   kill ID           ends all its processes: TERM, after 10 s KILL; then it counts as interrupted
 #   list              the runs, newest first        log ID   the whole journal of a run
@@ -99,10 +100,14 @@ take_script() { if [ -n "$1" ]; then head -c "$1"; else cat; fi; }
 open_gates() {
   trap '' PIPE
   while read -r word value; do
+    case "$word $value" in
+      'canary hold'|'canary resume'|'canary promote'|'canary abort') echo "$value" >"$run/canary"; continue ;;
+    esac
     case $value in ''|*[!0-9a-f]*) continue ;; esac
     case $word in
       open) : >"$run/open-$value" ;;
       commit) echo "$value" >"$run/told" ;;
+      image) echo "$value" >"$run/told_image" ;;
       *) continue ;;
     esac
     [ ! -p "$run/gate" ] || echo >"$run/gate"

@@ -48,6 +48,14 @@ class Follower:
         """What a run that has come to the branch's head waits for, where another server found it first."""
         self._process.send(f"commit {commit}\n".encode())
 
+    def tell_image(self, digest: str) -> None:
+        """What a run that waits for an image goes on with: its digest in hexadecimal, or '0' where it does not come."""
+        self._process.send(f"image {digest}\n".encode())
+
+    def steer(self, word: str) -> None:
+        """What a person wants of a canary: hold, resume, promote, abort."""
+        self._process.send(f"canary {word}\n".encode())
+
     def open_gate(self, number: int) -> None:
         """Lets the run go on that waits at this gate, or will come to it."""
         self._process.send(f"open {number}\n".encode())

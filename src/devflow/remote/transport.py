@@ -63,6 +63,14 @@ class Process(Protocol):
         """More standard input, for a process that was started to stay open. What does not arrive is not told."""
         ...
 
+    async def feed(self, data: bytes) -> None:
+        """As `send`, as fast as the process takes it. Raises ConnectError where it takes no more."""
+        ...
+
+    def end_input(self) -> None:
+        """There is no more to come."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -201,6 +209,17 @@ class _SshProcess:
         with contextlib.suppress(BrokenPipeError, ConnectionError, asyncssh.Error):
             self._process.stdin.write(data)
 
+    async def feed(self, data: bytes) -> None:
+        try:
+            self._process.stdin.write(data)
+            await self._process.stdin.drain()
+        except (asyncssh.Error, OSError) as error:
+            raise self._lost(error) from error
+
+    def end_input(self) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionError, asyncssh.Error):
+            self._process.stdin.write_eof()
+
     def close(self) -> None:
         self._process.close()
         if self._channels is not None:
@@ -263,6 +282,18 @@ class _LocalProcess:
     def send(self, data: bytes) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(data)
+
+    async def feed(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(data)
+            await self._process.stdin.drain()
+        except OSError as error:
+            raise ConnectError(f"the program has ended ({error})", transient=True) from error
+
+    def end_input(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def close(self) -> None:
         assert self._process.stdin is not None

@@ -35,6 +35,7 @@ INSTALLED_APPS = [
     "devflow.apps.servers",
     "devflow.apps.projects",
     "devflow.apps.deployments",
+    "devflow.apps.containers",
     "devflow.apps.privacy",
     "django.contrib.contenttypes",
     "django.contrib.auth",

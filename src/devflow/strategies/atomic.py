@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from devflow.commands import dependencies, git, health, lock, releases
 from devflow.engine.plan import Site, reload_commands
 from devflow.engine.task import Option, Phase, Recipe, Task
+from devflow.strategies import proxy
 
 TITLE = "Atomic"
 HELP = "A release beside the others, then one rename of a link."
@@ -15,11 +18,38 @@ _THROWN_AWAY = "the release is thrown away"
 
 def problem(site: Site, recipe: Recipe) -> str:
     """Why the environment cannot be deployed so, '' where it can."""
-    return ""
+    if recipe.name == "compose":
+        return "A Compose project does not go live by a link. Choose blue-green (without downtime) or recreate."
+    if site.proxy and recipe.runtime is not None:
+        return (
+            f"nginx cannot tell where a {recipe.title} application of the strategy atomic listens. "
+            "Choose blue-green, or no proxy, and serve it by a site file of your own."
+        )
+    return proxy.problem(site)
 
 
 def deploy(site: Site, recipe: Recipe) -> list[Task]:
     """The panel's own tasks of a deployment."""
+    checks = proxy.checks(site)
+    return [
+        *prepare(site, recipe, checks=checks),
+        *_go_live(site, recipe),
+        *take_back(keeps_release=False, before=_site_back(site)),
+    ]
+
+
+def rollback(site: Site, recipe: Recipe) -> list[Task]:
+    """The panel's own tasks of going back to a kept release."""
+    checks = proxy.checks(site)
+    return [
+        *prepare_rollback(site, checks=checks),
+        *_go_live(site, recipe),
+        *take_back(keeps_release=True, before=_site_back(site)),
+    ]
+
+
+def prepare(site: Site, recipe: Recipe, *, checks: Iterable[Task] = ()) -> list[Task]:
+    """Everything up to the release that is not served yet; `checks` come before the lock."""
     files = tuple(dict.fromkeys((*recipe.shared_files, *site.shared_files)))
     folders = tuple(dict.fromkeys((*recipe.shared_folders, *site.shared_folders)))
     if site.variable_keys:
@@ -33,6 +63,7 @@ def deploy(site: Site, recipe: Recipe) -> list[Task]:
             f"git, flock, disk space and rights in {site.root}",
         ),
         *_check_options(site, recipe),
+        *checks,
         _own("lock", Phase.PREFLIGHT, lock.TAKE, "unlocked", f"lock {site.root} against other deployments and panels"),
         _own(
             "fetch",
@@ -57,16 +88,15 @@ def deploy(site: Site, recipe: Recipe) -> list[Task]:
         write = f"write the release's {recipe.env_file} (0600): {', '.join(site.variable_keys)}"
         command = releases.write_variables(recipe.env_file)
         tasks.append(_own("write variables", Phase.PREPARE, command, _THROWN_AWAY, write))
-    return [*tasks, *_go_live(site, recipe), *_take_back(keeps_release=False)]
+    return tasks
 
 
-def rollback(site: Site, recipe: Recipe) -> list[Task]:
-    """The panel's own tasks of going back to a kept release."""
+def prepare_rollback(site: Site, *, checks: Iterable[Task] = ()) -> list[Task]:
+    """As `prepare`, for a release that is kept on the servers."""
     return [
+        *checks,
         _own("lock", Phase.PREFLIGHT, lock.TAKE, "unlocked", f"lock {site.root} against other deployments and panels"),
         _own("check release", Phase.PREFLIGHT, releases.CHECK_KEPT, _HARMLESS, "the release is still on the server"),
-        *_go_live(site, recipe),
-        *_take_back(keeps_release=True),
     ]
 
 
@@ -82,11 +112,18 @@ def _check_options(site: Site, recipe: Recipe) -> list[Task]:
 
 def _go_live(site: Site, recipe: Recipe) -> list[Task]:
     switch = f"one rename: {site.root}/current -> releases/<release>"
-    served = f"{site.root}/current is the new release"
-    tasks = [
+    return [
+        *proxy.go_live(site, recipe),
         _own("activate", Phase.ACTIVATE, releases.ACTIVATE, "the link goes back to the release before", switch),
-        _own("verify release", Phase.VERIFY, releases.VERIFY, _HARMLESS, served),
+        *verify(site),
+        *finish(site, recipe),
     ]
+
+
+def verify(site: Site) -> list[Task]:
+    """The release is the current one, and answers the environment's health check."""
+    served = f"{site.root}/current is the new release"
+    tasks = [_own("verify release", Phase.VERIFY, releases.VERIFY, _HARMLESS, served)]
     if site.health:
         check = health.check(
             url=site.health.url,
@@ -94,6 +131,7 @@ def _go_live(site: Site, recipe: Recipe) -> list[Task]:
             text=site.health.text,
             timeout_seconds=site.health.timeout_seconds,
             retries=site.health.retries,
+            host=health.host_of(site.domains) if site.proxy else "",
         )
         wanted = f"{site.health.url} answers {site.health.status}" + (
             f" with {site.health.text!r}" if site.health.text else ""
@@ -101,29 +139,46 @@ def _go_live(site: Site, recipe: Recipe) -> list[Task]:
         tasks.append(
             _own("health check", Phase.VERIFY, check, _HARMLESS, f"{wanted}, tried {site.health.retries + 1} times")
         )
+    return tasks
+
+
+def finish(site: Site, recipe: Recipe, *, prune: str = "") -> list[Task]:
+    """Old releases go, and the lock; `prune` is what else is removed."""
     remember = releases.remember_reload(
         reload_commands(site, recipe), root=site.root, options=site.options or {}, tools=site.tools
     )
     unlock = remember + releases.REPORT + lock.RELEASE
-    prune = releases.PRUNE + dependencies.PRUNE
     forever = "cannot be undone: old releases beyond the set number are removed"
     return [
-        *tasks,
-        _own("prune", Phase.FINISH, prune, forever, f"keep the newest {site.keep} releases"),
+        _own(
+            "prune",
+            Phase.FINISH,
+            releases.PRUNE + dependencies.PRUNE + prune,
+            forever,
+            f"keep the newest {site.keep} releases",
+        ),
         _own("unlock", Phase.FINISH, unlock, _HARMLESS, f"unlock {site.root}"),
     ]
 
 
-def _take_back(*, keeps_release: bool) -> list[Task]:
-    """Only run when something failed, or somebody cancelled."""
+def take_back(*, keeps_release: bool, before: str = "") -> list[Task]:
+    """Only run when something failed, or somebody cancelled; `before` is what is undone first."""
     clean = "" if keeps_release else releases.THROW_AWAY + dependencies.FORGET
     unlock = clean + releases.REPORT + lock.RELEASE
     return [
         _own(
-            "take back", Phase.UNDO, releases.UNDO, _HARMLESS, "only after a failure: the release before serves again"
+            "take back",
+            Phase.UNDO,
+            before + releases.UNDO,
+            _HARMLESS,
+            "only after a failure: the release before serves again",
         ),
         _own("clean up", Phase.UNDO, unlock, _HARMLESS, "only after a failure: throw the new release away, unlock"),
     ]
+
+
+def _site_back(site: Site) -> str:
+    return proxy.BACK if site.proxy else ""
 
 
 def _own(name: str, phase: Phase, command: str, undo: str, summary: str) -> Task:

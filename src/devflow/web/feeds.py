@@ -26,6 +26,9 @@ HEARTBEAT_SECONDS: Final = 15.0
 KEPT_BYTES: Final = 1 << 20
 RECONNECT_SECONDS: Final = (0.1, 0.5, 1.0, 2.0)
 
+_LOGS: Final = ("deployment.log", "container.log")
+_ENDS: Final = ("deployment.completed", "container.log_ended")
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +50,7 @@ class Chunk:
     payload: bytes
     ends: tuple[int, ...]
     is_end: bool
-    """Whether its last event ends the deployment."""
+    """Whether its last event is the end: of the deployment, or of a log that was followed."""
 
     @property
     def last(self) -> int:
@@ -65,13 +68,13 @@ def encode(events: Sequence[Event]) -> Chunk:
         first=events[0].seq,
         payload=b"".join(encoded),
         ends=tuple(accumulate(map(len, encoded))),
-        is_end=events[-1].kind == "deployment.completed",
+        is_end=events[-1].kind in _ENDS,
     )
 
 
 def _encode_one(event: Event) -> bytes:
     data = {"seq": event.seq, **event.data}
-    if event.kind == "deployment.log":
+    if event.kind in _LOGS:
         data |= {"line": event.line, "text": event.text}
     return f"id: {event.seq}\nevent: {event.kind}\ndata: {json.dumps(data)}\n\n".encode()
 

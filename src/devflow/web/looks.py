@@ -58,7 +58,43 @@ DELIVERY = {
     "200": Look("cancelled", "Ignored"),
     "400": Look("cross", "Malformed", "tone-bad"),
 }
+CLUSTER_ACTION = {
+    "queued": Look("pending", "Queued"),
+    "running": Look("running", "Running", "tone-busy", is_moving=True),
+    "done": Look("check", "Done", "tone-good"),
+    "failed": Look("cross", "Failed", "tone-bad"),
+}
+NODE = {
+    "ready": Look("check", "Ready", "tone-good"),
+    "down": Look("offline", "Down", "tone-bad"),
+    "joining": Look("running", "Joining", "tone-busy", is_moving=True),
+    "disconnected": Look("warning", "Disconnected", "tone-warn"),
+    "unknown": Look("warning", "Unknown", "tone-warn"),
+}
+CONTAINER = {
+    "running": Look("check", "Running", "tone-good"),
+    "healthy": Look("check", "Healthy", "tone-good"),
+    "starting": Look("running", "Starting", "tone-busy", is_moving=True),
+    "unhealthy": Look("warning", "Unhealthy", "tone-bad"),
+    "restarting": Look("running", "Restarting", "tone-warn", is_moving=True),
+    "paused": Look("waiting", "Paused", "tone-warn"),
+    "created": Look("pending", "Not started"),
+    "exited": Look("cancelled", "Ended"),
+    "removing": Look("trash", "Being removed"),
+    "dead": Look("cross", "Dead", "tone-bad"),
+    "unknown": Look("note", "Unknown"),
+}
+CONTAINER_ACTION = {
+    "queued": Look("pending", "Waiting"),
+    "running": Look("running", "Under way", "tone-busy", is_moving=True),
+    "done": Look("check", "Done", "tone-good"),
+    "failed": Look("cross", "Failed", "tone-bad"),
+}
 LOOKS = {
+    "container": CONTAINER,
+    "container_action": CONTAINER_ACTION,
+    "cluster_action": CLUSTER_ACTION,
+    "node": NODE,
     "delivery": DELIVERY,
     "deployment": DEPLOYMENT,
     "step": STEP,

@@ -9,8 +9,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
 import psycopg
@@ -41,8 +42,21 @@ from devflow.web.watching import Credentials, Watch
 
 RETRY_MILLISECONDS: Final = 1000
 END_SECONDS: Final = 2.0
+SEEN_SECONDS: Final = 4.0
 
 _log = logging.getLogger(__name__)
+
+
+class Streamed(Protocol):
+    """What is followed: a deployment, or a container's log."""
+
+    last_seq: int
+
+    @property
+    def pk(self) -> Any: ...
+
+    @property
+    def is_ended(self) -> bool: ...
 
 
 class NotLoggedInError(DevflowError):
@@ -64,11 +78,19 @@ _HEADERS: Final = [
 
 
 class EventStreams:
-    """The ASGI application of all event streams of this process."""
+    """The ASGI application of all event streams of this process: of deployments, or of what else `find` finds and
+    `read` reads. While somebody follows one, `seen` is told so again and again."""
 
-    def __init__(self) -> None:
-        self._hub = Hub(_read, _connect)
+    def __init__(
+        self,
+        read: Callable[[str, int, int], Sequence[Event]] | None = None,
+        find: Callable[[Actor, str], Streamed] | None = None,
+        seen: Callable[[str], None] | None = None,
+    ) -> None:
+        self._hub = Hub(partial(_read, read or _event_list), _connect)
         self._watch = Watch(_find_actors)
+        self._find = find or _deployment
+        self._seen = seen
 
     def close(self) -> None:
         self._hub.close()
@@ -82,7 +104,7 @@ class EventStreams:
             after = _last_seen(headers, scope["query_string"])
             address = (scope.get("client") or ("",))[0]
             credentials = Credentials(headers.get("authorization", ""), headers.get("cookie", ""), address)
-            actor, deployment = await in_thread(_open, credentials, deployment_id)
+            actor, deployment = await in_thread(_open, credentials, deployment_id, self._find)
         except TooManyError as error:
             retry_after = (b"retry-after", str(error.retry_after_seconds).encode())
             await send_problem(send, HTTPStatus.TOO_MANY_REQUESTS, str(error), retry_after)
@@ -100,16 +122,23 @@ class EventStreams:
         """Send until the deployment has ended, the viewer has gone or may watch no more, or this process stops."""
         sending = asyncio.create_task(self._send_events(deployment_id, after, send))
         gone = asyncio.create_task(_wait_gone(receive))
+        telling = asyncio.create_task(self._tell_seen(deployment_id))
         try:
             ended, _ = await asyncio.wait({sending, gone, lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            gone.cancel()
-            sending.cancel()
-            await asyncio.gather(sending, gone, return_exceptions=True)
+            for task in (gone, sending, telling):
+                task.cancel()
+            await asyncio.gather(sending, gone, telling, return_exceptions=True)
         if ended == {lost}:
             await _send_end(send)
         if sending in ended:
             sending.result()  # what it raised is a fault
+
+    async def _tell_seen(self, followed_id: str) -> None:
+        while self._seen:
+            with suppress(DatabaseError):  # it comes back, or the stream ends by itself
+                await in_thread(self._seen, followed_id)
+            await asyncio.sleep(SEEN_SECONDS)
 
     async def _send_events(self, deployment_id: str, after: int, send: Any) -> None:
         headers = [
@@ -130,16 +159,22 @@ class EventStreams:
         await send({"type": "http.response.body", "body": b""})
 
 
-async def _read(deployment_id: str, after: int, limit: int) -> Sequence[Event]:
-    return await in_thread(_event_list, deployment_id, after, limit)
+async def _read(
+    read: Callable[[str, int, int], Sequence[Event]], followed_id: str, after: int, limit: int
+) -> Sequence[Event]:
+    return await in_thread(read, followed_id, after, limit)
 
 
 def _event_list(deployment_id: str, after: int, limit: int) -> Sequence[Event]:
     return event_list(deployment_id=deployment_id, after_seq=after, limit=limit)
 
 
-def _open(credentials: Credentials, deployment_id: str) -> tuple[Actor, Deployment]:
-    """Who may read the deployment, and it, counted as a request. Raises TooManyError, and as `_find_deployment`."""
+def _deployment(actor: Actor, deployment_id: str) -> Deployment:
+    return deployment_get(actor=actor, deployment_id=deployment_id)
+
+
+def _open(credentials: Credentials, followed_id: str, find: Callable[[Actor, str], Streamed]) -> tuple[Actor, Streamed]:
+    """Who may read what is followed, and it, counted as a request. Raises TooManyError, and as `_find`."""
     try:
         actors = _actors(credentials)
     except NotLoggedInError:
@@ -147,7 +182,7 @@ def _open(credentials: Credentials, deployment_id: str) -> tuple[Actor, Deployme
         raise
     if actors:
         _refuse_too_many(actor_hit(actors[0]))
-    return _find_deployment(actors, deployment_id)
+    return _find(actors, followed_id, find)
 
 
 def _refuse_too_many(verdict: Verdict | None) -> None:
@@ -155,15 +190,15 @@ def _refuse_too_many(verdict: Verdict | None) -> None:
         raise TooManyError(verdict.retry_after_seconds)
 
 
-def _find_deployment(actors: Sequence[Actor], deployment_id: str) -> tuple[Actor, Deployment]:
-    """Who may read the deployment, and it. Raises ForbiddenError, NotFoundError."""
+def _find(actors: Sequence[Actor], followed_id: str, find: Callable[[Actor, str], Streamed]) -> tuple[Actor, Streamed]:
+    """Who may read it, and it. Raises ForbiddenError, NotFoundError."""
     for actor in actors:
         actor.require(rights.READ)
         try:
-            return actor, deployment_get(actor=actor, deployment_id=deployment_id)
+            return actor, find(actor, followed_id)
         except NotFoundError:
             continue
-    raise NotFoundError("There is no such deployment.")
+    raise NotFoundError("There is no such deployment or log.")
 
 
 async def _find_actors(credentials: Credentials) -> list[Actor]:

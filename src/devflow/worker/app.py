@@ -13,10 +13,12 @@ from procrastinate.contrib.django import app
 
 from devflow.apps.accounts import jobs as accounts
 from devflow.apps.audit import jobs as audit
+from devflow.apps.containers import jobs as containers
 from devflow.apps.deployments import jobs as deployments
-from devflow.apps.deployments import variables
+from devflow.apps.deployments import proxy, variables
 from devflow.apps.notifications import jobs as notifications
 from devflow.apps.privacy import jobs as privacy
+from devflow.apps.servers import cluster_jobs
 from devflow.apps.servers import jobs as servers
 from devflow.apps.servers.reach import ServerReach
 from devflow.apps.sources import jobs as sources
@@ -81,9 +83,39 @@ async def variables_compare(environment_id: str) -> None:
     await variables.compare(environment_id=environment_id, reach=state.reach)
 
 
+@app.task(name="deployments.look_at_proxy", queue="deployments")
+async def proxy_look(environment_id: str) -> None:
+    await proxy.look(environment_id=environment_id, reach=state.reach)
+
+
 @app.task(name="servers.check", queue="servers")
 async def server_check(server_id: str) -> None:
     await servers.check(server_id=server_id, reach=state.reach)
+
+
+@app.task(name="servers.cluster_act", queue="servers")
+async def cluster_act(action_id: str) -> None:
+    await cluster_jobs.act(action_id=action_id, reach=state.reach)
+
+
+@app.task(name="containers.look", queue="containers")
+async def containers_look(server_id: str, disk: str) -> None:
+    await containers.look(server_id=server_id, with_disk=bool(disk), reach=state.reach)
+
+
+@app.task(name="containers.act", queue="containers")
+async def container_act(action_id: str) -> None:
+    await containers.act(action_id=action_id, reach=state.reach)
+
+
+@app.task(name="containers.prune", queue="containers")
+async def containers_prune(action_id: str) -> None:
+    await containers.prune(action_id=action_id, reach=state.reach)
+
+
+@app.task(name="containers.follow", queue="containers")
+async def container_follow(follow_id: str) -> None:
+    await containers.follow(follow_id=follow_id, reach=state.reach)
 
 
 @app.task(name="sources.report", queue="sources")

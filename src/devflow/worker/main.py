@@ -24,6 +24,7 @@ from devflow.apps.deployments import selectors, services
 from devflow.apps.deployments.events import CONTROL_CHANNEL
 from devflow.apps.notifications.services import notifications_adopt
 from devflow.apps.privacy.services import archives_clean
+from devflow.apps.servers import cluster_jobs
 from devflow.apps.sources.reports import reports_adopt
 from devflow.core.error_id import begin
 from devflow.worker.app import state
@@ -36,6 +37,7 @@ DEAD_AFTER_SECONDS = 10.0
 SWEEP_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
 CLEAN_SECONDS = 3600.0
+CLUSTERS_SECONDS = 10.0
 
 
 def run() -> None:
@@ -56,6 +58,7 @@ async def _main() -> None:
             asyncio.create_task(_always("sweep", SWEEP_SECONDS, partial(_sweep, queue))),
             asyncio.create_task(_always("listen", 1.0, _listen)),
             asyncio.create_task(_always("cleaning up", CLEAN_SECONDS, _clean)),
+            asyncio.create_task(_always("looking at clusters", CLUSTERS_SECONDS, _look_at_clusters)),
         ]
         try:
             await queue.run_worker_async(
@@ -114,6 +117,10 @@ async def _clean() -> None:
     """Removes what is past its retention. Not a periodic task of the queue: its scheduler ends the worker when the
     database is restarted."""
     await sync_to_async(_clean_up)()
+
+
+async def _look_at_clusters() -> None:
+    await cluster_jobs.observe_all(reach=state.reach)
 
 
 def _clean_up() -> None:

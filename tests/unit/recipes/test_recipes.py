@@ -27,15 +27,40 @@ from devflow.recipes import RECIPES, detect
         (["index.html", "style.css"], "static"),
         (["README.md"], "static"),
         ([], "static"),
+        (["Dockerfile", "go.mod", "main.go"], "dockerfile"),
+        (["Dockerfile", "composer.json", "artisan"], "dockerfile"),
     ],
 )
 def test_detection(files: list[str], name: str) -> None:
     assert detect(Tree(frozenset(files))).name == name
 
 
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (["Dockerfile", "package.json", "server.mjs"], "node"),
+        (["Dockerfile", "index.html"], "static"),
+        (["Dockerfile", "main.go"], "dockerfile"),
+        (["main.go"], "static"),
+    ],
+)
+def test_files_come_before_containers_where_files_are_deployed(files: list[str], name: str) -> None:
+    assert detect(Tree(frozenset(files)), strategy="atomic").name == name
+
+
 def test_names_are_the_keys_of_the_registry() -> None:
     assert {key: recipe.name for key, recipe in RECIPES.items()} == {key: key for key in RECIPES}
-    assert list(RECIPES) == ["tenants", "laravel", "shopware", "symfony", "php", "python", "static", "node"]
+    assert [name for name in RECIPES if name != "compose"] == [
+        "dockerfile",
+        "tenants",
+        "laravel",
+        "shopware",
+        "symfony",
+        "php",
+        "python",
+        "static",
+        "node",
+    ]
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

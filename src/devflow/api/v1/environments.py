@@ -73,12 +73,13 @@ def environment_remove(request: ApiRequest, slug: str, name: str) -> None:
 def environment_plan(request: ApiRequest, slug: str, name: str, commit: str = "") -> PlanOut:
     """What a deployment would do now, without doing it.
 
-    The repository is looked into first where the framework is not known yet, or the project's devflow.yml is in force.
+    The repository is looked into first where the framework is not known yet, the project's devflow.yml is in force, or
+    it is a Compose file that is deployed.
     """
     if commit:
         names.commit(commit)
     environment = environment_get(actor=request.auth, slug=slug, name=name)
-    if not recipe_of(environment) or environment.project.reads_file:
+    if recipe_of(environment) in ("", "compose") or environment.project.reads_file:
         environment = _inspected(request.auth, environment)
     plan = plan_preview(actor=request.auth, environment=environment, commit=commit)
     return PlanOut.model_validate(plan_document(plan))

@@ -21,12 +21,13 @@ from django_scopes import scope, scopes_disabled
 from devflow.apps.accounts.models import Team
 from devflow.apps.audit.services import audit_record
 from devflow.apps.bulk import records
+from devflow.apps.containers.budgets import disk_warnings
 from devflow.apps.deployments import announce, events, services
 from devflow.apps.deployments.events import NewEvent
 from devflow.apps.deployments.models import ACTIVE, Deployment, Run, Status, Step
 from devflow.apps.deployments.planning import plan_deploy, plan_rollback, recipe_of, site_of
 from devflow.apps.deployments.recorder import DeploymentRecorder
-from devflow.apps.deployments.settings import file_error, file_of, needs_look
+from devflow.apps.deployments.settings import compose_options, file_error, file_of, needs_look
 from devflow.apps.deployments.variables import missing_warnings, secrets_of
 from devflow.apps.projects.models import Environment
 from devflow.apps.servers.models import Server
@@ -34,16 +35,19 @@ from devflow.apps.servers.reach import ServerReach
 from devflow.core import dotenv
 from devflow.core.crypto import derive_key
 from devflow.core.error_id import fault_text
-from devflow.core.errors import ClaimLostError, DevflowError, InvalidError
+from devflow.core.errors import ClaimLostError, ConnectError, DevflowError, InvalidError, RemoteError
 from devflow.core.masking import Masker
 from devflow.engine import devfile, inspect
 from devflow.engine.inspect import Seen
 from devflow.engine.plan import Plan, Site
-from devflow.engine.runner import Observed, Runner
+from devflow.engine.runner import Observed, Runner, Steering
 from devflow.engine.script import RunSecrets
 from devflow.recipes import detect
+from devflow.remote.transport import Connection
 
 log = logging.getLogger(__name__)
+STEERING_SECONDS = 1
+"""How often a worker looks what a person wants of a canary that it carries."""
 
 
 @dataclass(slots=True)
@@ -106,6 +110,7 @@ async def _carry_out(claimed: _Claimed, plan: Plan, reach: ServerReach, stop: as
         masker=masker,
         claim=claimed.claim,
     )
+    steering = Steering(claimed.deployment.steering)
     runner = Runner(
         plan=plan,
         deployment=claimed.deployment.pk.hex,
@@ -117,9 +122,11 @@ async def _carry_out(claimed: _Claimed, plan: Plan, reach: ServerReach, stop: as
         cancelled=stop,
         ending=claimed.deployment.ending,
         error=claimed.deployment.error,
+        steering=steering,
     )
     async with recorder.writing() as writer:
         carrying = asyncio.ensure_future(runner.carry_out())
+        hearing = asyncio.ensure_future(_hear(claimed.deployment, plan, steering))
         try:
             await asyncio.wait([carrying, writer], return_when=asyncio.FIRST_COMPLETED)
             if not carrying.done():
@@ -127,8 +134,17 @@ async def _carry_out(claimed: _Claimed, plan: Plan, reach: ServerReach, stop: as
             outcome = await carrying
         finally:
             carrying.cancel()
-            await asyncio.gather(carrying, return_exceptions=True)
+            hearing.cancel()
+            await asyncio.gather(carrying, hearing, return_exceptions=True)
     await recorder.finish(outcome)
+
+
+async def _hear(deployment: Deployment, plan: Plan, steering: Steering) -> None:
+    """Looks what a person wants of a canary. What fails, as without a database, is looked at again."""
+    while plan.strategy == "canary":
+        await asyncio.sleep(STEERING_SECONDS)
+        with contextlib.suppress(OperationalError, InterfaceError):
+            steering.say(await sync_to_async(services.steering_of)(deployment.pk))
 
 
 def _frame_key(deployment: Deployment) -> bytes:
@@ -165,18 +181,39 @@ async def _look(
     try:
         connection = await reach.get(target.id)
         seen = await inspect.look(connection, site=place, target=target, commit=commit, secrets=secrets)
+        # a file made to be slow must not hold up the others
+        found = await asyncio.to_thread(_detected, environment, seen)
+        options = await asyncio.to_thread(compose_options, environment, found)
+        if options is not None:
+            found |= await _services(connection, place, seen, options, secrets)
     except DevflowError as error:
         problem = {"error": str(error), "at": timezone.now().isoformat()}
         await sync_to_async(_keep_detected)(environment, team, environment.detected | problem)  # the rest still holds
         raise
-    return await asyncio.to_thread(_detected, environment, seen)  # a file made to be slow must not hold up the others
+    return found
+
+
+async def _services(
+    connection: Connection, site: Site, seen: Seen, options: dict[str, str], secrets: RunSecrets
+) -> dict[str, Any]:
+    """What the Compose file of the commit holds, or what is wrong with it, without the values of variables."""
+    try:
+        composition = await inspect.look_at_services(
+            connection, site=site, target=site.targets[0], commit=seen.commit, options=options, secrets=secrets
+        )
+    except ConnectError:
+        raise
+    except RemoteError as error:
+        masker = await asyncio.to_thread(Masker, secrets.values())
+        return {"services_error": masker.mask(str(error))}
+    return {"services": composition.to_json(), "top": sorted(seen.tree.files)}
 
 
 def _detected(environment: Environment, seen: Seen) -> dict[str, Any]:
     """`required` are the variables that the commit's .env.example asks for, `file` is its devflow.yml, and `file_error`
     what is wrong with that."""
     contents = seen.tree.contents
-    found: dict[str, Any] = {"recipe": detect(seen.tree).name, "commit": seen.commit}
+    found: dict[str, Any] = {"recipe": detect(seen.tree, strategy=environment.strategy).name, "commit": seen.commit}
     found |= {"error": "", "at": timezone.now().isoformat()}
     found["required"] = dotenv.required(contents.get(".env.example", ""))
     file = None if devfile.NAME in seen.left_out else contents.get(devfile.NAME, "")
@@ -320,10 +357,16 @@ def _store_plan(claimed: _Claimed, recipe: str, commit: str, detected: dict[str,
         else:
             file = file_of(environment, detected)
         plan = make(
-            environment=environment, recipe=recipe or "static", release=deployment.release, commit=commit, file=file
+            environment=environment,
+            recipe=recipe or "static",
+            release=deployment.release,
+            commit=commit,
+            file=file,
+            detected=detected,
         )
         if not deployment.rollback_to:
-            plan = replace(plan, warnings=(*plan.warnings, *missing_warnings(environment, detected)))
+            warnings = (*missing_warnings(environment, detected), *disk_warnings(environment.project))
+            plan = replace(plan, warnings=(*plan.warnings, *warnings))
         plan = replace(plan, is_clean=deployment.is_clean)
         deployment.frame_key = secrets.token_hex(32)
         held = Deployment.objects.filter(pk=deployment.pk, claim=claimed.claim).update(

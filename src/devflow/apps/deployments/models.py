@@ -30,6 +30,8 @@ class Status(models.TextChoices):
 
 ACTIVE = (Status.RUNNING, Status.VERIFYING)
 WAITING = (Status.PENDING, Status.QUEUED, Status.WAITING)
+STEERING = ("hold", "resume", "promote", "abort")
+"""What a person can want of a canary."""
 ENDED = (Status.SUCCESS, Status.FAILED, Status.ROLLED_BACK, Status.CANCELLED, Status.SUPERSEDED)
 
 
@@ -50,7 +52,8 @@ class Deployment(models.Model):
     takes over goes on taking back; `observed` is what the servers said so far. `last_seq`, `log_lines` and `log_bytes`
     count what is in `events`. `is_clean` installs all dependencies anew; `delivery_id` names the webhook's
     delivery that asked for it. `waiting_for` ('window', 'approval') says what a waiting deployment waits for, `due_at`
-    when it is looked at again; who overrode a window says why in `override_reason`. `frame_key` (hexadecimal) tells
+    when it is looked at again; who overrode a window says why in `override_reason`. `steering` is what a person last
+    wanted of a canary (hold, resume, promote, abort). `frame_key` (hexadecimal) tells
     what our scripts print in a journal from what only looks like it.
     """
 
@@ -81,6 +84,7 @@ class Deployment(models.Model):
     claim = models.UUIDField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancelled_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    steering = models.CharField(max_length=8, blank=True)
     ending = models.CharField(max_length=12, blank=True)
     error = models.TextField(blank=True)
     last_seq = models.BigIntegerField(default=0)
@@ -124,6 +128,12 @@ class Deployment(models.Model):
     @property
     def is_ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def is_steerable(self) -> bool:
+        """A canary that runs, and was neither promoted nor cancelled."""
+        is_canary = self.strategy == "canary" and self.rollback_to_id is None and self.status in ACTIVE
+        return is_canary and not self.ending and self.cancel_requested_at is None
 
     @property
     def duration_seconds(self) -> float | None:

@@ -200,6 +200,8 @@ class DeploymentRecorder:
             self._log(server, f"\x1b[31m{frame.rest}\x1b[0m")
         elif frame.kind == "skip":
             self._skip(server, int(frame.rest), frame.uptime)
+        elif frame.kind == "note" and frame.rest.startswith("canary "):  # pages look at the figures anew
+            self._batch.events.append(NewEvent("deployment.status", {"status": self._deployment.status}))
         elif frame.kind == "note" and frame.rest.startswith("commit "):
             self._commit(frame.rest.removeprefix("commit "))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from django.db.models import TextChoices
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts.rights import Actor, Place
+from devflow.apps.containers.budgets import disk_warnings
 from devflow.apps.deployments.models import ENDED, Deployment, Event, Release, Status, Step, Trigger
 from devflow.apps.deployments.planning import plan_deploy, recipe_of
 from devflow.apps.deployments.settings import file_of, plan_settings
@@ -174,7 +175,8 @@ def plan_preview(*, actor: Actor, environment: Environment, commit: str = "") ->
     file = file_of(environment, detected)
     with scope(team=actor.team):
         plan = plan_deploy(environment=environment, recipe=recipe, release="<release>", commit=commit, file=file)
-        plan = replace(plan, warnings=(*plan.warnings, *missing_warnings(environment)))
+        warnings = (*missing_warnings(environment), *disk_warnings(environment.project))
+        plan = replace(plan, warnings=(*plan.warnings, *warnings))
     if file and commit and commit != detected["commit"]:
         warning = f"devflow.yml is that of commit {detected['commit'][:10]}; a deployment reads it at its own commit."
         plan = replace(plan, warnings=(*plan.warnings, warning))
@@ -258,6 +260,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "settings": plan_settings(plan),
         "warnings": list(plan.warnings),
         "is_clean": plan.is_clean,
+        "services": [asdict(service) for service in plan.services],
         "steps": [
             {
                 "name": step.task.name,

@@ -21,14 +21,14 @@ from devflow.apps.accounts.rights import Actor
 from devflow.apps.audit.services import audit_record
 from devflow.apps.deployments import announce, events
 from devflow.apps.deployments.events import NewEvent
-from devflow.apps.deployments.models import ACTIVE, ENDED, WAITING, Deployment, Release, Status, Trigger
+from devflow.apps.deployments.models import ACTIVE, ENDED, STEERING, WAITING, Deployment, Release, Status, Trigger
 from devflow.apps.deployments.planning import release_name
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.windows import calendar_of, closed_now
 from devflow.apps.queue import MANUAL, WEBHOOK, enqueue
 from devflow.apps.servers.models import ServerStatus
 from devflow.core import names
-from devflow.core.errors import ConflictError, NotFoundError
+from devflow.core.errors import ConflictError, InvalidError, NotFoundError
 from devflow.core.windows import Closed
 
 WINDOW = "window"
@@ -157,6 +157,33 @@ def deployment_cancel(*, actor: Actor, deployment: Deployment) -> Deployment:
         else:
             events.announce_cancel(row.pk)
     return row
+
+
+def deployment_steer(*, actor: Actor, deployment: Deployment, action: str) -> Deployment:
+    """Holds a canary at its share, has it go on, gives it everything at once, or takes it back.
+
+    Raises ForbiddenError, InvalidError, ConflictError (no canary that runs).
+    """
+    actor.require(rights.DEPLOY, deployment)
+    if action not in STEERING:
+        raise InvalidError(f"There is no action {action[:40]!r}.", {"action": f"Choose one of: {', '.join(STEERING)}."})
+    with transaction.atomic(), scope(team=actor.team):
+        row = Deployment.objects.select_for_update(no_key=True).get(pk=deployment.pk)
+        if not row.is_steerable:
+            raise ConflictError("This deployment is no canary that runs: there is nothing to hold or promote.")
+        if row.steering in ("promote", "abort"):
+            raise ConflictError(f"It was told to {row.steering} already.")
+        row.steering = action
+        row.save(update_fields=["steering"])
+        _append(row, [_said(f"{actor.user} wants the canary to {action}")])
+        _record(actor, row, "deployment.steered", {"action": action})
+    return row
+
+
+def steering_of(deployment_id: UUID) -> str:
+    """What a person last wanted of the canary, '' for nothing. For the worker that carries it."""
+    with scopes_disabled():
+        return Deployment.objects.values_list("steering", flat=True).get(pk=deployment_id)
 
 
 def deployment_override(*, actor: Actor, deployment: Deployment, reason: str) -> Deployment:

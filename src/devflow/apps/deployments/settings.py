@@ -84,7 +84,22 @@ def needs_look(environment: Environment) -> bool:
         hook.when == "before" and hooks.key(hook.what) in ("prepare", "fetch") and hook.where is Where.FIRST
         for hook in hooks_of(environment)
     )
-    return not project.recipe or project.reads_file or environment.requires_variables or is_waited_for
+    return project.recipe in ("", "compose") or project.reads_file or environment.requires_variables or is_waited_for
+
+
+def compose_options(environment: Environment, detected: dict[str, Any]) -> dict[str, str] | None:
+    """The options that a Compose file is read with, where `detected`, what a look found, means one; else None."""
+    if detected.get("file_error") and environment.project.reads_file:
+        return None
+    recipe = environment.project.recipe or detected["recipe"]
+    try:
+        chosen = effective(environment, recipe=recipe, file=file_of(environment, detected))
+    except InvalidError:
+        return None
+    if chosen.recipe.name != "compose":
+        return None
+    given = chosen.environment.recipe_options
+    return {option.name: given.get(option.name, option.default) for option in chosen.recipe.options}
 
 
 def file_error(environment: Environment, *, recipe: str, file: str | None) -> str:

@@ -90,6 +90,17 @@ TABLES: Final[dict[str, Decision]] = {
     "deployments_run": Decision("team", CASCADE, project="deployment__project", team="team"),
     "deployments_event": Decision("team", CASCADE, project="deployment__project", team="team"),
     "deployments_release": Decision("team", CASCADE, project="environment__project", team="team"),
+    # containers
+    "containers_snapshot": Decision("team", CASCADE, team="team"),
+    "containers_action": Decision(
+        "team",
+        "after a week, or with the server; a person's account is taken out",
+        person=("requested_by",),
+        team="team",
+    ),
+    "containers_follow": Decision("team", "after an hour, or with the server", team="team"),
+    "containers_logpart": Decision("team", CASCADE, team="team"),
+    "containers_budget": Decision("team", CASCADE, project="project", team="team"),
     # privacy
     "privacy_archive": Decision(
         "person", "after seven days, with its file; with the account or the team", person=("user",)

@@ -55,8 +55,9 @@ class Environment(models.Model):
     `hooks` are commands before or after a phase or a step, `recipe_options` values of the recipe's own options;
     `watch_paths` are patterns of which a push must touch one, `tag_pattern` says which tags deploy ('' for none);
     `strategy_options` are values of the strategy's own options; `proxy` ('', nginx) serves `domains` on the servers,
-    from a site file that is generated, or made of `proxy_template` where an own one was adopted; `port` is the first of
-    two local ports that are its own on its servers;
+    from a site file that is generated, or made of `proxy_template` where an own one was adopted; `proxy_state` is
+    what the last look at these files found (apps/deployments/proxy.py); `port` is the first of two local ports that are
+    its own on its servers; `upload_mb` is how large a request may be;
     `windows` say when it may be deployed (none: always), `freezes` when not, in `time_zone`;
     `detected` is what the last look at the repository found: {"recipe": …, "commit": …, "file": the text of
     devflow.yml, "file_error": what is wrong with it, …}; with `requires_variables` a
@@ -75,6 +76,8 @@ class Environment(models.Model):
     strategy_options = models.JSONField(default=dict, blank=True)
     proxy = models.CharField(max_length=20, blank=True)
     proxy_template = models.TextField(blank=True)
+    proxy_state = models.JSONField(default=dict, blank=True)
+    upload_mb = models.PositiveIntegerField(default=64)
     domains = ArrayField(models.CharField(max_length=253), default=list, blank=True)
     port = models.PositiveIntegerField(null=True, blank=True)
     keep = models.PositiveSmallIntegerField(default=5)

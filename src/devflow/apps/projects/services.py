@@ -15,6 +15,13 @@ from devflow.apps.audit.services import audit_record, change_record
 from devflow.apps.projects.hooks import commands_check, hooks_check
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.options import recipe_options_check
+from devflow.apps.projects.traffic import (
+    PROXIES,
+    port_choose,
+    refuse_taken_domains,
+    strategy_options_fill,
+    template_check,
+)
 from devflow.apps.projects.variables import variable_unset as variable_unset
 from devflow.apps.projects.variables import variables_import as variables_import
 from devflow.apps.projects.variables import variables_set as variables_set
@@ -146,7 +153,8 @@ def environment_add(
                 environment.save(force_insert=True)
         except IntegrityError:
             raise ConflictError(f"There is an environment {environment.name!r} in {project.slug} already.") from None
-        _refuse_shared_folder(environment, chosen)
+        _refuse_conflicts(environment, chosen)
+        environment.save(update_fields=["port"])
         environment.servers.set(chosen)
         told = {"branch": environment.branch, "root": environment.root, "servers": [server.name for server in chosen]}
         _record(actor, environment, "environment.added", told)
@@ -156,7 +164,8 @@ def environment_add(
 def environment_update(*, actor: Actor, environment: Environment, **settings: Any) -> Environment:
     """Changes what is given: branch, root, servers (names), strategy, keep, auto_deploy, health_url, health_status,
     health_text, health_timeout_seconds, health_retries, shared_files, shared_folders, task_commands, phase_commands,
-    hooks, watch_paths, tag_pattern, requires_variables, windows, freezes, time_zone.
+    hooks, watch_paths, tag_pattern, requires_variables, windows, freezes, time_zone, strategy_options, proxy, domains,
+    upload_mb, proxy_template, port (None: chosen), balancer and builder (names, '' for none).
 
     Raises ForbiddenError, InvalidError.
     """
@@ -164,8 +173,9 @@ def environment_update(*, actor: Actor, environment: Environment, **settings: An
     with transaction.atomic(), scope(team=actor.team):
         before = _settings(environment, settings)
         chosen = _fill(environment, actor=actor, **settings)
-        _refuse_shared_folder(environment, list(environment.servers.all()) if chosen is None else chosen)
-        environment.save(update_fields=[field for field in settings if field != "servers"])
+        _refuse_conflicts(environment, list(environment.servers.all()) if chosen is None else chosen)
+        written = {"port", "strategy_options", *settings} - {"servers"}
+        environment.save(update_fields=written)
         if chosen is not None:
             environment.servers.set(chosen)
         change_record(
@@ -209,8 +219,12 @@ def _told(project: Project) -> dict[str, Any]:
 
 def _settings(environment: Environment, names: Iterable[str]) -> dict[str, Any]:
     """What the audit log tells of these settings."""
-    told = {name: getattr(environment, name, None) for name in names if name != "servers"}
+    told = {name: _plain(getattr(environment, name, None)) for name in names if name != "servers"}
     return told | ({"servers": sorted(each.name for each in environment.servers.all())} if "servers" in names else {})
+
+
+def _plain(value: Any) -> Any:
+    return value.name if isinstance(value, Server) else value
 
 
 def _project_fill(project: Project, *, repository: str, recipe: str, deploy_key: str) -> None:
@@ -235,30 +249,50 @@ def _fill(environment: Environment, *, actor: Actor, **settings: Any) -> list[Se
             _refuse_strange_servers(actor, environment, chosen)
         elif field == "recipe_options":
             environment.recipe_options = recipe_options_check(environment, value)
+        elif field in ("balancer", "builder"):
+            setattr(environment, field, _other_server(actor, environment, field, value))
+        elif field == "strategy_options":
+            pass  # once the strategy is known
         elif field in _CHECKS:
             setattr(environment, field, _CHECKS[field](value))
         else:
             raise InvalidError(f"There is no setting {field!r}.", {field: f"Choose from: {', '.join(_CHECKS)}."})
     commands_check(environment, settings)
+    strategy_options_fill(environment, settings.get("strategy_options"))
     return chosen
+
+
+def _refuse_conflicts(environment: Environment, servers: list[Server]) -> None:
+    _refuse_shared_folder(environment, servers)
+    refuse_taken_domains(environment, servers)
+    port_choose(environment, servers)
+
+
+def _other_server(actor: Actor, environment: Environment, field: str, name: str) -> Server | None:
+    """The balancer, or the builder."""
+    if not name:
+        return None
+    try:
+        (server,) = _servers([name])
+    except InvalidError as error:
+        raise InvalidError(str(error), {field: str(error)}) from None
+    if server != getattr(environment, field):
+        _refuse_strange_servers(actor, environment, [server])
+    return server
 
 
 def _refuse_shared_folder(environment: Environment, servers: list[Server]) -> None:
     """No environment deploys into another's folder on the same machine: each would prune the other's releases."""
-    machines = {_machine(server) for server in servers}
+    machines = {server.machine for server in servers}
     if len(machines) < len(servers):
         message = "Two of these servers are the same machine. Choose one of them."
         raise InvalidError(message, {"servers": message})
     others = Environment.objects.exclude(pk=environment.pk).prefetch_related("servers").select_related("project")
     for other in others:
-        is_near = machines & {_machine(server) for server in other.servers.all()}
+        is_near = machines & {server.machine for server in other.servers.all()}
         if is_near and _overlap(environment.root, other.root):
             message = f"{other} deploys to {other.root} on the same server. Give each environment a folder of its own."
             raise InvalidError(message, {"root": message})
-
-
-def _machine(server: Server) -> tuple[str, int]:
-    return ("", 0) if server.is_local else (server.host.lower(), server.port)
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -292,6 +326,20 @@ def _strategy(value: str) -> str:
     if value not in STRATEGIES:
         raise InvalidError(f"There is no strategy {value!r}.", {"strategy": f"Choose one of: {', '.join(STRATEGIES)}."})
     return value
+
+
+def _proxy(value: str) -> str:
+    if value not in PROXIES:
+        raise InvalidError(f"There is no proxy {value!r}.", {"proxy": "Choose nginx, or leave it empty for none."})
+    return value
+
+
+def _domains(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names.domain(value) for value in values if value.strip()))
+
+
+def _port(value: Any) -> int | None:
+    return None if value is None else int(_number("port", 1024, 65534)(value))
 
 
 def _number(field: str, low: int, high: int) -> Any:
@@ -354,6 +402,11 @@ _CHECKS: dict[str, Any] = {
     "branch": names.branch,
     "root": names.root,
     "strategy": _strategy,
+    "proxy": _proxy,
+    "domains": _domains,
+    "upload_mb": _number("upload_mb", 1, 100_000),
+    "proxy_template": template_check,
+    "port": _port,
     "keep": _number("keep", KEEP_AT_LEAST, KEEP_AT_MOST),
     "auto_deploy": bool,
     "health_url": _health_url,

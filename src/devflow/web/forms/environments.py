@@ -15,18 +15,30 @@ from devflow.engine.task import Task
 from devflow.recipes import RECIPES
 from devflow.strategies import STRATEGIES
 from devflow.web.forms.base import PanelForm, code_area, code_line, lines
-from devflow.web.forms.recipes import option_fields, option_initial, option_values
+from devflow.web.forms.recipes import (
+    option_fields,
+    option_initial,
+    option_values,
+    strategy_fields,
+    strategy_initial,
+    strategy_values,
+)
 
 _PLAIN = (
     *("branch", "root", "servers", "strategy", "keep"),
+    *("proxy", "upload_mb", "port", "proxy_template"),
     *("auto_deploy", "tag_pattern"),
     *("health_url", "health_status", "health_text", "health_timeout_seconds", "health_retries"),
 )
-_LISTS = ("shared_files", "shared_folders", "watch_paths")
+UPLOAD_MB = 64
+_LISTS = ("shared_files", "shared_folders", "watch_paths", "domains")
+_OTHER_SERVERS = ("balancer", "builder")
 
 
 class _EnvironmentFields(PanelForm):
     """The settings of an environment; `recipe` names the recipe whose commands can be changed, '' if unknown."""
+
+    known_strategy = "atomic"
 
     branch = forms.CharField(label="Branch", max_length=300, initial="main", widget=code_line())
     root = forms.CharField(
@@ -38,8 +50,39 @@ class _EnvironmentFields(PanelForm):
     )
     servers = forms.MultipleChoiceField(label="Servers", widget=forms.CheckboxSelectMultiple)
     strategy = forms.ChoiceField(
-        label="Strategy", choices=lambda: [(name, name) for name in STRATEGIES], initial="atomic"
+        label="Strategy",
+        choices=lambda: [(name, strategy.TITLE) for name, strategy in STRATEGIES.items()],
+        initial="atomic",
+        help_text="Its own options are below as soon as it is saved.",
     )
+    proxy = forms.ChoiceField(
+        label="Proxy",
+        required=False,
+        choices=[("", "None of the panel's"), ("nginx", "nginx")],
+        help_text="Serves the domains on each server, from a site file that the panel keeps.",
+    )
+    domains = forms.CharField(
+        label="Domains",
+        required=False,
+        widget=code_area(2),
+        help_text="One host name a line, like shop.example.com; *.example.com for all below it.",
+    )
+    upload_mb = forms.IntegerField(label="Largest upload (MB)", initial=UPLOAD_MB, required=False)
+    port = forms.IntegerField(
+        label="Local port",
+        required=False,
+        help_text="The first of two, where two releases run side by side. Empty: chosen.",
+    )
+    proxy_template = forms.CharField(
+        label="Own site file",
+        required=False,
+        max_length=200_000,
+        widget=code_area(4),
+        help_text="In place of the generated one; @upstream@ stands for where the release listens: "
+        "proxy_pass http://@upstream@; Empty: the generated one.",
+    )
+    balancer = forms.ChoiceField(label="Balancer", required=False, help_text="Spreads the load over the servers.")
+    builder = forms.ChoiceField(label="Builder", required=False, help_text="Builds images for all of them.")
     keep = forms.IntegerField(label="Releases to keep", initial=5, help_text="You can roll back to any of them.")
     health_url = forms.CharField(
         label="Address",
@@ -85,7 +128,11 @@ class _EnvironmentFields(PanelForm):
         self.recipe = recipe
         self.recipe_title = f"Options of {RECIPES[recipe].title}" if recipe in RECIPES else ""
         self.fields |= option_fields(recipe)
+        self.fields |= strategy_fields(self.chosen_strategy)
+        self.strategy_title = STRATEGIES[self.chosen_strategy].TITLE
         names = [(server.name, server.name) for server in server_list(actor=actor)]
+        self.fields["balancer"].choices = [("", "None"), *names]  # type: ignore[attr-defined]
+        self.fields["builder"].choices = [("", "The first server"), *names]  # type: ignore[attr-defined]
         self.fields["servers"].choices = names  # type: ignore[attr-defined]
         self.has_servers = bool(names)
         self._add_command_fields()
@@ -97,6 +144,16 @@ class _EnvironmentFields(PanelForm):
     @property
     def option_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in option_fields(self.recipe)]
+
+    @property
+    def chosen_strategy(self) -> str:
+        """The strategy that is chosen, as far as it is known."""
+        chosen = self.data.get("strategy") or self.known_strategy
+        return chosen if chosen in STRATEGIES else "atomic"
+
+    @property
+    def strategy_option_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in strategy_fields(self.chosen_strategy)]
 
     @property
     def phase_fields(self) -> list[forms.BoundField]:
@@ -112,7 +169,10 @@ class _EnvironmentFields(PanelForm):
     def settings(self) -> dict[str, Any]:
         """What was typed, as the services take it."""
         given = {name: self.cleaned_data[name] for name in _PLAIN}
+        given["upload_mb"] = given["upload_mb"] or UPLOAD_MB
         given |= {name: lines(self.cleaned_data[name]) for name in _LISTS}
+        given |= {name: self.cleaned_data[name] for name in _OTHER_SERVERS}
+        given["strategy_options"] = strategy_values(self.cleaned_data, self.chosen_strategy)
         given["phase_commands"] = {phase: lines(self.cleaned_data[f"phase_{phase}"]) for phase in COMMAND_PHASES}
         if self.tasks:
             given["task_commands"] = self._changed_tasks()
@@ -160,6 +220,7 @@ class EnvironmentForm(_EnvironmentFields):
 class EnvironmentSettingsForm(_EnvironmentFields):
     def __init__(self, *args: Any, environment: Environment, **kwargs: Any) -> None:
         recipe = environment.project.recipe or environment.detected.get("recipe", "")
+        self.known_strategy = environment.strategy
         super().__init__(*args, recipe=recipe, **kwargs)
         self.environment = environment
         self.initial = self._present()
@@ -174,7 +235,8 @@ class EnvironmentSettingsForm(_EnvironmentFields):
         present["servers"] = [server.name for server in environment.servers.all()]
         present |= {name: "\n".join(getattr(environment, name)) for name in _LISTS}
         present |= {f"phase_{phase}": "\n".join(commands) for phase, commands in environment.phase_commands.items()}
-        present |= option_initial(environment.recipe_options)
+        present |= option_initial(environment.recipe_options) | strategy_initial(environment.strategy_options)
+        present |= {name: getattr(getattr(environment, name), "name", "") for name in _OTHER_SERVERS}
         changed = environment.task_commands
         present |= {f"task_{number}": changed.get(task.name, task.command) for number, task in enumerate(self.tasks)}
         return present

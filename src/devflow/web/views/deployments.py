@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments import selectors, services
+from devflow.apps.deployments.canary import canary_shares
 from devflow.apps.deployments.models import Deployment, Step
 from devflow.apps.projects.selectors import environment_get
 from devflow.apps.sources.reports import report_last
@@ -146,6 +147,7 @@ def _head(actor: Actor, deployment: Deployment, steps: list[Step]) -> dict[str, 
         "problem": problem_of(deployment, steps),
         "target": target,
         "wait": wait_of(deployment),
+        "shares": canary_shares(actor=actor, deployment=deployment),
         "override_form": OverrideForm(),
         "report": report_last(actor=actor, deployment_id=deployment.pk),
         "is_own_target": target is not None and target.name == deployment.release,

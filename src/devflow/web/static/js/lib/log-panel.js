@@ -15,9 +15,11 @@ export class LogPanel {
   #searched = 0; // rows that the search has seen
   #servers = new Set();
   #pendingLink = true;
+  #nothing;
 
   constructor(panel, { live }) {
     this.#live = live;
+    this.#nothing = panel.dataset.nothing ?? "This deployment printed nothing.";
     const part = (name) => panel.querySelector(`[data-log="${name}"]`);
     const names = ["view", "wait", "query", "hits", "next", "previous", "error", "follow", "server", "lines", "state"];
     this.#parts = Object.fromEntries(names.map((name) => [name, part(name)]));
@@ -54,7 +56,7 @@ export class LogPanel {
   finished() {
     this.#live = false;
     this.#parts.state.textContent = "";
-    if (!this.#store.total) this.#parts.wait.textContent = "This deployment printed nothing.";
+    if (!this.#store.total) this.#parts.wait.textContent = this.#nothing;
   }
 
   showStep(step) {

@@ -1,0 +1,240 @@
+"""What a clean-up of a server would remove, from what was seen last. The server's script looks again at each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.core import signing
+from django.db.models import Q
+from django_scopes import scope
+
+from devflow.apps.accounts import rights
+from devflow.apps.accounts.rights import Actor
+from devflow.apps.containers.models import Snapshot
+from devflow.apps.containers.owners import LIVE, STANDBY, environments_on, role_of
+from devflow.apps.containers.selectors import snapshot_get
+from devflow.apps.deployments.models import ENDED, Deployment, Release
+from devflow.apps.projects.models import Environment
+from devflow.apps.servers.models import Server
+from devflow.commands import docker
+from devflow.commands.docker import Candidate
+from devflow.core.errors import InvalidError
+
+_SALT = "containers.prune"
+VALID_SECONDS = 3600
+_MARK_LENGTH = 16
+"""So much of a digest of an id is enough in a token: what was shown is found again by it among what still may go."""
+_SHORT_COMMIT = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would go, in what order, and the token by which exactly this is asked for. `held` says in words what is left
+    out for now."""
+
+    candidates: tuple[Candidate, ...]
+    held: tuple[str, ...]
+    token: str
+    with_volumes: bool
+
+    @property
+    def size(self) -> int:
+        return sum(candidate.size or 0 for candidate in self.candidates)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is needed to go back to one of an environment's releases; `deployments` are those that labels name, by their
+    ids and by their releases."""
+
+    releases: frozenset[str]
+    deployment_ids: frozenset[str]
+    commits: frozenset[str]
+    deployments: Mapping[str, Deployment]
+
+    def holds(self, labels: Mapping[str, str], names: Iterable[str]) -> bool:
+        deployment = self._deployment(labels)
+        return (
+            labels.get(docker.RELEASE, "") in self.releases
+            or labels.get(docker.DEPLOYMENT, "") in self.deployment_ids
+            or labels.get(docker.COMMIT, "") in self.commits
+            or bool(deployment and deployment.commit in self.commits)
+            or any(commit[:_SHORT_COMMIT] in name for commit in self.commits for name in names)
+        )
+
+    def release_of(self, labels: Mapping[str, str]) -> str:
+        deployment = self._deployment(labels)
+        return labels.get(docker.RELEASE, "") or (deployment.release if deployment else "")
+
+    def knows(self, labels: Mapping[str, str]) -> bool:
+        return self._deployment(labels) is not None
+
+    def _deployment(self, labels: Mapping[str, str]) -> Deployment | None:
+        found = self.deployments.get(labels.get(docker.DEPLOYMENT, ""))
+        return found or self.deployments.get(labels.get(docker.RELEASE) or "-")
+
+
+def prune_preview(*, actor: Actor, server: Server, with_volumes: bool = False) -> Preview:
+    """What a clean-up of the server would remove now: of environments that the actor may change, nothing else's.
+
+    Raises ForbiddenError.
+    """
+    snapshot = snapshot_get(actor=actor, server=server)
+    with scope(team=actor.team):
+        environments = [one for one in environments_on(server) if actor.can(rights.MANAGE, one)]
+        if not environments:
+            actor.require(rights.MANAGE)
+        busy = _busy(environments)
+        found: list[Candidate] = []
+        for environment in environments:
+            if environment.pk not in busy:
+                found += _of(environment, snapshot, with_volumes=with_volumes)
+    held = tuple(f"{one}: a deployment is under way" for one in environments if one.pk in busy)
+    token = signing.dumps(
+        {"server": server.pk.hex, "volumes": with_volumes, "ids": [_mark(each) for each in found]},
+        salt=_SALT,
+        compress=True,
+    )
+    return Preview(tuple(found), held, token, with_volumes)
+
+
+def chosen_again(*, actor: Actor, server: Server, token: str) -> list[Candidate]:
+    """Of what a preview showed, what may still go. Raises InvalidError where the token is not of a preview of this
+    server, or too old; ForbiddenError."""
+    message = "This preview is not valid any more. Look at it again, then clean up."
+    try:
+        given = signing.loads(token, salt=_SALT, max_age=VALID_SECONDS)
+    except signing.BadSignature:
+        raise InvalidError(message, {"token": message}) from None
+    if given["server"] != server.pk.hex:
+        raise InvalidError(message, {"token": message})
+    now = prune_preview(actor=actor, server=server, with_volumes=given["volumes"])
+    shown = set(given["ids"])
+    return [candidate for candidate in now.candidates if _mark(candidate) in shown]
+
+
+def _of(environment: Environment, snapshot: Snapshot, *, with_volumes: bool) -> list[Candidate]:
+    content = snapshot.content
+    mine = {part: _mine(content.get(part, []), environment) for part in ("containers", "images", "volumes")}
+    kept = _kept(environment, [each["labels"] for part in mine.values() for each in part])
+    containers = [each for each in mine["containers"] if _is_left_over(each, content.get("roles", {}), kept)]
+    going = {each["id"] for each in containers}
+    using = [each for each in content.get("containers", []) if each["id"] not in going]
+    found = [_container(each, environment, snapshot, kept) for each in containers]
+    used = {each["image_id"] for each in using}
+    found += [
+        _image(each, environment, snapshot, kept)
+        for each in mine["images"]
+        if each["id"] not in used and _is_unneeded(each, kept)
+    ]
+    if with_volumes:
+        named = {mount["source"] for each in content.get("containers", []) for mount in each["mounts"]}
+        named |= set(content.get("roles", {}).get(str(environment.pk), {}).get("volumes", ()))
+        found += [
+            _volume(each, environment, snapshot)
+            for each in mine["volumes"]
+            if each["name"] not in named and not each["labels"].get(docker.COMPOSE_PROJECT)
+        ]
+    return found
+
+
+def _is_left_over(found: Mapping[str, Any], roles: Mapping[str, Any], kept: _Kept) -> bool:
+    """A container that does not run, is neither live nor on standby, and belongs to no release that is kept."""
+    labels = found["labels"]
+    is_of_compose = bool(labels.get(docker.COMPOSE_PROJECT)) and not labels.get(docker.COLOUR)
+    return (
+        found["state"] in ("exited", "created", "dead")
+        and role_of(found, roles) not in (LIVE, STANDBY)
+        and not is_of_compose
+        and kept.knows(labels)
+        and not kept.holds(labels, ())
+    )
+
+
+def _is_unneeded(found: Mapping[str, Any], kept: _Kept) -> bool:
+    """An image of no release that is kept: of a deployment that is known, or a layer that a build left without name."""
+    is_nameless = not found["tags"] and not found["digests"]
+    is_known = kept.knows(found["labels"]) or is_nameless
+    return is_known and not kept.holds(found["labels"], [*found["tags"], *found["digests"]])
+
+
+def _container(found: Mapping[str, Any], environment: Environment, snapshot: Snapshot, kept: _Kept) -> Candidate:
+    return Candidate(
+        kind="container",
+        id=found["id"],
+        environment=str(environment.pk),
+        names=(found["name"],),
+        release=kept.release_of(found["labels"]),
+        colour=found["labels"].get(docker.COLOUR, ""),
+        size=snapshot.disk.get("containers", {}).get(found["id"]),
+        why=f"{found['state']}, of {environment}",
+    )
+
+
+def _image(found: Mapping[str, Any], environment: Environment, snapshot: Snapshot, kept: _Kept) -> Candidate:
+    own, _ = snapshot.disk.get("images", {}).get(found["id"], [found["size"], 0])
+    return Candidate(
+        kind="image",
+        id=found["id"],
+        environment=str(environment.pk),
+        names=tuple(found["tags"]),
+        release=kept.release_of(found["labels"]),
+        size=own,
+        why=f"of no release that is kept, of {environment}" if found["tags"] else f"left by a build of {environment}",
+    )
+
+
+def _volume(found: Mapping[str, Any], environment: Environment, snapshot: Snapshot) -> Candidate:
+    return Candidate(
+        kind="volume",
+        id=found["name"],
+        environment=str(environment.pk),
+        names=(found["name"],),
+        size=snapshot.disk.get("volumes", {}).get(found["name"]),
+        why=f"used by no container, of {environment}",
+    )
+
+
+def _mine(rows: Iterable[Mapping[str, Any]], environment: Environment) -> list[Mapping[str, Any]]:
+    """Those whose label names the environment itself: what is only thought to be its own is never removed."""
+    return [each for each in rows if each["labels"].get(docker.ENVIRONMENT) == str(environment.pk)]
+
+
+def _kept(environment: Environment, labels: Iterable[Mapping[str, str]]) -> _Kept:
+    """Within the team's scope."""
+    rows = Release.objects.filter(environment=environment, pruned_at=None).select_related("deployment")
+    releases = list(rows)
+    all_labels = list(labels)
+    named = [value for each in all_labels if (value := _uuid(each.get(docker.DEPLOYMENT, "")))]
+    names = [each[docker.RELEASE] for each in all_labels if each.get(docker.RELEASE)]
+    known = Deployment.objects.filter(Q(pk__in=named) | Q(release__in=names), environment=environment)
+    deployments = list(known.defer("plan", "observed"))
+    commits = {release.deployment.commit for release in releases if release.deployment.commit}
+    return _Kept(
+        releases=frozenset(release.name for release in releases),
+        deployment_ids=frozenset(str(release.deployment_id) for release in releases),
+        commits=frozenset(commits),
+        deployments={str(one.pk): one for one in deployments}
+        | {one.release: one for one in deployments if one.release},
+    )
+
+
+def _busy(environments: list[Environment]) -> set[UUID]:
+    """Environments with a deployment that has not ended. Within the team's scope."""
+    open_ones = Deployment.objects.filter(environment__in=environments).exclude(status__in=ENDED)
+    return set(open_ones.exclude(status="waiting").values_list("environment_id", flat=True))
+
+
+def _mark(candidate: Candidate) -> str:
+    return hashlib.sha256(f"{candidate.kind} {candidate.id}".encode()).hexdigest()[:_MARK_LENGTH]
+
+
+def _uuid(value: str) -> UUID | None:
+    try:
+        return UUID(value)
+    except ValueError:
+        return None

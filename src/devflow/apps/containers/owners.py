@@ -1,0 +1,97 @@
+"""Whose a container, image, volume or network is, as its labels say, and what part it plays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+from django_scopes import scope
+
+from devflow.apps.accounts import rights
+from devflow.apps.accounts.rights import Actor
+from devflow.apps.projects.models import Environment
+from devflow.apps.servers.models import Server
+from devflow.commands import docker
+
+LIVE, STANDBY, OLD = "live", "standby", "old"
+NOT_OURS = "not ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """An environment of the team, or (None) somebody else; `words` name it."""
+
+    environment: Environment | None = None
+    words: str = NOT_OURS
+
+    @property
+    def is_ours(self) -> bool:
+        return self.environment is not None
+
+    @property
+    def project_id(self) -> UUID | None:
+        return self.environment.project_id if self.environment else None
+
+    def may(self, actor: Actor, action: str = rights.DEPLOY) -> bool:
+        """Whether the actor may do the action there; what is not ours needs the right to manage the team's servers."""
+        return actor.can(action, self.environment) if self.environment else actor.can(rights.MANAGE)
+
+    def require(self, actor: Actor, action: str = rights.DEPLOY) -> None:
+        """Raises ForbiddenError."""
+        if self.environment:
+            actor.require(action, self.environment)
+        else:
+            actor.require(rights.MANAGE)
+
+    def is_seen_by(self, actor: Actor) -> bool:
+        """A token for single projects sees these only."""
+        return actor.projects is None or (self.environment is not None and actor.sees(self.project_id))
+
+
+class Owners:
+    """The team's environments by their ids, and by the names that their Compose projects have."""
+
+    def __init__(self, environments: Iterable[Environment]) -> None:
+        self.by_id = {str(environment.pk): environment for environment in environments}
+
+    def of(self, labels: Mapping[str, str]) -> Owner:
+        environment = self.by_id.get(labels.get(docker.ENVIRONMENT, ""))
+        environment = environment or self._of_compose(labels.get(docker.COMPOSE_PROJECT, ""))
+        if environment:
+            return Owner(environment, str(environment))
+        project = labels.get(docker.COMPOSE_PROJECT, "")
+        return Owner(words=f"{NOT_OURS}: Compose project {project}" if project else NOT_OURS)
+
+    def _of_compose(self, project: str) -> Environment | None:
+        """A Compose project of ours is called after its environment's id, with what a colour adds behind it."""
+        found = [one for key, one in self.by_id.items() if project and UUID(key).hex in project.replace("-", "")]
+        return found[0] if found else None
+
+
+def owners_load(*, team: Any) -> Owners:
+    """Of a team, whoever looks: what an actor does not see is left out afterwards."""
+    with scope(team=team):
+        return Owners(Environment.objects.select_related("project"))
+
+
+def environments_on(server: Server) -> list[Environment]:
+    """Those that a server serves, balances or builds. Within the team's scope."""
+    where = Q(servers=server) | Q(balancer=server) | Q(builder=server)
+    return list(Environment.objects.select_related("project").filter(where).distinct())
+
+
+def role_of(found: Mapping[str, Any], roles: Mapping[str, Mapping[str, list[str]]]) -> str:
+    """LIVE, STANDBY or OLD for a container of an environment; '' where that is not known."""
+    labels = found["labels"]
+    colour, release = labels.get(docker.COLOUR, ""), labels.get(docker.RELEASE, "")
+    known = roles.get(labels.get(docker.ENVIRONMENT, ""), {})
+    for role in (LIVE, STANDBY):
+        is_colour = colour and known.get(role, [""])[0] == colour
+        if is_colour and (not release or known[role][1] in ("", release)):
+            return role
+    if colour and LIVE in known:
+        return OLD
+    return LIVE if found["state"] in ("running", "restarting", "paused") else ""

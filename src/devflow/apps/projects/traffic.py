@@ -1,0 +1,88 @@
+"""Settings of how requests reach an environment: domains, ports, the strategy's options, an own site file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django_scopes import scopes_disabled
+
+from devflow.apps.projects.models import Environment
+from devflow.apps.projects.options import strategy_options_check
+from devflow.apps.servers.models import Server
+from devflow.core import names
+from devflow.core.errors import InvalidError
+from devflow.strategies import STRATEGIES
+
+PROXIES = ("", "nginx")
+FIRST_PORT, LAST_PORT = 21000, 32000
+"""Below those that Linux gives to outgoing connections."""
+LONGEST_TEMPLATE = 100_000
+
+
+def strategy_options_fill(environment: Environment, given: Mapping[str, Any] | None) -> None:
+    """Checks the options given; without any, those of the strategy before go that this one does not have."""
+    if given is not None:
+        environment.strategy_options = strategy_options_check(environment.strategy, given)
+        return
+    known = {option.name: option for option in STRATEGIES[environment.strategy].OPTIONS}
+    environment.strategy_options = {
+        name: value
+        for name, value in environment.strategy_options.items()
+        if name in known and not known[name].problem(value)
+    }
+
+
+def template_check(value: str) -> str:
+    """The text of an own site file. Raises InvalidError; nginx itself tests it in a deployment."""
+    if not isinstance(value, str) or len(value) > LONGEST_TEMPLATE:
+        message = f"Give a site file of at most {LONGEST_TEMPLATE:,} characters."
+        raise InvalidError(message, {"proxy_template": message})
+    return names.storable(value, "proxy_template").replace("\r\n", "\n").strip()
+
+
+def refuse_taken_domains(environment: Environment, servers: Iterable[Server]) -> None:
+    """One environment for a domain on the same machine. Raises InvalidError."""
+    wanted = set(environment.domains)
+    if not wanted:
+        return
+    machines = _machines(environment, servers)
+    for other in _others(environment).filter(domains__overlap=list(wanted)):
+        if machines & _machines(other, other.servers.all()):
+            taken = ", ".join(sorted(wanted & set(other.domains)))
+            message = f"{taken} is served by {other} on the same server. Take it away there first, or choose another."
+            raise InvalidError(message, {"domains": message})
+
+
+def port_choose(environment: Environment, servers: Iterable[Server]) -> None:
+    """Sees that the two ports are nobody else's on the environment's machines, and chooses them where it needs some and
+    has none. Raises InvalidError."""
+    if environment.port is None and environment.strategy == "atomic":
+        return
+    machines = _machines(environment, servers)
+    with scopes_disabled():  # machines may be shared by teams, and so are their ports
+        others = Environment.objects.exclude(pk=environment.pk).exclude(port=None)
+        near = [
+            other
+            for other in others.select_related("balancer", "builder").prefetch_related("servers")
+            if machines & _machines(other, other.servers.all())
+        ]
+    taken = {port for other in near if other.port for port in (other.port, other.port + 1)}
+    if environment.port is None:
+        free = (port for port in range(FIRST_PORT, LAST_PORT, 2) if not {port, port + 1} & taken)
+        environment.port = next(free, None)
+        if environment.port is None:
+            message = "No two ports are free on these servers. Choose others."
+            raise InvalidError(message, {"servers": message})
+    elif {environment.port, environment.port + 1} & taken:
+        message = f"Port {environment.port} or the next one is another environment's on the same server."
+        raise InvalidError(f"{message} Leave it empty to have one chosen.", {"port": message})
+
+
+def _others(environment: Environment) -> Any:
+    others = Environment.objects.exclude(pk=environment.pk)
+    return others.select_related("project", "balancer", "builder").prefetch_related("servers")
+
+
+def _machines(environment: Environment, servers: Iterable[Server]) -> set[tuple[str, int]]:
+    return {server.machine for server in (*servers, environment.balancer, environment.builder) if server}

@@ -1,0 +1,585 @@
+"""A Compose project on a server: what runs once in the base project, what runs under a colour, and what both are made of.
+
+The repository's own file is never changed. `docker compose config` resolves it, and jq derives two files from that:
+`devflow-<environment>`, the *base*, has the services that are left alone or recreated, with all networks and volumes;
+`devflow-<environment>-<colour>` has those that are replaced. Both are in `<root>/.devflow/compose/<release>`, a folder
+that only the login user can read, since they hold the values of variables:
+
+- `resolved.json`: the Compose file with the environment's variables;
+- `treatment`: lines `<how> <services>`, as the plan had them (core/services.py);
+- `images`: lines `<service> <image id>`, so that a tag that moves does not change what is gone back to;
+- `base.json`, `blue.json`, `green.json`: what was derived.
+
+`<root>/.devflow/base` is a link to the release that the base project is of: what a service mounts from the repository lies
+under that name, which stays the same. `<root>/.devflow/compose.volumes` has the volumes that hold data: `<key> <name>
+<driver>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from devflow.commands import images
+from devflow.core.shell import quote
+
+LOG_LINES = 20
+HEALTH_SECONDS = 300
+"""How long a service's own health check may call it starting, where the setting says nothing else."""
+MARK = "\x1e"
+"""Ends a part of what `look_into` prints."""
+
+CHECK = (
+    images.CHECK_DOCKER
+    + """\
+docker compose version >/dev/null 2>&1 || explain "Docker Compose (version 2) is not installed on $server. Install it there: apt-get install docker-compose (Debian 13), docker-compose-v2 (Ubuntu) or docker-compose-plugin (download.docker.com)"
+case $(docker compose version --short 2>/dev/null) in v1.*|1.*) explain "Docker Compose on $server is version 1. Install version 2 there: apt-get install docker-compose-plugin" ;; esac
+command -v jq >/dev/null || explain "jq is not installed on $server; the Compose file is read with it. Install it there: apt-get install jq"
+"""
+)
+
+# Of jq: values of variables go into services; where a .env file could not say a backtick, the true value.
+_INJECT = r"""
+def literal: gsub("\\$"; "$$");
+($names | split(" ") | map(select(. != "")) | map({key: ., value: ($ENV[.] // "")}) | from_entries) as $values
+| ($into | split(" ")) as $into
+| .services |= with_entries(
+    .key as $name
+    | .value.environment = ((.value.environment // {}) | with_entries(
+        $values[.key] as $true
+        | if $true != null and .value == ($true | gsub("`"; "\\`") | literal) then .value = ($true | literal) else . end))
+    | if $into | index($name) then .value.environment = ($values | map_values(literal)) + .value.environment else . end)
+"""
+
+# Of jq, for both projects: the pinned images, and whose it is.
+_COMMON = r"""
+def words: split(" ") | map(select(. != ""));
+def pinned: if $images[.key] then .value.image = $images[.key] | .value.pull_policy = "never" | del(.value.build) else . end;
+def labelled($name; $text): .value.labels = ((.value.labels // {}) + {($name): $text});
+def on_loopback: [{mode: "ingress", host_ip: "127.0.0.1", target: ($inside | tonumber), published: $port, protocol: "tcp"}];
+"""
+
+_BASE = (
+    _COMMON
+    + r"""
+($names | words) as $names
+| def moved: if startswith($path + "/") then $link + .[($path | length):] elif . == $path then $link else . end;
+.name = $project
+| .services |= with_entries(
+    select(.key as $name | $names | index($name))
+    | pinned | labelled("devflow.environment"; $environment)
+    | if $inside != "" and .key == $proxied then .value.ports = on_loopback else . end
+    | .value.depends_on = ((.value.depends_on // {}) | with_entries(select(.key as $name | $names | index($name))))
+    | if .value.volumes then .value.volumes |= map(if .type == "bind" then .source |= moved else . end) else . end)
+| (.configs, .secrets) |= ((. // {}) | map_values(if .file then .file |= moved else . end))
+"""
+)
+
+# A colour's services are called <name>-<colour>, so that whoever else is on a network of the base does not take one
+# colour's for the other's; among themselves they have their own names, on a network of the colour.
+_COLOUR = (
+    _COMMON
+    + r"""
+($names | words) as $names | ($base_names | words) as $base_names
+| . as $all
+| ([$base_names[] as $name | $all.services[$name].networks // {} | keys[]] | unique) as $of_base
+| def used: [$names[] as $name | $all.services[$name].networks // {} | keys[]];
+def joins: . as $key | ($all.networks[$key].external // false) or ($of_base | index($key) != null);
+def has_own: . as $key | (joins | not) or ([used[] | select(. == $key)] | length > 1);
+def other_name: "\(.)-\($colour)";
+.name = $project
+| .services |= (with_entries(
+    select(.key as $name | $names | index($name))
+    | .key as $name
+    | pinned
+    | labelled("devflow.environment"; $environment) | labelled("devflow.release"; $release)
+    | labelled("devflow.colour"; $colour) | labelled("devflow.restart"; (.value.restart // "no"))
+    | .value.restart = "no"
+    | del(.value.ports, .value.container_name, .value.profiles)
+    | if $name == $proxied then .value.ports = on_loopback | del(.value.deploy.replicas, .value.scale) else . end
+    | .value.depends_on = ((.value.depends_on // {}) | with_entries(
+        select(.key as $each | $names | index($each)) | .key |= other_name))
+    | if .value.networks then .value.networks |= (to_entries | map(
+        .key as $key | .value as $network
+        | (if $key | joins then {key: $key, value: (($network // {}) | del(.aliases))} else empty end),
+          (if $key | has_own then {key: "own-\($key)",
+            value: (($network // {}) + {aliases: ([$name] + ($network.aliases // []) | unique)})} else empty end)
+      ) | from_entries) else . end
+    | .key |= other_name))
+| .networks = ([used | unique[] | . as $key | $all.networks[$key] as $network
+    | (if joins then {key: $key, value: {external: true, name: $network.name}} else empty end),
+      (if has_own then {key: "own-\($key)", value: ($network | del(.name, .ipam, .external))} else empty end)
+  ] | from_entries)
+| .volumes |= ((. // {}) | map_values({external: true, name: .name}))
+"""
+)
+
+FUNCTIONS = (
+    f"compose_inject={quote(_INJECT)}\ncompose_base_program={quote(_BASE)}\ncompose_colour_program={quote(_COLOUR)}\n"
+    + r"""
+base=devflow-$environment
+base_link=$root/.devflow/base
+compose_of() { home=$root/.devflow/compose/$1; }
+# treated KIND: the names of the services that are treated so in the release of $home.
+treated() { sed -n "s/^$1 //p" "$home/treatment" 2>/dev/null || :; }
+compose() { ( cd "$home" && exec docker compose "$@" 2>&1 ); }
+pins() { if [ -s "$home/images" ]; then jq -Rn '[inputs | split(" ") | {key: .[0], value: .[1]}] | from_entries' "$home/images"; else echo '{}'; fi; }
+containers_of() { docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$1" --filter label=com.docker.compose.oneoff=False; }
+# derive PROGRAM FILE [ARGUMENT…]: a file from the resolved one; nobody else may read it.
+derive() (
+  program=$1 file=$2
+  shift 2
+  umask 077
+  jq --argjson images "$(pins)" --arg environment "$environment" --arg proxied "$(treated proxied)" "$@" "$program" "$home/resolved.json" >"$home/$file.new"
+  mv "$home/$file.new" "$home/$file"
+)
+base_names() { printf '%s %s\n' "$(treated left)" "$(treated recreated)"; }
+base_file() {
+  inside=''
+  if [ "$(treated in_place)" = 1 ] && [ -n "$proxy" ]; then inside=$(treated inside); fi
+  derive "$compose_base_program" base.json --arg project "$base" --arg names "$(base_names)" \
+    --arg path "$root/releases/$1" --arg link "$base_link" --arg inside "$inside" --arg port "$(cat "$home/port" 2>/dev/null || :)"
+}
+colour_file() {
+  derive "$compose_colour_program" "$colour.json" --arg project "$base-$colour" --arg names "$(treated replaced)" \
+    --arg base_names "$(base_names)" --arg colour "$colour" --arg release "$release" --arg inside "$(treated inside)" --arg port "$port"
+}
+last_lines() {
+  echo "The last lines of $2:"
+  docker logs --tail @LINES@ "$1" 2>&1 | sed 's/^/  | /' || :
+}
+# look_at PROJECT BEFORE SERVICE…: all run, none has restarted (but where the file BEFORE says so many), none is sick.
+# What is still starting, by its own health check, is waited for.
+look_at() {
+  project=$1 earlier=$2
+  shift 2
+  read -r now _ </proc/uptime
+  until_when=$((${now%%.*} + ${option_wait_seconds:-@HEALTH@}))
+  once=" $(treated once) "
+  while :; do
+    starting=''
+    for each in "$@"; do
+      named=${each%"${project#"$base"}"}
+      ids=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$each" --filter label=com.docker.compose.oneoff=False)
+      [ -n "$ids" ] || explain "The service $named does not run on $server: there is no container of it in the project $project."
+      for id in $ids; do
+        state=$(docker inspect --format '{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{.State.OOMKilled}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}' "$id" 2>/dev/null) || explain "The service $named does not run on $server any more: its container was removed."
+        read -r status exit_code restarts is_oom sick <<end
+$state
+end
+        had=$(sed -n "s/^$id //p" "$earlier" 2>/dev/null) || had=''
+        why=''; if [ "$is_oom" = true ]; then why=' It ran out of memory.'; fi
+        case "$once" in *" $named "*)
+          case "$status $exit_code" in 'exited 0') continue ;; running*|created*|restarting*) starting="$starting $named"; continue ;; esac ;;
+        esac
+        if [ "$restarts" -gt "${had:-0}" ]; then last_lines "$id" "$named"; explain "The service $named on $server ended and was started again, $((restarts - ${had:-0})) times.$why Its last lines are above."; fi
+        if [ "$status" != running ]; then last_lines "$id" "$named"; explain "The service $named on $server does not stay up: it is $status, with exit code $exit_code.$why Its last lines are above."; fi
+        case $sick in
+          unhealthy)
+            last_lines "$id" "$named"
+            said=$(docker inspect --format '{{range .State.Health.Log}}{{println .ExitCode .Output}}{{end}}' "$id" | grep . | tail -n 1 | cut -c 1-300)
+            explain "The service $named on $server is not healthy, by its own health check: ${said:-it says nothing} Its last lines are above." ;;
+          starting) starting="$starting $named"; waited=$id ;;
+        esac
+      done
+    done
+    [ -n "$starting" ] || return 0
+    read -r now _ </proc/uptime
+    if [ "${now%%.*}" -ge "$until_when" ]; then
+      if [ -n "${waited:-}" ]; then last_lines "$waited" "${starting##* }"; fi
+      explain "Not healthy on $server after ${option_wait_seconds:-@HEALTH@} s, by their own health checks:$starting"
+    fi
+    sleep 0.5
+  done
+}
+# note_restarts FILE: how often each container of the base has restarted until now.
+note_restarts() {
+  : >"$1"
+  for id in $(containers_of "$base"); do docker inspect --format '{{.Id}} {{.RestartCount}}' "$id" >>"$1" 2>/dev/null || :; done
+}
+compose_up() {
+  if ! compose "$@" >"$run/up"; then
+    cat "$run/up"
+    reason=$(grep -iE 'error|fail|unhealthy|didn.t complete|conflict|allocated|no such|denied' "$run/up" | tail -n 1 | cut -c 1-400)
+    project=$2
+    for id in $(containers_of "$project"); do
+      case $(docker inspect --format '{{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' "$id") in
+        'running '*healthy|'running 0 '|'exited 0'*|created*) case $reason in *unhealthy*) ;; *) continue ;; esac ;;
+      esac
+      last_lines "$id" "$(docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}}' "$id")"
+    done
+    explain "Docker Compose could not start the services on $server: ${reason:-$(tail -n 1 "$run/up" | cut -c 1-400)}"
+  fi
+  cat "$run/up"
+}
+# make_volumes: those that only services of a colour use; Compose makes the others with the base project.
+make_volumes() {
+  jq -r '.volumes // {} | to_entries[] | select(.value.external | not)
+    | "docker volume inspect \(.value.name | @sh) >/dev/null 2>&1 || docker volume create --label \("com.docker.compose.volume=" + .key | @sh) --label \("com.docker.compose.project=" + $project | @sh) --label \("devflow.environment=" + $environment | @sh)\(if (.value.driver // "") != "" then " --driver \(.value.driver | @sh)" else "" end)\([.value.driver_opts // {} | to_entries[] | " --opt \(.key + "=" + .value | @sh)"] | join("")) \(.value.name | @sh)"' \
+    --arg project "$base" --arg environment "$environment" "$home/resolved.json" >"$run/volumes"
+  sh -e "$run/volumes" >/dev/null
+  volumes_of >"$root/.devflow/compose.volumes.new"
+  mv "$root/.devflow/compose.volumes.new" "$root/.devflow/compose.volumes"
+}
+volumes_of() { jq -r '.volumes // {} | to_entries[] | select(.value.external | not) | "\(.key) \(.value.name) \(.value.driver // "" | if . == "" then "local" else . end)"' "$home/resolved.json"; }
+# base_up RELEASE early|all: what is left alone runs; what is recreated is as that release has it (or what others wait for).
+base_up() {
+  compose_of "$1"
+  base_file "$1"
+  left=$(treated left) which=$(treated early) orphans=''
+  if [ "$2" = all ]; then which=$(treated recreated) orphans=--remove-orphans; fi
+  ln -sfn "../releases/$1" "$base_link.next.$deployment"
+  mv -T "$base_link.next.$deployment" "$base_link"
+  make_volumes
+  set -f
+  if [ -z "$(base_names | tr -d ' ')" ]; then
+    if [ "$2" = all ]; then containers_of "$base" | xargs -r docker rm --force >/dev/null; fi
+    set +f
+    return 0
+  fi
+  note_restarts "$run/restarts"
+  compose_up -p "$base" -f base.json create --no-recreate --pull missing
+  if [ -n "$left" ]; then
+    compose_up -p "$base" -f base.json up --detach --no-recreate --no-deps $orphans $left
+    look_at "$base" "$run/restarts" $left
+  fi
+  if [ -n "$which" ]; then
+    compose_up -p "$base" -f base.json up --detach --no-deps $orphans $which
+    look_at "$base" "$run/restarts" $which
+  fi
+  set +f
+}
+base_release() { link=$(readlink "$base_link" 2>/dev/null) || link=''; echo "${link##*/}"; }
+# follow_live: after taking back, the base project is again as the release that serves has it.
+follow_live() {
+  was=$(base_release) serving=''
+  [ -n "$was" ] || return 0
+  if [ -s "$root/.devflow/live" ]; then read -r _ serving <"$root/.devflow/live"; fi
+  if [ -n "$serving" ] && [ "$serving" != "$was" ] && [ -s "$root/.devflow/compose/$serving/resolved.json" ]; then
+    echo "The services beside the colours are again those of $serving"
+    base_up "$serving" all
+  elif [ -z "$serving" ] && [ "$was" = "$release" ]; then
+    containers_of "$base" | xargs -r docker rm --force >/dev/null
+    docker network ls -q --filter "label=com.docker.compose.project=$base" | xargs -r docker network rm >/dev/null 2>&1 || :
+    rm -f "$base_link"
+  fi
+}
+""".replace("@LINES@", str(LOG_LINES)).replace("@HEALTH@", str(HEALTH_SECONDS))
+)
+
+_ARGUMENTS = r"""
+set -f
+set --
+if [ -z "$option_files" ]; then
+  for shown in compose.yaml compose.yml docker-compose.yml docker-compose.yaml; do if [ -f "$shown" ]; then break; fi; done
+  [ -f "$shown" ] || explain "The commit has no compose.yaml (nor compose.yml, docker-compose.yml). Name the file in the settings of the environment (option files)."
+else
+  shown=$option_files
+  for file in $option_files; do
+    [ -f "$file" ] || explain "The commit has no file $file (option files)."
+    set -- "$@" --file "$file"
+  done
+fi
+for profile in $option_profiles; do set -- "$@" --profile "$profile"; done
+if [ -e .env ]; then set -- --env-file .env "$@"; fi
+set +f
+"""
+
+RESOLVE = (
+    images.FUNCTIONS
+    + FUNCTIONS
+    + r"""
+compose_of "$release"
+umask 077
+mkdir -p "$root/.devflow/compose"
+for folder in "$root"/.devflow/compose/*/; do  # of deployments that were taken back
+  folder=${folder%/}
+  if [ ! -d "$root/releases/${folder##*/}" ]; then rm -rf "$folder"; fi
+done
+rm -rf "$home"
+mkdir "$home"
+cd "$path"
+"""
+    + _ARGUMENTS
+    + r"""
+if ! with_variables docker compose --project-name "$base" "$@" config --format json >"$home/config.json" 2>"$run/compose"; then
+  cat "$run/compose"
+  explain "docker compose config on $server, $shown: $(grep -v 'variable is not set' "$run/compose" | tail -n 1 | cut -c 1-500)"
+fi
+cat "$run/compose"
+with_variables jq --arg names "$variable_names" --arg into "$compose_into" "$compose_inject" "$home/config.json" >"$home/resolved.json"
+rm "$home/config.json"
+found=$(jq -r '.services // {} | keys | join(" ")' "$home/resolved.json")
+[ "$found" = "$compose_services" ] || explain "The Compose file of this commit has the services '$found' on $server, and had '$compose_services' when the plan was made. Deploy again; where servers differ, look into their COMPOSE_ variables."
+cat >"$home/treatment" <<end
+replaced $compose_replaced
+left $compose_left
+recreated $compose_recreated
+early $compose_early
+once $compose_once
+proxied $compose_proxied
+inside $compose_inside
+in_place $compose_in_place
+end
+if [ -s "$root/.devflow/compose.volumes" ]; then recorded=$root/.devflow/compose.volumes; else recorded=/dev/null; fi
+volumes_of >"$run/new"
+has_volume() { docker volume inspect "$1" >/dev/null 2>&1; }
+how_to_keep() { echo "To keep what is in it, give the volume $2 in the Compose file the line 'name: $1' (or 'external: true' with it). To move it on $server: docker volume create $3 && docker run --rm -v $1:/from -v $3:/to busybox cp -a /from/. /to/. To begin with an empty volume: docker volume create $3"; }
+while read -r key name driver; do
+  now=$(sed -n "s/^$key //p" "$run/new")
+  if [ "${now%% *}" = "$name" ]; then
+    has_volume "$name" || explain "The volume $name, which held data of this environment, is not on $server any more. Nothing was changed. Bring it back from a backup; to begin with an empty one: docker volume create $name"
+    [ "${now#* }" = "$driver" ] || explain "The volume $key ($name) would change its driver from $driver to ${now#* }, and be an empty one. Nothing was changed. Take the driver $driver again, or give the new volume another name."
+  elif has_volume "$name"; then
+    if [ -n "$now" ]; then
+      has_volume "${now%% *}" || explain "The volume $key would be ${now%% *}, a new and empty one, in place of $name. Nothing was changed. $(how_to_keep "$name" "$key" "${now%% *}")"
+    else
+      while read -r other new_name _; do
+        grep -q "^$other " "$recorded" || has_volume "$new_name" || explain "The volume $key ($name) is not in the Compose file any more, and $other ($new_name) would be a new and empty one: was it renamed? Nothing was changed. $(how_to_keep "$name" "$other" "$new_name")"
+      done <"$run/new"
+    fi
+  fi
+done <"$recorded"
+named=$(sed -n 's/^name:[[:space:]]*["'\'']\{0,1\}\([A-Za-z0-9_-]*\).*/\1/p' $shown 2>/dev/null | head -n 1)
+folder=${repository##*/}
+for project in $named "${folder%.git}"; do
+  [ "$project" != "$base" ] || continue
+  while read -r key name _; do
+    ! grep -q "^$key " "$recorded" && ! has_volume "$name" || continue
+    old=$(docker volume ls -q --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.volume=$key" | head -n 1)
+    [ -z "$old" ] || explain "The volume $key would be $name, a new and empty one, and $server has $old of the Compose project $project. Nothing was changed. $(how_to_keep "$old" "$key" "$name")"
+  done <"$run/new"
+done
+echo "Services: $found"
+"""
+)
+"""Resolves the Compose file of the release, and refuses what would lose data. Changes nothing that runs."""
+
+IMAGES = (
+    images.FUNCTIONS
+    + FUNCTIONS
+    + r"""
+compose_of "$release"
+[ ! -s "$run/commit" ] || read -r commit <"$run/commit"
+short=$(printf '%.12s' "$commit")
+wanted="$(treated replaced) $(treated recreated)"
+for each in $(treated left); do
+  [ -n "$(docker ps -aq --filter "label=com.docker.compose.project=$base" --filter "label=com.docker.compose.service=$each")" ] || wanted="$wanted $each"
+done
+umask 077
+jq --arg environment "$environment" --arg short "$short" '.services |= with_entries(if .value.build then .value.image = "devflow-\($environment)-\(.key | ascii_downcase):\($short)" else . end)' "$home/resolved.json" >"$home/build.json"
+has() { jq -e --arg name "$1" ".services[\$name].$2 // \"\" | . != \"\"" "$home/build.json" >/dev/null; }
+built=''
+for each in $wanted; do if has "$each" build; then built="$built $each"; fi; done
+if [ -n "$built" ]; then
+  exec 7<"$(command -v docker)"
+  if ! flock -n 7; then echo "Waiting for another build on $server to end."; flock 7; fi
+  echo "Building$built"
+  code=0
+  fresh=''; if [ "${clean:-0}" = 1 ]; then fresh=--no-cache; fi
+  ( compose -p "$base" -f build.json build $fresh $built; echo "$?" >"$run/built" ) | tee "$run/build"
+  exec 7<&-
+  read -r code <"$run/built"
+  if [ "$code" != 0 ]; then
+    reason=$(last_error "$run/build")
+    case $reason in *"o space left"*) explain "The disk of $server is full: $reason. Free some space there (docker system df shows what is used), and deploy again." ;; esac
+    explain "The images of$built could not be built on $server: ${reason:-see the output above}"
+  fi
+fi
+: >"$home/images.new"
+for each in $wanted; do
+  image=$(jq -r --arg name "$each" '.services[$name].image // ""' "$home/build.json")
+  policy=${option_pull:-$(jq -r --arg name "$each" '.services[$name].pull_policy // ""' "$home/build.json")}
+  if ! has "$each" build; then
+    if [ "$policy" = always ] || { [ "$policy" != never ] && ! image_of "$image" >/dev/null; }; then
+      echo "Pulling $image"
+      docker pull --quiet "$image" >"$run/pull" 2>&1 || { cat "$run/pull"; explain "$server could not pull $image for the service $each: $(tail -n 1 "$run/pull" | cut -c 1-300)"; }
+    fi
+  fi
+  id=$(image_of "$image") || explain "The image $image of the service $each is not on $server$(if [ "$policy" = never ]; then echo ', and the pull policy is never'; fi)."
+  name=$(printf '%s' "$each" | tr 'A-Z' 'a-z')
+  docker tag "$id" "devflow-$environment-$name:$release"
+  printf '%s %s\n' "$each" "$id" >>"$home/images.new"
+done
+mv "$home/images.new" "$home/images"
+rm "$home/build.json"
+cat "$home/images"
+"""
+)
+"""Builds and pulls what the release needs, before anything is switched, and pins it by image id."""
+
+START = (
+    images.CHECK_DOCKER
+    + FUNCTIONS
+    + r"""
+compose_of "$release"
+[ -s "$home/resolved.json" ] || explain "The release $release cannot be started again on $server: its Compose configuration is gone. Deploy its commit."
+printf '%s\n' "$port" >"$home/port"
+if [ "$(treated in_place)" = 1 ]; then
+  base_up "$release" all
+else
+  serving=''
+  if [ -s "$root/.devflow/live" ]; then read -r _ serving <"$root/.devflow/live"; fi
+  if [ "$serving" = "$release" ]; then base_up "$release" all; else base_up "$release" early; fi
+  for id in $(containers_of "$base-$colour"); do
+    [ "$(docker inspect --format '{{index .Config.Labels "devflow.release"}}' "$id")" = "$release" ] || docker rm --force "$id" >/dev/null
+  done
+  colour_file
+  compose_up -p "$base-$colour" -f "$colour.json" up --detach --remove-orphans
+fi
+"""
+)
+
+LOOK = (
+    images.CHECK_DOCKER
+    + FUNCTIONS
+    + r"""
+compose_of "$release"
+if [ "$(treated in_place)" = 1 ]; then
+  [ "$(base_release)" = "$release" ] || explain "The services on $server are those of another release."
+  [ -f "$run/restarts" ] || note_restarts "$run/restarts"
+  look_at "$base" "$run/restarts" $(base_names)
+else
+  set --
+  for each in $(treated replaced); do set -- "$@" "$each-$colour"; done
+  ids=$(containers_of "$base-$colour")
+  for id in $ids; do
+    [ "$(docker inspect --format '{{index .Config.Labels "devflow.release"}}' "$id" 2>/dev/null)" = "$release" ] || explain "What runs as $colour on $server is another release."
+  done
+  look_at "$base-$colour" /dev/null "$@"
+fi
+"""
+)
+
+STOP = (
+    FUNCTIONS
+    + r"""
+for id in $(containers_of "$base-$colour"); do docker update --restart no "$id" >/dev/null; done
+containers_of "$base-$colour" | xargs -r docker stop --time "${drain_seconds:-10}" >/dev/null
+"""
+)
+
+REMOVE = (
+    images.CHECK_DOCKER
+    + FUNCTIONS
+    + r"""
+containers_of "$base-$colour" | xargs -r docker stop --time "${drain_seconds:-10}" >/dev/null 2>&1 || :
+containers_of "$base-$colour" | xargs -r docker rm --force --volumes >/dev/null
+docker network ls -q --filter "label=com.docker.compose.project=$base-$colour" | xargs -r docker network rm >/dev/null 2>&1 || :
+follow_live
+"""
+)
+
+KEEPS = (
+    FUNCTIONS
+    + r"""
+compose_of "$release"
+[ -s "$home/resolved.json" ] && [ -f "$home/images" ] || explain "The release $release cannot be started again on $server: its Compose configuration is gone. Deploy its commit."
+while read -r each id; do
+  docker image inspect "$id" >/dev/null 2>&1 || explain "The image of the service $each of the release $release is not on $server any more. Deploy its commit."
+done <"$home/images"
+"""
+)
+
+PRUNE = (
+    FUNCTIONS
+    + r"""
+for folder in "$root"/.devflow/compose/*/; do
+  folder=${folder%/}
+  if [ ! -d "$root/releases/${folder##*/}" ]; then rm -rf "$folder"; fi
+done
+kept=" $(cat "$root"/.devflow/compose/*/images 2>/dev/null | cut -d ' ' -f 2 | tr '\n' ' ')"
+docker image ls --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' --filter "reference=devflow-$environment-*" | while read -r id name; do
+  case $kept in *" $id "*)
+    tag=${name##*:}
+    case $tag in *-*-*) [ ! -d "$root/.devflow/compose/$tag" ] || continue ;; *) continue ;; esac ;;
+  esac
+  if docker image rm "$name" >/dev/null 2>&1; then echo "Removed the image $name"; fi
+done
+"""
+)
+
+ENABLE = (
+    FUNCTIONS
+    + r"""
+for id in $(containers_of "$base-$colour"); do
+  docker update --restart "$(docker inspect --format '{{index .Config.Labels "devflow.restart"}}' "$id")" "$id" >/dev/null
+done
+"""
+)
+
+DISABLE = (
+    FUNCTIONS
+    + r"""
+for id in $(containers_of "$base-$colour"); do docker update --restart no "$id" >/dev/null; done
+follow_live
+"""
+)
+
+RECREATE = (
+    images.CHECK_DOCKER
+    + FUNCTIONS
+    + r"""
+compose_of "$release"
+if [ "$(treated in_place)" != 1 ]; then base_up "$release" all; fi
+"""
+)
+"""After the switch: the services beside the colours, as this release has them."""
+
+_LOOK_INTO = r"""
+set -e
+umask 077
+explain() { printf '%s\n' "$*" >&2; exit 3; }
+command -v docker >/dev/null || explain "Docker is not installed on $server. Install it there: apt-get install docker.io"
+docker compose version >/dev/null 2>&1 || explain "Docker Compose (version 2) is not installed on $server. Install it there: apt-get install docker-compose (Debian 13), docker-compose-v2 (Ubuntu) or docker-compose-plugin (download.docker.com)"
+mirror=$HOME/.devflow/repos/$mirror.git
+folder=$(mktemp -d "$HOME/.devflow/compose.XXXXXX")
+trap 'rm -rf "$folder"' EXIT
+mkdir "$folder/files"
+git -c 'safe.directory=*' --git-dir="$mirror" archive "$commit" | tar -x -C "$folder/files"
+cd "$folder/files"
+if [ -n "$variable_names" ]; then rm -f .env; dotenv >.env
+elif [ -e "$root/shared/.env" ]; then rm -f .env; cp "$root/shared/.env" .env
+fi
+"""
+_LOOK_INTO_END = r"""
+if ! with_variables docker compose --project-name "devflow-$environment" "$@" config --format json >"$folder/config" 2>"$folder/said"; then
+  explain "$shown: $(cat "$folder/said")"
+fi
+before=$(readlink "$root/.devflow/base" 2>/dev/null) || before=''
+before=${before##*/}
+part() { printf '@MARK@'; }
+pwd; part
+cat "$folder/config"; part
+cat "$folder/said"; part
+echo "$root/releases/$before"; part
+if [ -n "$before" ]; then cat "$root/.devflow/compose/$before/resolved.json" 2>/dev/null || :; fi
+part
+""".replace("@MARK@", MARK)
+
+
+def look_into(values: Mapping[str, str], *, variables: Mapping[str, str], env: str) -> str:
+    """A script that resolves the Compose file of a commit in a checkout of its own, and prints its folder, what Compose
+    made of it and said, and folder and configuration of the release before, each ended by `MARK`.
+
+    It carries secrets and prints them: to be sent on standard input and read over the connection, kept nowhere. `values`
+    are its variables, `env` is the text of the `.env` file.
+    """
+    head = "".join(f"{name}={quote(value)}\n" for name, value in values.items())
+    exports = "".join(f"  export {name}={quote(value)}\n" for name, value in variables.items())
+    return (
+        f"{head}variable_names={quote(' '.join(variables))}\n"
+        f"dotenv() {{ printf %s {quote(env)}; }}\nuser_env() {{\n  :\n{exports}}}\n"
+        f"{images.FUNCTIONS}{_LOOK_INTO}{_ARGUMENTS}{_LOOK_INTO_END}"
+    )
+
+
+def head(lists: Mapping[str, str], *, services: Iterable[str], into: Iterable[str], in_place: bool) -> str:
+    """Shell variables that `RESOLVE` reads: the plan's treatment of the services."""
+    values = {
+        "services": " ".join(sorted(services)),
+        "into": " ".join(into),
+        "in_place": "1" if in_place else "",
+        **{name: text for name, text in lists.items() if name != "proxied_port"},
+        "inside": lists.get("proxied_port", ""),
+    }
+    return "".join(f"compose_{name}={quote(value)}\n" for name, value in values.items())

@@ -1,0 +1,172 @@
+"""HAProxy as a balancer: its runtime API over the admin socket, and the part of its configuration that is the panel's.
+
+The shell functions are those that commands/balancer.py asks for. They read `$backend`, `$socket`, `$nodes` and, where the
+panel makes the backend (`$is_ours`), put `$part` between two marks into `$config`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+CONFIG = "/etc/haproxy/haproxy.cfg"
+
+
+def backend_of(environment_id: str) -> str:
+    """The name of the backend that the panel makes."""
+    return f"devflow_{environment_id}"
+
+
+def part(*, environment_id: str, nodes: Iterable[tuple[str, str]], port: int, path: str, host: str) -> str:
+    """A front end on `port` and its backend: `nodes` are names and addresses, asked for `path` once a second."""
+    name = backend_of(environment_id)
+    servers = "".join(f"    server {node} {address} check inter 1s fall 2 rise 1\n" for node, address in nodes)
+    return f"""\
+frontend {name}
+    mode http
+    bind :{port}
+    timeout client 1m
+    default_backend {name}
+backend {name}
+    mode http
+    balance roundrobin
+    option forwardfor
+    option redispatch
+    retries 2
+    timeout connect 5s
+    timeout server 1m
+    timeout tunnel 1h
+    option httpchk
+    http-check send meth GET uri {path} ver HTTP/1.1 hdr Host {host or "localhost"}
+    http-check expect status 200-399
+{servers}"""
+
+
+FUNCTIONS = """\
+me=$(id -un)
+PATH=$PATH:/usr/sbin:/sbin
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n -- "$@"; fi; }
+is_master() { [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }; }
+begins="# begin $backend: made by DevFlow Pro, changed there only"
+ends="# end $backend"
+hap() {
+  if command -v socat >/dev/null; then printf '%s\\n' "$1" | $way socat -t 5 - "UNIX-CONNECT:$socket"
+  else printf '%s\\n' "$1" | $way perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "$!\\n"; print $s <STDIN>; $s->flush; print while <$s>' "$socket"
+  fi
+}
+find_way() {
+  way=''
+  [ -S "$socket" ] || $1 "HAProxy on $server has no socket $socket. Is it running? It needs this line in the section global of $config: stats socket $socket mode 660 level admin"
+  hap 'show cli level' >/dev/null 2>&1 || way=as_root
+  case $(hap 'show cli level' 2>&1) in
+    *admin*) ;;
+    *) $1 "$me may not give orders to HAProxy on $server over $socket. Add $me to its group: usermod -aG $(stat -c %G "$socket") $me. The socket needs 'level admin' in $config." ;;
+  esac
+}
+# What HAProxy calls the node NAME: the same, or whatever has the node's address.
+hap_server() {
+  hap "show servers state $backend" | awk -v name="$1" -v at="$(address_of "$1")" '
+    $1 ~ /^[0-9]+$/ { if ($4 == name) named = $4; if ($5 ":" $19 == at || "[" $5 "]:" $19 == at) placed = $4 }
+    END { print named != "" ? named : placed }'
+}
+hap_field() { hap 'show stat -1 4 -1' | awk -F, -v at="$backend" -v name="$(hap_server "$1")" -v field="$2" '$1 == at && $2 == name { print $field }'; }
+hap_set() {
+  said=$(hap "set server $backend/$(hap_server "$1") state $2" 2>&1) || said="no answer${said:+: $said}"
+  [ -z "$said" ] || explain "HAProxy on $server refused to set $1 to $2: $said"
+}
+is_given() { case $(hap_field "$1" 18) in ''|MAINT*|DRAIN*) return 1 ;; esac; }
+is_ready() {
+  case $(hap_field "$1" 18) in
+    UP*) ;;
+    'no check') answers "$1" ;;
+    *) return 1 ;;
+  esac
+}
+shown() { echo "$1 is $(hap_field "$1" 18) in HAProxy"; }
+check_balancer() {
+  command -v haproxy >/dev/null || explain "HAProxy is not installed on $server. Install it there: apt-get install haproxy"
+  command -v socat >/dev/null || command -v perl >/dev/null || explain "Neither socat nor perl is installed on $server; one of them speaks to HAProxy. Install it there: apt-get install socat"
+  find_way explain
+  if [ -n "$is_ours" ]; then
+    is_master || explain "$me may not write $config on $server and reload HAProxy. Log in as root there, allow $me everything by sudo without a password, or make the backend yourself and name it in the settings of the strategy: then it is enough that $me is in the group haproxy."
+    if [ -s "$sum" ] && [ -n "$(part_of)" ] && [ "$(part_of | cksum)" != "$(cat "$sum")" ]; then
+      explain "Somebody changed the part between '$begins' and '$ends' of $config on $server, which the panel had written. Take the change back, or remove that part: then it is written anew."
+    fi
+    if without_part | grep -Eq "^[[:space:]]*bind[[:space:]]+[^[:space:]]*:$port([[:space:]]|$)"; then
+      explain "Something else in $config on $server takes requests on port $port. Choose another port, or name its backend in the settings of the strategy."
+    fi
+    return 0
+  fi
+  hap "show servers state $backend" | grep -q " $backend " || explain "HAProxy on $server has no backend $backend with servers."
+  for name in $all; do
+    [ -n "$(hap_server "$name")" ] || explain "The backend $backend of HAProxy on $server has no server $name and none with the address $(address_of "$name"). Add it there, or say in the settings of the strategy at which address the balancer reaches $name."
+  done
+}
+part_of() { awk -v a="$begins" -v z="$ends" '$0 == a { on = 1; next } $0 == z { on = 0 } on' "$config"; }
+without_part() { awk -v a="$begins" -v z="$ends" '$0 == a { on = 1 } !on; $0 == z { on = 0 }' "$config"; }
+# The configuration with the panel's part: tested, kept, reloaded; the one before is put back where that fails.
+write_balancer() {
+  [ -n "$is_ours" ] || return 0
+  find_way explain
+  [ "$(part_of)" != "$(printf '%s\\n' "$part")" ] || return 0
+  out=''
+  if hap "show servers state $backend" | grep -q " $backend "; then for name in $all; do is_given "$name" || out="$out $name"; done; fi
+  { without_part; printf '%s\\n%s\\n%s\\n' "$begins" "$part" "$ends"; } | as_root tee "$config.devflow" >/dev/null
+  said=$(as_root haproxy -c -q -f "$config.devflow" 2>&1) || { as_root rm -f "$config.devflow"; explain "HAProxy on $server would not take its new configuration: $(echo $said)"; }
+  as_root cp -p "$config" "$config.before-devflow"
+  as_root mv "$config.devflow" "$config"
+  was=$(hap_pid)
+  if ! said=$(as_root systemctl reload haproxy 2>&1) || ! new_haproxy; then
+    as_root cp -p "$config.before-devflow" "$config"
+    as_root systemctl reload haproxy || :
+    explain "HAProxy on $server did not reload; its configuration was put back: $(echo $said)"
+  fi
+  part_of | cksum >"$sum"
+  for name in $out; do case $(hap_server "$name") in '') ;; *) hap_set "$name" maint ;; esac; done
+  echo "HAProxy serves $backend on port $port"
+}
+hap_pid() { hap 'show info' 2>/dev/null | sed -n 's/^Pid: //p'; }
+new_haproxy() {
+  since=$(uptime_seconds)
+  until now_pid=$(hap_pid) && [ -n "$now_pid" ] && [ "$now_pid" != "$was" ] && hap "show servers state $backend" | grep -q " $backend "; do
+    [ $(($(uptime_seconds) - since)) -lt 15 ] || return 1
+    sleep 0.1
+  done
+}
+take_out() {
+  for name in "$@"; do
+    case $(hap_field "$name" 18) in MAINT*) ;; *) hap_set "$name" drain ;; esac
+    : >"$state/out.$name"
+  done
+  since=$(uptime_seconds)
+  for name in "$@"; do
+    until [ "$(hap_field "$name" 5)" = 0 ]; do
+      if [ $(($(uptime_seconds) - since)) -ge "$drain_seconds" ]; then echo "$name still has $(hap_field "$name" 5) requests after $drain_seconds s; going on"; break; fi
+      sleep 0.2
+    done
+    hap_set "$name" maint  # unlike drain, that holds for requests with a cookie of this server too
+  done
+  keep_out
+}
+# HAProxy forgets what it was told when it is reloaded or restarted: while this deployment lasts, it is told again.
+keep_out() {
+  if [ -s "$state/watch" ] && kill -0 "$(cat "$state/watch")" 2>/dev/null; then return 0; fi
+  (
+    set +e
+    while read -r _ by _ <"$root/.devflow/lock" && [ "$by" = "$deployment" ]; do
+      for file in "$state"/out.*; do
+        [ -e "$file" ] || exit 0
+        name=${file##*/out.}
+        case $(hap_field "$name" 18) in ''|MAINT*) ;; *) hap "set server $backend/$(hap_server "$name") state maint" ;; esac
+      done
+      sleep 0.3
+    done
+  ) </dev/null >/dev/null 2>&1 &
+  echo "$!" >"$state/watch"
+}
+put_in() {
+  for name in "$@"; do
+    rm -f "$state/out.$name"
+    hap_set "$name" ready
+  done
+}
+"""

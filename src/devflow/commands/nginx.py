@@ -1,0 +1,334 @@
+"""nginx on a server: one site file for each environment, and beside it the include that says where its traffic goes.
+
+Both are in FOLDER: `<environment>.conf` and `<environment>.upstream`, which only the first one includes, so that a switch
+rewrites nothing but that. The first line of a site file holds the checksum of the rest: a file that was edited by hand is
+known by it. In a site file `@upstream@`, `@upstream_file@`, `@php_socket@` and `@listen6@` stand for what is only known on
+the server or does not matter for its text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from devflow.core.shell import quote
+
+FOLDER = "/etc/nginx/devflow.d"
+INCLUDE = "/etc/nginx/conf.d/devflow.conf"
+UPSTREAM = "@upstream@"
+"""Stands for the name of the upstream in a site file of one's own: `proxy_pass http://@upstream@;`"""
+
+
+def log_file(environment_id: str) -> str:
+    """The access log of a site."""
+    return f"/var/log/nginx/devflow-{environment_id}.access.log"
+
+
+def site_file(
+    *,
+    environment_id: str,
+    name: str,
+    domains: Iterable[str],
+    serves: str,
+    root: str = "",
+    upload_mb: int = 64,
+    template: str = "",
+) -> str:
+    """The text of a site file, without the line that holds its checksum.
+
+    `serves` is `upstream` (something that listens), `php` or `static` (from the folder `root`). A `template` is used
+    as it is. What is said once for all of nginx has the environment's id in its name.
+    """
+    if template:
+        body = template.replace("\r\n", "\n").rstrip("\n") + "\n"
+        return (f"include @upstream_file@;\n{body}" if UPSTREAM in body else body).replace(
+            "@environment@", environment_id
+        )
+    before = _UPSTREAM_HEAD if serves == "upstream" else ""
+    inside = {"upstream": _PROXY, "php": _PHP, "static": _STATIC}[serves]
+    text = _SITE.replace("@before@", before).replace("@inside@", inside)
+    values = {
+        "@environment@": environment_id,
+        "@short@": environment_id[-12:],
+        "@domains@": " ".join(domains),
+        "@root@": root,
+        "@upload@": str(upload_mb),
+        "@log@": log_file(environment_id),
+        "@name@": name,
+    }
+    for placeholder, value in values.items():
+        text = text.replace(placeholder, value)
+    return text
+
+
+def template_of(text: str, environment_id: str) -> str:
+    """A site file as it is on a server, as a template: without what is added to one, and with placeholders."""
+    lines = text.splitlines()
+    if lines and "Checksum: " in lines[0]:
+        lines = lines[1:]
+    include = f"include {FOLDER}/{environment_id}.upstream;"
+    body = "\n".join(line for line in lines if line.strip() != include).strip()
+    return re.sub(rf"//devflow_{environment_id}\b", f"//{UPSTREAM}", body)
+
+
+def filled_as(text: str, environment_id: str, there: str) -> str:
+    """The text with its placeholders filled in as in `there`, a file of a server, for a comparison."""
+    socket = re.search(r"fastcgi_pass unix:(\S+);", there)
+    values = {
+        "@upstream_file@": f"{FOLDER}/{environment_id}.upstream",
+        UPSTREAM: f"devflow_{environment_id}",
+        "@php_socket@": socket[1] if socket else "@php_socket@",
+        "@listen6@": "listen [::]:80;" if "listen [::]:80;" in there else "",
+    }
+    for placeholder, value in values.items():
+        text = text.replace(placeholder, value)
+    return text
+
+
+_SITE = """\
+# $upstream_addr, $upstream_status, $request_time (s) and the time are at the end of each line.
+log_format devflow_@environment@ '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
+    '"$http_referer" "$http_user_agent" "$upstream_addr" "$upstream_status" $request_time $msec';
+@before@server {
+    listen 80;
+    @listen6@
+    server_name @domains@;
+    access_log @log@ devflow_@environment@;
+    client_max_body_size @upload@m;
+@inside@}
+"""
+# nginx keeps the names of variables in buckets of 64 bytes: the last part of the id has to do.
+_UPSTREAM_HEAD = """\
+include @upstream_file@;
+map $http_upgrade $devflow_@short@_connection {
+    default upgrade;
+    '' close;
+}
+"""
+# No connections are kept to the application: what is open to it are requests, which draining waits for.
+_PROXY = """\
+    location / {
+        proxy_pass http://@upstream@;
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $devflow_@short@_connection;
+        proxy_set_header X-Real-IP $remote_addr;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Host $http_host;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_connect_timeout 5s;
+        proxy_send_timeout 300s;
+        proxy_read_timeout 300s;
+    }
+"""
+# The real path: a release is served whole, and no code of another one stays in the opcache.
+_PHP = """\
+    root @root@;
+    index index.php index.html;
+    location / {
+        try_files $uri $uri/ /index.php$is_args$args;
+    }
+    location ~ \\.php$ {
+        try_files $fastcgi_script_name =404;
+        include fastcgi_params;
+        fastcgi_pass unix:@php_socket@;
+        fastcgi_param SCRIPT_FILENAME $realpath_root$fastcgi_script_name;
+        fastcgi_param DOCUMENT_ROOT $realpath_root;
+        fastcgi_read_timeout 300s;
+    }
+    location ~ /\\.(?!well-known/) {
+        deny all;
+    }
+"""
+_STATIC = """\
+    root @root@;
+    index index.html;
+    location / {
+        try_files $uri $uri/ $uri.html =404;
+    }
+    error_page 404 /404.html;
+    location ~ /\\.(?!well-known/) {
+        deny all;
+    }
+"""
+
+FUNCTIONS = rf"""
+nginx_folder={FOLDER}
+nginx_site=$nginx_folder/$environment.conf
+nginx_upstream=$nginx_folder/$environment.upstream
+nginx_before=$root/.devflow/nginx.$deployment
+upstream_name=devflow_$environment
+""" + (
+    r"""
+me=$(id -un)
+PATH=$PATH:/usr/sbin:/sbin
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n -- "$@"; fi; }
+may_as_root() { [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n -l "$@" >/dev/null 2>&1; }; }
+# One at a time changes nginx's files, tests them and reloads: the lock is on the folder, and goes with the process.
+lock_nginx() { exec 8<"$nginx_folder"; flock 8; }
+nginx_write() {
+  if [ -w "$nginx_folder" ]; then cat >"$1.next" && mv "$1.next" "$1"
+  else as_root tee "$1.next" >/dev/null && as_root mv "$1.next" "$1"
+  fi
+}
+nginx_remove() { if [ -w "$nginx_folder" ]; then rm -f "$@"; else as_root rm -f "$@"; fi; }
+# keep_nginx: notes both files as they are now, once, for the way back.
+keep_nginx() {
+  [ ! -d "$nginx_before" ] || return 0
+  rm -rf "$nginx_before.new"; mkdir -p "$nginx_before.new"
+  for file in "$nginx_site" "$nginx_upstream"; do if [ -f "$file" ]; then cp "$file" "$nginx_before.new/"; fi; done
+  mv "$nginx_before.new" "$nginx_before"
+}
+forget_nginx() { rm -rf "$nginx_before" "$nginx_before.new"; }
+# write_upstream SERVER…: each as nginx takes it after `server`, like '127.0.0.1:21000 weight=5'.
+write_upstream() {
+  { printf 'upstream %s {\n' "$upstream_name"; printf '    server %s;\n' "$@"; echo '}'; } | nginx_write "$nginx_upstream"
+}
+upstream_servers() { sed -n 's/^ *server \(.*\);$/\1/p' "$nginx_upstream" 2>/dev/null || :; }
+php_socket() {
+  for socket in "/run/php/php${option_php_version:-}-fpm.sock" /run/php/php-fpm.sock /run/php/php*-fpm.sock; do
+    if [ -S "$socket" ]; then echo "$socket"; return 0; fi
+  done
+  echo "/run/php/php${option_php_version:-}-fpm.sock"
+}
+# write_site: the text on standard input, with what is only known here, below the line with its checksum.
+write_site() {
+  listen6='listen [::]:80;'
+  [ -e /proc/net/if_inet6 ] || listen6=''
+  text=$(sed -e "s|@upstream_file@|$nginx_upstream|g" -e "s|@upstream@|$upstream_name|g" -e "s|@php_socket@|$(php_socket)|g" -e "s|@listen6@|$listen6|g"; echo .)
+  text=${text%.}
+  sum=$(printf %s "$text" | sha256sum)
+  printf '# Kept by DevFlow for %s, which says what is in here. Checksum: %s\n%s' "$site" "${sum%% *}" "$text" | nginx_write "$nginx_site"
+}
+# site_state: absent, ours, edited.
+site_state() {
+  [ -f "$nginx_site" ] || { echo absent; return 0; }
+  sum=$(tail -n +2 "$nginx_site" | sha256sum)
+  case $(head -n 1 "$nginx_site") in *"Checksum: ${sum%% *}") echo ours ;; *) echo edited ;; esac
+}
+# test_nginx: nginx's own message, and failure, where the files as they are cannot be used. All of them are in $run/nginx.all then.
+test_nginx() {
+  if as_root nginx -T >"$run/nginx.all" 2>"$run/nginx.said"; then return 0; fi
+  grep -v '^nginx: configuration file .* test failed' "$run/nginx.said" | tail -n 3 | tr '\n' ' '
+  return 1
+}
+nginx_workers() {
+  master=''
+  if [ -s /run/nginx.pid ]; then read -r master </run/nginx.pid; fi
+  [ -n "$master" ] && pgrep -P "$master" -f '^nginx: worker process$' || :
+}
+# reload_nginx: returns when none of the workers that were there takes a request any more: what is in the files serves then.
+reload_nginx() {
+  old=$(nginx_workers)
+  if [ -z "$old" ]; then start_nginx; return; fi
+  if [ -d /run/systemd/system ]; then as_root systemctl reload nginx || start_nginx; else as_root nginx -s reload 2>/dev/null; fi
+  tries=200
+  for worker in $old; do
+    while [ "$(tr -d '\0' 2>/dev/null <"/proc/$worker/cmdline")" = 'nginx: worker process' ]; do
+      tries=$((tries - 1))
+      if [ "$tries" = 0 ]; then echo "nginx was told to reload, and did not within 10 s. See its log: /var/log/nginx/error.log"; return 1; fi
+      sleep 0.05
+    done
+  done
+}
+start_nginx() {
+  echo 'nginx does not run: it is started'
+  if [ -d /run/systemd/system ]; then as_root systemctl restart nginx; else as_root nginx; fi
+}
+# put_back_nginx: both files as keep_nginx found them, and nginx serves them again.
+put_back_nginx() {
+  [ -d "$nginx_before" ] || return 0
+  changed=''
+  for file in "$nginx_site" "$nginx_upstream"; do
+    kept=$nginx_before/${file##*/}
+    if [ -f "$kept" ]; then cmp -s "$kept" "$file" || { nginx_write "$file" <"$kept"; changed=1; }
+    elif [ -f "$file" ]; then nginx_remove "$file"; changed=1
+    fi
+  done
+  if test_nginx; then reload_nginx; else echo 'nginx was not reloaded: it goes on with what it had'; fi
+}
+# named_elsewhere: prints `<domain> <file>` of each of $domains that another site file names.
+named_elsewhere() {
+  awk -v own="$nginx_site" -v wanted="$domains" '
+    BEGIN { n = split(wanted, list, " "); for (i = 1; i <= n; i++) mine[tolower(list[i])] = 1 }
+    /^# configuration file .*:$/ { file = substr($0, 22, length($0) - 22); inside = 0; next }
+    file == own { next }
+    {
+      sub(/#.*/, ""); gsub(/[{};]/, " & ")
+      for (i = 1; i <= NF; i++) {
+        if ($i == "server_name") inside = 1
+        else if ($i == ";") inside = 0
+        else if (inside && tolower($i) in mine) print $i, file
+      }
+    }' "$run/nginx.all" | sort -u
+}
+"""
+)
+
+CHECK = (
+    FUNCTIONS
+    + rf"""
+command -v nginx >/dev/null || explain "nginx is not installed on $server. Install it there: apt-get install nginx"
+command -v pgrep >/dev/null || explain "pgrep is not installed on $server. Install it there: apt-get install procps"
+may_as_root nginx -T || explain "$me may not test nginx's configuration on $server. Allow it with a line in /etc/sudoers.d: $me ALL=(root) NOPASSWD: /usr/sbin/nginx -T, /usr/bin/systemctl reload nginx, /usr/bin/systemctl restart nginx"
+if [ -d /run/systemd/system ]; then
+  may_as_root systemctl reload nginx && may_as_root systemctl restart nginx || explain "$me may not reload nginx on $server. Allow it with a line in /etc/sudoers.d: $me ALL=(root) NOPASSWD: /usr/sbin/nginx -T, /usr/bin/systemctl reload nginx, /usr/bin/systemctl restart nginx"
+fi
+if [ ! -d "$nginx_folder" ] || [ ! -f {INCLUDE} ]; then
+  may_as_root tee {INCLUDE} && may_as_root install -d -o "$me" "$nginx_folder" || explain "nginx on $server has no folder for the panel's sites yet. Make it once: sudo install -d -o $me $nginx_folder && echo 'include $nginx_folder/*.conf;' | sudo tee {INCLUDE}"
+  as_root install -d -o "$me" "$nginx_folder"
+  echo "include $nginx_folder/*.conf;" | as_root tee {INCLUDE} >/dev/null
+fi
+[ -w "$nginx_folder" ] || may_as_root tee "$nginx_site.next" || explain "$nginx_folder on $server cannot be written by $me. Give it the folder: sudo chown $me $nginx_folder"
+said=$(test_nginx) || explain "nginx's configuration on $server is broken, so nothing was changed: $said"
+"""
+    + r"""
+elsewhere=$(named_elsewhere | head -n 1)
+[ -z "$elsewhere" ] || explain "${elsewhere%% *} is served by ${elsewhere#* } on $server already; $nginx_site would be the second. Take the name out of that file or remove it (nginx goes on until it is reloaded), then deploy again. What is worth keeping of it can go into the environment's own site file in the settings."
+if [ "$(site_state)" = edited ]; then
+  sum=$(sha256sum "$nginx_site"); sum=${sum%% *}
+  case " ${proxy_accepted:-} " in
+    *" $sum "*) echo "$nginx_site was edited by hand; it is replaced as wanted" ;;
+    *) explain "$nginx_site on $server was edited by hand since the panel wrote it. Nothing was changed: compare it on the page Proxy of the environment, and take it over or replace it there." ;;
+  esac
+fi
+"""
+)
+"""Whether nginx is there, may be used, and is in order; makes the panel's folder where it may. Touches no site."""
+
+READ = (
+    """\
+root=$1; environment=$2; deployment=check; run=$(mktemp -d); trap 'rm -rf "$run"' EXIT
+explain() { echo "problem $*"; exit 0; }
+"""
+    + FUNCTIONS
+    + r"""
+command -v nginx >/dev/null || explain "nginx is not installed."
+echo "state $(site_state)"
+if [ -f "$nginx_site" ]; then sha256sum "$nginx_site" | sed 's/^/sum /; s/  .*//'; fi
+echo text
+if [ -f "$nginx_site" ]; then head -c 262144 "$nginx_site" | base64; fi
+"""
+)
+"""With a site's folder and the environment's id as `$1` and `$2`: the state of its site file, and its text in base64."""
+
+
+def install(text: str, *, servers: str = "") -> str:
+    """Shell text that puts the site file (and, with shell words `servers`, the upstream) in place, tested, and has nginx
+    serve it. Where nginx refuses, all is put back and nothing was reloaded. Uses FUNCTIONS."""
+    upstream = f"write_upstream {servers}\n" if servers else ""
+    return f"""\
+lock_nginx
+keep_nginx
+{upstream}printf %s {quote(text)} | write_site
+if ! said=$(test_nginx); then
+  put_back_nginx >/dev/null
+  explain "nginx on $server refuses the site file of this environment, so it was put back: $said"
+fi
+"""
+
+
+RELOAD = """\
+reload_nginx || explain "nginx on $server does not serve the new configuration: it was told to reload and goes on with the old one. See /var/log/nginx/error.log there."
+"""

@@ -1,0 +1,152 @@
+"""Containers of a colour: what they are made with, and when one counts as running."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from devflow.commands import containers, images
+from devflow.engine.script import RunSecrets
+from devflow.recipes.dockerfile import OPTIONS
+from tests.support.machine import Machine, Ran
+
+ID = "sha256:" + "a" * 64
+DEFAULTS = {option.name: option.default for option in OPTIONS}
+NAME = "devflow-e0e0e0e0-green"
+DOCKER = """\
+printf '%s\\n' "$@" >>"$DOCKER_CALLS"
+echo --- >>"$DOCKER_CALLS"
+case "$1 $2" in
+  "container inspect") [ -e "$DOCKER_STATE" ] || exit 1; case $* in *RestartCount*) cat "$DOCKER_STATE" ;; esac ;;
+  "image inspect") case $* in *ExposedPorts*) cat "$DOCKER_PORTS" ;; *) echo there ;; esac ;;
+  "volume inspect") [ -e "$DOCKER_VOLUMES/$3" ] || exit 1 ;;
+  "volume create") for name; do :; done; : >"$DOCKER_VOLUMES/$name" ;;
+  "start "*) if [ -e "$DOCKER_START" ]; then cat "$DOCKER_START" >&2; exit 1; fi ;;
+  "logs "*) echo "the last words" ;;
+esac
+"""
+COLOUR = 'colour=green port=20011\npath=$root/releases/r2\nmkdir -p "$path" "$root/.devflow"\n'
+
+
+@pytest.fixture
+def docker(machine: Machine) -> Machine:
+    """The machine with a stand-in of docker, and a release that has an image."""
+    names = ("calls", "state", "ports", "start", "volumes")
+    machine.tool("docker", "".join(f"DOCKER_{name.upper()}={machine.folder}/{name}\n" for name in names) + DOCKER)
+    (machine.folder / "volumes").mkdir()
+    (machine.folder / "ports").write_text("8000/tcp\n")
+    folder = machine.root / "releases" / "r2"
+    folder.mkdir(parents=True)
+    (folder / images.IMAGE_FILE).write_text(f"{ID} devflow/e0e0e0e0:1\n")
+    return machine
+
+
+def start(machine: Machine, **options: str) -> Ran:
+    return machine.run(COLOUR + containers.START, options=DEFAULTS | options)
+
+
+def created(machine: Machine) -> list[str]:
+    """The arguments of `docker create`."""
+    asked = (machine.folder / "calls").read_text().split("---\n")
+    return next(words.splitlines() for words in asked if words.startswith("create\n"))
+
+
+class TestStart:
+    def test_it_listens_on_this_machine_only_and_says_whose_it_is(self, docker: Machine) -> None:
+        ran = start(docker, memory="512m", cpus="0.5")
+        assert ran.code == 0, ran.items
+        given = created(docker)
+        pairs = set(pairwise(given))
+        assert ("--publish", "127.0.0.1:20011:8000") in pairs
+        assert ("--name", NAME) in pairs
+        assert ("--restart", "no") in pairs
+        assert {("--memory", "512m"), ("--cpus", "0.5"), ("--log-opt", "max-size=10m")} <= pairs
+        assert {("--label", "devflow.environment=e0e0e0e0"), ("--label", "devflow.colour=green")} <= pairs
+        assert given[-1] == ID
+
+    def test_values_of_variables_are_no_arguments(self, docker: Machine) -> None:
+        docker.secrets = RunSecrets({"TOKEN": "s3cret", "KEY": "line\ns3cret"})
+        docker.run(f'echo {ID} >"$run/image"\n' + images.BRING, options=DEFAULTS)
+        start(docker)
+        given = created(docker)
+        assert "s3cret" not in " ".join(given)
+        assert ("--env", "KEY") in set(pairwise(given))
+        assert "PORT=8000" in given
+
+    def test_a_command_is_taken_apart_as_its_quotes_say(self, docker: Machine) -> None:
+        start(docker, command="serve --title 'My shop' \"$HOME\" *")
+        given = created(docker)
+        assert given[given.index(ID) + 1 :] == ["serve", "--title", "My shop", "$HOME", "*"]
+
+    @pytest.mark.parametrize(
+        ("ports", "told"), [("", "does not say on which port"), ("80/tcp\n443/tcp\n", "several ports (80 443)")]
+    )
+    def test_a_port_that_is_not_known_is_asked_for(self, docker: Machine, ports: str, told: str) -> None:
+        (docker.folder / "ports").write_text(ports)
+        assert told in start(docker).explained
+        assert start(docker, container_port="80").code == 0
+
+    def test_a_taken_port_is_told(self, docker: Machine) -> None:
+        (docker.folder / "start").write_text("Bind for 127.0.0.1:20011 failed: port is already allocated\n")
+        ran = start(docker)
+        assert ran.explained.startswith(
+            "Port 20011 of web1, which is this environment's for its green colour, is taken"
+        )
+
+    def test_a_release_without_image_is_told(self, docker: Machine) -> None:
+        (docker.root / "releases" / "r2" / images.IMAGE_FILE).unlink()
+        assert start(docker).explained == "The release r2 has no image."
+
+
+class TestVolumes:
+    def test_a_volume_is_made_once(self, docker: Machine) -> None:
+        assert "Made the volume shop-data" in start(docker, volumes="shop-data:/data ./up:/up:ro").lines
+        given = created(docker)
+        assert "shop-data:/data" in given
+        assert f"{docker.root}/shared/up:/up:ro" in given
+        assert "Made the volume shop-data" not in start(docker, volumes="shop-data:/data").lines
+
+    def test_one_that_was_full_is_not_replaced_by_an_empty_one(self, docker: Machine) -> None:
+        start(docker, volumes="shop-data:/data")
+        (docker.folder / "volumes" / "shop-data").unlink()
+        ran = start(docker, volumes="shop-data:/data")
+        assert ran.code == 1
+        assert "The volume shop-data, which held this environment's data, is not on web1 any more." in ran.explained
+        assert not (docker.folder / "volumes" / "shop-data").exists()
+
+
+class TestLook:
+    def look(self, machine: Machine, state: str) -> Ran:
+        (machine.folder / "state").write_text(f"{state}\n")
+        machine.tool("sleep", ":")
+        return machine.run(COLOUR + "strategy_start_seconds=3\n" + containers.LOOK, options=DEFAULTS)
+
+    @pytest.mark.parametrize("state", ["running 0 0 false none", "running 0 0 false healthy"])
+    def test_what_runs_is_well(self, docker: Machine, state: str) -> None:
+        assert self.look(docker, state).code == 0
+
+    @pytest.mark.parametrize(
+        ("state", "told"),
+        [
+            ("exited 7 0 false none", "does not stay up: it is exited, with exit code 7."),
+            ("exited 137 0 true none", "It ran out of memory"),
+            ("running 0 2 false none", "ended and was started again, 2 times."),
+            ("running 0 0 false unhealthy", "is not healthy, by its own health check"),
+            ("running 0 0 false starting", "has not become healthy in 3 s"),
+        ],
+    )
+    def test_what_does_not_is_told_with_its_last_words(self, docker: Machine, state: str, told: str) -> None:
+        ran = self.look(docker, state)
+        assert ran.code == 1
+        assert told in ran.explained
+        assert "  | the last words" in ran.lines
+
+    def test_a_container_that_is_gone_is_told(self, docker: Machine) -> None:
+        ran = docker.run(COLOUR + containers.LOOK, options=DEFAULTS)
+        assert f"The container {NAME} is not on web1 any more" in ran.explained
+
+
+@pytest.mark.parametrize("command", [containers.STOP, containers.REMOVE, containers.DISABLE])
+def test_nothing_there_is_no_error(docker: Machine, command: str) -> None:
+    assert docker.run(COLOUR + command, options=DEFAULTS).code == 0

@@ -1,0 +1,260 @@
+"""How services of a Compose file are treated: a table of configurations, as `docker compose config` prints them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from devflow.core.services import Choices, Composition, Treatment, Volume, lists, read, treat
+
+FOLDER = "/srv/www/shop/releases/2"
+BEFORE = "/srv/www/shop/releases/1"
+
+
+def port(target: int, published: str | None = None, **more: Any) -> dict[str, Any]:
+    return {"target": target, "protocol": "tcp", **({"published": published} if published else {}), **more}
+
+
+def volume(source: str, target: str = "/data", **more: Any) -> dict[str, Any]:
+    return {"type": "volume", "source": source, "target": target, **more}
+
+
+def bind(source: str, **more: Any) -> dict[str, Any]:
+    return {"type": "bind", "source": source, "target": "/x", **more}
+
+
+WEB = {"build": {"context": FOLDER}, "ports": [port(8000, "8080")], "restart": "always"}
+DB = {"image": "postgres:16", "volumes": [volume("data")], "restart": "always"}
+
+
+def composition(before: dict[str, Any] | None = None, **services: Any) -> Composition:
+    config = {
+        "services": services,
+        "volumes": {
+            "data": {"name": "base_data"},
+            "up": {"name": "base_up", "driver": "nfs"},
+            "old": {"external": True},
+        },
+    }
+    earlier = None if before is None else {"services": before}
+    return read(config, folder=FOLDER, before=earlier, folder_before=BEFORE)
+
+
+def treated(services: dict[str, Any], before: dict[str, Any] | None = None, **choices: Any) -> Treatment:
+    return treat(composition(before, **services), Choices(**choices))
+
+
+def told(treatment: Treatment) -> dict[str, tuple[str, str]]:
+    return {each.name: (each.treatment, each.reason) for each in treatment.services}
+
+
+def test_a_usual_project() -> None:
+    found = treated({"web": WEB, "db": DB, "worker": {"build": {"context": FOLDER}, "restart": "always"}})
+    assert found.problem == ""
+    assert found.warnings == ()
+    assert (found.proxied, found.port) == ("web", 8000)
+    assert told(found) == {
+        "db": ("left", "it alone writes the volume data: started once, then left alone"),
+        "web": (
+            "replaced",
+            "behind the proxy: a new one beside the old, checked, then the proxy is switched; the proxy takes the place "
+            "of port 8080",
+        ),
+        "worker": ("replaced", "nothing in it forbids two side by side: it runs with the colour of its release"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "treatment", "reason"),
+    [
+        ({"image": "x"}, "replaced", "nothing in it forbids"),
+        ({"image": "x", "container_name": "only"}, "recreated", "container_name: only"),
+        (
+            {"image": "x", "ports": [port(25, "25", host_ip="127.0.0.1")]},
+            "recreated",
+            "port 127.0.0.1:25 of the server",
+        ),
+        ({"image": "x", "ports": [port(53, "53", protocol="udp")]}, "recreated", "port 53/udp of the server"),
+        ({"image": "x", "ports": [port(25)]}, "replaced", "nothing in it forbids"),
+        ({"image": "x", "network_mode": "host"}, "recreated", "network_mode: host"),
+        ({"image": "x", "network_mode": "service:db"}, "recreated", "network_mode: service:db"),
+        ({"image": "x", "network_mode": "none"}, "replaced", "nothing in it forbids"),
+        ({"image": "x", "pid": "host", "ipc": "host"}, "recreated", "pid: host, ipc: host"),
+        ({"image": "x", "volumes_from": ["db"]}, "recreated", "volumes_from"),
+        ({"image": "x", "devices": ["/dev/kvm:/dev/kvm"]}, "recreated", "devices"),
+        ({"image": "x", "networks": {"default": {"ipv4_address": "10.0.0.2"}}}, "recreated", "fixed address 10.0.0.2"),
+        ({"image": "x", "networks": {"default": None}}, "replaced", "nothing in it forbids"),
+        ({"image": "x", "volumes": [volume("up")]}, "left", "it alone writes the volume up"),
+        ({"image": "x", "volumes": [volume("up", read_only=True)]}, "replaced", "nothing in it forbids"),
+        ({"image": "x", "volumes": [volume("data")]}, "replaced", "nothing in it forbids"),
+        ({"build": {"context": FOLDER}, "volumes": [volume("up")]}, "left", "it alone writes the volume up"),
+        (
+            {"build": {"context": FOLDER}, "volumes": [volume("up")], "ports": [port(1, "1")]},
+            "recreated",
+            "publishes port 1",
+        ),
+        ({"image": "x", "volumes": [bind("/srv/files")]}, "replaced", "nothing in it forbids"),
+        ({"image": "redis:7-alpine"}, "left", "redis:7-alpine keeps data"),
+        ({"image": "registry.test:5000/team/mariadb@sha256:00"}, "left", "keeps data"),
+        ({"image": "mcr.microsoft.com/mssql/server:2022"}, "left", "server:2022 keeps data"),
+        ({"image": "team/server:2"}, "replaced", "nothing in it forbids"),
+        ({"image": "redis-commander"}, "replaced", "nothing in it forbids"),
+    ],
+)
+def test_one_service_beside_web_and_db(service: dict[str, Any], treatment: str, reason: str) -> None:
+    found = told(treated({"web": WEB, "db": DB, "it": service}))["it"]
+    assert found[0] == treatment
+    assert reason in found[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "treatment", "reason"),
+    [
+        ({}, "left", "it alone writes the volume data, and it is unchanged"),
+        (
+            {"image": "postgres:15"},
+            "recreated",
+            "changed: image postgres:15 → postgres:16; it alone writes the volume data",
+        ),
+        ({"environment": {"PASSWORD": "old"}}, "recreated", "changed: environment (PASSWORD);"),
+        ({"command": ["postgres", "-c", "secret"]}, "recreated", "changed: command;"),
+        ({"depends_on": {"web": {}}, "labels": {}, "entrypoint": None}, "left", "unchanged"),
+    ],
+)
+def test_what_keeps_data_is_recreated_when_it_has_changed(change: dict[str, Any], treatment: str, reason: str) -> None:
+    found = told(treated({"web": WEB, "db": DB}, {"db": {**DB, **change}}))["db"]
+    assert found[0] == treatment
+    assert reason in found[1]
+
+
+def test_values_of_variables_are_not_told() -> None:
+    services = {"web": WEB, "db": {**DB, "environment": {"PASSWORD": "hunter2", "SAME": "1"}}}
+    before = {"db": {**DB, "environment": {"PASSWORD": "hunter1", "SAME": "1"}}}
+    found = composition(before, **services)
+    assert "hunter" not in json.dumps(found.to_json())
+    assert Composition.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_paths_in_the_release_are_the_same_ones() -> None:
+    now = {**DB, "volumes": [volume("data"), bind(f"{FOLDER}/init.sql", read_only=True)]}
+    before = {**DB, "volumes": [volume("data"), bind(f"{BEFORE}/init.sql", read_only=True)]}
+    assert told(treated({"web": WEB, "db": now}, {"db": before}))["db"][0] == "left"
+
+
+def test_what_cannot_run_twice_is_left_while_it_is_unchanged() -> None:
+    mail = {"image": "mail", "ports": [port(25, "25")]}
+    assert told(treated({"web": WEB, "mail": mail}, {"mail": mail}))["mail"] == (
+        "left",
+        "unchanged; a change would recreate it: it publishes port 25 of the server, which one container only can have",
+    )
+    built = {**mail, "build": {"context": FOLDER}}
+    assert told(treated({"web": WEB, "mail": built}, {"mail": built}))["mail"][0] == "recreated"
+
+
+def test_what_a_recreated_service_waits_for_is_recreated_too() -> None:
+    services = {
+        "web": WEB,
+        "edge": {"image": "x", "container_name": "edge", "depends_on": {"api": {"condition": "service_started"}}},
+        "api": {"image": "y", "depends_on": {"cache": {"condition": "service_started"}}},
+        "cache": {"image": "z"},
+    }
+    found = told(treated(services))
+    assert found["api"] == ("recreated", "edge is not replaced and reaches it by its name (depends_on)")
+    assert found["cache"][0] == "recreated"
+    assert found["web"][0] == "replaced"
+
+
+def test_what_replaced_services_wait_for_comes_first() -> None:
+    services = {
+        "web": {**WEB, "depends_on": {"migrate": {"condition": "service_completed_successfully"}, "queue": {}}},
+        "migrate": {"build": {"context": FOLDER}},
+        "queue": {"image": "x", "container_name": "queue"},
+        "clock": {"image": "x", "container_name": "clock", "restart": "always"},
+    }
+    found = treated(services)
+    assert found.early == ("queue",)
+    assert found.once == ("migrate",)
+    assert "runs to its end" in told(found)["migrate"][1]
+    assert found.warnings == (
+        "These services do not come back after a reboot: queue. Give them restart: unless-stopped.",
+    )
+
+
+def test_choices_come_first() -> None:
+    services = {"web": WEB, "db": DB, "a": {"image": "x", "container_name": "a"}, "b": {"image": "x"}}
+    found = told(treated(services, replace=("a",), recreate=("b",), leave=("db",)))
+    assert {name: how for name, (how, _) in found.items()} == {
+        "web": "replaced",
+        "db": "left",
+        "a": "replaced",
+        "b": "recreated",
+    }
+    assert found["a"][1] == "chosen in the settings"
+
+
+def test_in_place_nothing_is_replaced() -> None:
+    found = treat(composition(web=WEB, db=DB), Choices(replace=("web",)), in_place=True, has_proxy=False)
+    assert told(found)["web"] == ("recreated", "the strategy recreates in place")
+    assert told(found)["db"][0] == "left"
+    assert (found.problem, found.proxied) == ("", "")
+    assert lists(found)["replaced"] == ""
+
+
+@pytest.mark.parametrize(
+    ("services", "choices", "problem"),
+    [
+        ({"web": {**WEB, "container_name": "shop"}}, {}, "cannot be replaced without downtime: container_name: shop"),
+        ({"web": {**WEB, "network_mode": "host"}}, {}, "network_mode: host"),
+        ({"web": {**WEB, "volumes": [volume("up")]}}, {}, "it alone writes the volume up"),
+        (
+            {"a": WEB, "b": WEB},
+            {},
+            "Say which service is behind the proxy (option service): the Compose file has a, b.",
+        ),
+        ({"a": {"image": "x"}}, {}, "none that publishes a port"),
+        ({"a": WEB}, {"service": "z"}, "has no service z (option service). It has: a."),
+        ({"a": WEB}, {"leave": ("z",)}, "has no service z (option leave). It has: a."),
+        ({"a": {**WEB, "ports": [port(1, "1"), port(2, "2")]}}, {}, "(option container_port): it has 1, 2."),
+        ({"web": WEB, "db": {**DB, "volumes": [bind(f"{FOLDER}/state")]}}, {}, "db keeps data in ./state"),
+    ],
+)
+def test_what_cannot_be_deployed_is_told(services: dict[str, Any], choices: dict[str, Any], problem: str) -> None:
+    assert problem in treated(services, **choices).problem
+
+
+def test_the_service_behind_the_proxy() -> None:
+    found = treated({"a": WEB, "b": {**WEB, "expose": ["9000"]}}, service="b", port="9000")
+    assert (found.problem, found.proxied, found.port) == ("", "b", 9000)
+    assert told(found)["a"][0] == "recreated"
+    exposed = treated({"web": {"image": "x", "expose": ["3000"], "restart": "always"}, "db": DB})
+    assert (exposed.proxied, exposed.port) == ("web", 3000)
+    many = treated({"web": {**WEB, "deploy": {"replicas": 3}}})
+    assert "runs once in each colour, not 3 times" in many.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "shared", "top", "is_lost"),
+    [
+        (f"{FOLDER}/state", (), ("src",), True),
+        (f"{FOLDER}/state", (), ("state",), False),
+        (f"{FOLDER}/state", (), None, False),
+        (f"{FOLDER}/state/x", ("state",), ("src",), False),
+        ("/srv/state", (), ("src",), False),
+        (FOLDER, (), ("src",), False),
+    ],
+)
+def test_a_folder_for_data_beside_the_files_of_the_commit(
+    source: str, shared: tuple[str, ...], top: tuple[str, ...] | None, is_lost: bool
+) -> None:
+    found = treat(composition(web={**WEB, "volumes": [bind(source)]}), Choices(), shared=shared, top=top)
+    assert bool(found.problem) is is_lost
+
+
+def test_volumes() -> None:
+    assert composition(web=WEB).volumes == (
+        Volume("data", "base_data"),
+        Volume("old", "old", is_external=True),
+        Volume("up", "base_up", "nfs"),
+    )
