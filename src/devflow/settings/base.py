@@ -179,6 +179,7 @@ API_LOG_DAYS = config.api_log_days
 API_LIMIT, API_LIMIT_NOBODY = config.api_limit, config.api_limit_nobody
 CORS_ORIGINS = config.cors_origins
 ALLOWED_NETWORKS = config.allowed_networks
+METRICS_TOKEN = config.metrics_token
 
 # --- Outgoing requests ------------------------------------------------------------------------------------------------
 

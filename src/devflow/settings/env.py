@@ -40,6 +40,7 @@ class Config:
     (`DEVFLOW_API_LIMIT_NOBODY`).
     `cors_origins`: origins whose scripts may use the API from a browser (`DEVFLOW_CORS_ORIGINS`).
     `allowed_networks`: from where the panel may be used, none for everywhere (`DEVFLOW_ALLOWED_NETWORKS`).
+    `metrics_token`: lets in who reads `/metrics` from another machine (`DEVFLOW_METRICS_TOKEN`); without it nobody.
     """
 
     data_dir: Path
@@ -60,6 +61,7 @@ class Config:
     api_limit_nobody: int = 300
     cors_origins: tuple[str, ...] = ()
     allowed_networks: tuple[str, ...] = ()
+    metrics_token: str | None = field(default=None, repr=False)
 
     @property
     def is_https(self) -> bool:
@@ -99,6 +101,7 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         api_limit_nobody=values.get("api_limit_nobody", 300),
         cors_origins=values.get("cors_origins", ()),
         allowed_networks=values.get("allowed_networks", ()),
+        metrics_token=values.get("metrics_token"),
     )
 
 
@@ -227,4 +230,5 @@ _FIELDS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "api_limit_nobody": ("DEVFLOW_API_LIMIT_NOBODY", _count),
     "cors_origins": ("DEVFLOW_CORS_ORIGINS", _origins),
     "allowed_networks": ("DEVFLOW_ALLOWED_NETWORKS", _networks),
+    "metrics_token": ("DEVFLOW_METRICS_TOKEN", _text),
 }
