@@ -173,6 +173,7 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if config.is_https else "http"
 
 DATA_DIR = config.data_dir
 API_LOG_DAYS = config.api_log_days
+KEEP_DEPLOYMENTS, KEEP_DAYS = config.keep_deployments, config.keep_days
 
 # --- Who may ask, from where, how often -------------------------------------------------------------------------------
 

@@ -35,6 +35,8 @@ class Config:
     `allow_private_addresses`: private networks that channels and providers may be reached in
     (`DEVFLOW_ALLOW_PRIVATE_ADDRESSES`); by default none: the panel must not be a way into its own network.
     `api_log_days`: how long it is remembered which requests the API answered, 0: not at all (`DEVFLOW_API_LOG_DAYS`).
+    `keep_deployments`, `keep_days`: of each project the newest deployments, and all that are younger, are kept with
+    their logs (`DEVFLOW_KEEP_DEPLOYMENTS`, `DEVFLOW_KEEP_DAYS`); of what runs, waits, or can be rolled back to, all.
     `api_limit`: requests to the API in a minute with one token, or by one person in the browser; 0 for any number
     (`DEVFLOW_API_LIMIT`). `api_limit_nobody`: the same from one address without a valid token
     (`DEVFLOW_API_LIMIT_NOBODY`).
@@ -57,6 +59,8 @@ class Config:
     key_command: str | None = None
     master_key: str | None = field(default=None, repr=False)
     api_log_days: int = 30
+    keep_deployments: int = 50
+    keep_days: int = 183
     api_limit: int = 3000
     api_limit_nobody: int = 300
     cors_origins: tuple[str, ...] = ()
@@ -97,6 +101,8 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         trusted_proxies=values.get("trusted_proxies", ()),
         allow_private_addresses=values.get("allow_private_addresses", ()),
         api_log_days=values.get("api_log_days", 30),
+        keep_deployments=values.get("keep_deployments", 50),
+        keep_days=values.get("keep_days", 183),
         api_limit=values.get("api_limit", 3000),
         api_limit_nobody=values.get("api_limit_nobody", 300),
         cors_origins=values.get("cors_origins", ()),
@@ -226,6 +232,8 @@ _FIELDS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "trusted_proxies": ("DEVFLOW_TRUSTED_PROXIES", _networks),
     "allow_private_addresses": ("DEVFLOW_ALLOW_PRIVATE_ADDRESSES", _networks),
     "api_log_days": ("DEVFLOW_API_LOG_DAYS", _days),
+    "keep_deployments": ("DEVFLOW_KEEP_DEPLOYMENTS", _count),
+    "keep_days": ("DEVFLOW_KEEP_DAYS", _days),
     "api_limit": ("DEVFLOW_API_LIMIT", _count),
     "api_limit_nobody": ("DEVFLOW_API_LIMIT_NOBODY", _count),
     "cors_origins": ("DEVFLOW_CORS_ORIGINS", _origins),
