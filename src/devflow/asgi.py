@@ -23,7 +23,7 @@ from devflow.web.container_logs import log_streams  # noqa: E402
 from devflow.web.errors import Guarded  # noqa: E402
 from devflow.web.fence import Fence  # noqa: E402
 from devflow.web.headers import SafeHeaders  # noqa: E402
-from devflow.web.health import healthz, readyz  # noqa: E402
+from devflow.web.health import healthz, metrics, readyz  # noqa: E402
 from devflow.web.streams import EventStreams  # noqa: E402
 from devflow.web.webhooks import Webhooks  # noqa: E402
 
@@ -68,6 +68,8 @@ class Application:
             await healthz(send)
         elif scope["path"] == "/readyz":
             await readyz(send)
+        elif scope["path"] == "/metrics":
+            await metrics(scope, send)
         else:
             await self._django(scope, receive, send)
 

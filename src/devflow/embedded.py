@@ -73,6 +73,11 @@ def running_url(data_dir: Path) -> str | None:
         return None
 
 
+def program(name: str) -> Path:
+    """One of PostgreSQL's programs (`pg_dump`, …). Raises EmbeddedPostgresError."""
+    return _programs() / name
+
+
 class EmbeddedPostgres:
     """The PostgreSQL of one data folder. `settings` override those of the server (tests switch fsync off)."""
 

@@ -145,7 +145,7 @@ def main() -> int:
     try:
         config = load_config()
         start_sentry(config, "up")
-        with _claimed(config.data_dir), _listening(config.host, config.port) as listener:
+        with claimed(config.data_dir), _listening(config.host, config.port) as listener:
             return Supervisor(config, listener).run()
     except DevflowError as error:
         _say(str(error))
@@ -153,7 +153,7 @@ def main() -> int:
 
 
 @contextmanager
-def _claimed(data_dir: Path) -> Iterator[None]:
+def claimed(data_dir: Path) -> Iterator[None]:
     """The data folder, private and ours alone. Raises `SupervisorError` when another `devflow up` has it."""
     _make_private(data_dir)
     descriptor = os.open(data_dir / PID_FILE, os.O_RDWR | os.O_CREAT, 0o600)

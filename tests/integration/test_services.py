@@ -298,6 +298,29 @@ def test_yarn_berry(server: Vps, deployer: Deployer, tmp_path: Path) -> None:
     assert _packages(server, app) == ("built", {"greeting", "sample-builder"})
 
 
+def test_yarn_berry_with_a_registry(server: Vps, deployer: Deployer, tmp_path: Path) -> None:
+    app = Service(deployer, server, tmp_path, app="node-packages", name="berry-registry")
+    server.run("npm install --silent --prefix /opt/berry @yarnpkg/cli-dist@4", user="root")
+    settings = (
+        "yarnPath: /opt/berry/node_modules/@yarnpkg/cli-dist/bin/yarn.js\nnodeLinker: node-modules\n"
+        f"npmRegistryServer: https://registry.npmjs.org\nhttpsCaFilePath: {CERTIFICATES}\n"
+    )
+    package = '{"name": "berry", "private": true, "dependencies": {"is-number": "7.0.0"}}'
+    app.repository.commit({"pnpm-lock.yaml": None, "package.json": package, "yarn.lock": "", ".yarnrc.yml": settings})
+    lock = server.run(
+        f"cd $(mktemp -d) && git clone --quiet {app.repository.path} . && yarn install >&2 && cat yarn.lock"
+    ).stdout
+    app.repository.commit({"yarn.lock": lock})
+    first = app.deploy()
+    app.repository.commit({"page.txt": "changed"})
+    again = app.deploy()
+    assert ("Reused node_modules:" in deployer.log(first), "Reused node_modules:" in deployer.log(again)) == (
+        False,
+        True,
+    )
+    assert "module" in server.run(f"head -c 2000 {app.root}/current/node_modules/is-number/index.js").stdout
+
+
 # --- Python -----------------------------------------------------------------------------------------------------------
 
 
@@ -376,6 +399,9 @@ def test_uv_and_poetry(server: Vps, deployer: Deployer, tmp_path: Path) -> None:
     assert (app.ask(), app.ask("/dev")) == ("bottle 0.13.4", "left out")
     pid = server.run("sudo supervisorctl pid locked").stdout.strip()
     assert server.run(f"readlink /proc/{pid}/cwd").stdout.strip() == f"{app.root}/releases/{last.release}"
+    assert "Reused .venv:" not in deployer.log(last)
+    app.repository.commit({"page.txt": "changed"})
+    assert "Reused .venv:" in deployer.log(app.deploy()), "what Poetry brought from the registry was not reused"
 
     app.repository.commit({"poetry.lock": None})
     app.deploy()  # by pip, from pyproject.toml

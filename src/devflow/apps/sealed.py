@@ -10,9 +10,6 @@ from django.db import models
 
 from devflow.core.crypto import Vault, derive_key
 
-SECOND_FACTOR_CONTEXT = b"mfa_authenticator:data"
-"""The associated data of what allauth keeps of second factors; it seals them before they have a row."""
-
 
 def vault() -> Vault:
     """The vault of this panel's master keys (setting MASTER_KEYS), as they are at this moment."""

@@ -3,7 +3,8 @@
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., None])
 Email = Annotated[str, typer.Option("--email", help="e-mail address of the user")]
 Person = Annotated[str, typer.Argument(metavar="EMAIL", help="e-mail address of the user")]
+BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="the backup")]
+PassphraseStdin = Annotated[bool, typer.Option("--passphrase-stdin", help="read the passphrase from stdin")]
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="read the password from stdin")]
 
 app = typer.Typer(help="Administration on the panel's own machine.", no_args_is_help=True)
@@ -205,6 +208,38 @@ def rotate_keys(
     print(keys_finish(progress=show) if finish else keys_rotate(progress=show))
 
 
+@app.command("backup")
+def backup(file: BackupFile, passphrase_stdin: PassphraseStdin = False) -> None:
+    """Write database and master key of the whole panel into one encrypted file, while it runs or not.
+
+    The passphrase is asked for, or taken from stdin or DEVFLOW_BACKUP_PASSPHRASE. Without it nobody can read the file.
+    """
+    from devflow import panel_backup
+    from devflow.settings.env import load_config
+
+    config = load_config()
+    passphrase = panel_backup.passphrase_check(_passphrase(passphrase_stdin, is_new=True))
+    with panel_backup.panel_database(config) as url, _told_problems(file):
+        size = panel_backup.backup_write(config, url, file, passphrase)
+        _record_backup(file)
+    print(f"{file}: {size} bytes. Keep it away from this machine, and the passphrase away from the file.")
+
+
+@app.command("restore")
+def restore(file: BackupFile, passphrase_stdin: PassphraseStdin = False) -> None:
+    """Make the panel again from a backup, on a machine that has none: in an empty data folder.
+
+    With DATABASE_URL that database must be empty. What is there already is never overwritten.
+    """
+    from devflow import panel_backup
+    from devflow.settings.env import load_config
+
+    with _told_problems(file):
+        passphrase = _passphrase(passphrase_stdin, is_new=False)
+        manifest = panel_backup.backup_restore(load_config(), file, passphrase)
+    print(f"Restored as it was at {manifest['made_at']} (DevFlow {manifest['version']}). Start it: devflow up")
+
+
 @app.command("clear-networks")
 @with_django
 def clear_networks(
@@ -242,6 +277,33 @@ def _team(slug: str | None) -> "Team | None":
     if slug not in teams:
         raise NotFoundError(f"There is no team {slug!r} (but: {', '.join(teams) or 'none'}).")
     return teams[slug]
+
+
+def _passphrase(is_on_stdin: bool, *, is_new: bool) -> str:
+    """From stdin, the environment or who sits there. Raises InvalidError."""
+    if is_on_stdin:
+        return _line_of_stdin()
+    if given := os.environ.get("DEVFLOW_BACKUP_PASSPHRASE"):
+        return given
+    if not sys.stdin.isatty():
+        raise InvalidError("Give the passphrase of the backup by --passphrase-stdin or DEVFLOW_BACKUP_PASSPHRASE.")
+    typed: str = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=is_new, err=True)
+    return typed
+
+
+@contextmanager
+def _told_problems(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidError(f"{error.filename or file}: {error.strerror or error}.") from None
+
+
+@with_django
+def _record_backup(file: Path) -> None:
+    from devflow.apps.audit.services import audit_record
+
+    audit_record(team=None, who="administrator", action="panel.backed_up", target=file.name)
 
 
 def _line_of_stdin() -> str:

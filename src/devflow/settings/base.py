@@ -174,12 +174,14 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if config.is_https else "http"
 
 DATA_DIR = config.data_dir
 API_LOG_DAYS = config.api_log_days
+KEEP_DEPLOYMENTS, KEEP_DAYS = config.keep_deployments, config.keep_days
 
 # --- Who may ask, from where, how often -------------------------------------------------------------------------------
 
 API_LIMIT, API_LIMIT_NOBODY = config.api_limit, config.api_limit_nobody
 CORS_ORIGINS = config.cors_origins
 ALLOWED_NETWORKS = config.allowed_networks
+METRICS_TOKEN = config.metrics_token
 
 # --- Outgoing requests ------------------------------------------------------------------------------------------------
 

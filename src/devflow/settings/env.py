@@ -35,11 +35,14 @@ class Config:
     `allow_private_addresses`: private networks that channels and providers may be reached in
     (`DEVFLOW_ALLOW_PRIVATE_ADDRESSES`); by default none: the panel must not be a way into its own network.
     `api_log_days`: how long it is remembered which requests the API answered, 0: not at all (`DEVFLOW_API_LOG_DAYS`).
+    `keep_deployments`, `keep_days`: of each project the newest deployments, and all that are younger, are kept with
+    their logs (`DEVFLOW_KEEP_DEPLOYMENTS`, `DEVFLOW_KEEP_DAYS`); of what runs, waits, or can be rolled back to, all.
     `api_limit`: requests to the API in a minute with one token, or by one person in the browser; 0 for any number
     (`DEVFLOW_API_LIMIT`). `api_limit_nobody`: the same from one address without a valid token
     (`DEVFLOW_API_LIMIT_NOBODY`).
     `cors_origins`: origins whose scripts may use the API from a browser (`DEVFLOW_CORS_ORIGINS`).
     `allowed_networks`: from where the panel may be used, none for everywhere (`DEVFLOW_ALLOWED_NETWORKS`).
+    `metrics_token`: lets in who reads `/metrics` from another machine (`DEVFLOW_METRICS_TOKEN`); without it nobody.
     """
 
     data_dir: Path
@@ -56,10 +59,13 @@ class Config:
     key_command: str | None = None
     master_key: str | None = field(default=None, repr=False)
     api_log_days: int = 30
+    keep_deployments: int = 50
+    keep_days: int = 183
     api_limit: int = 3000
     api_limit_nobody: int = 300
     cors_origins: tuple[str, ...] = ()
     allowed_networks: tuple[str, ...] = ()
+    metrics_token: str | None = field(default=None, repr=False)
 
     @property
     def is_https(self) -> bool:
@@ -95,10 +101,13 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         trusted_proxies=values.get("trusted_proxies", ()),
         allow_private_addresses=values.get("allow_private_addresses", ()),
         api_log_days=values.get("api_log_days", 30),
+        keep_deployments=values.get("keep_deployments", 50),
+        keep_days=values.get("keep_days", 183),
         api_limit=values.get("api_limit", 3000),
         api_limit_nobody=values.get("api_limit_nobody", 300),
         cors_origins=values.get("cors_origins", ()),
         allowed_networks=values.get("allowed_networks", ()),
+        metrics_token=values.get("metrics_token"),
     )
 
 
@@ -223,8 +232,11 @@ _FIELDS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "trusted_proxies": ("DEVFLOW_TRUSTED_PROXIES", _networks),
     "allow_private_addresses": ("DEVFLOW_ALLOW_PRIVATE_ADDRESSES", _networks),
     "api_log_days": ("DEVFLOW_API_LOG_DAYS", _days),
+    "keep_deployments": ("DEVFLOW_KEEP_DEPLOYMENTS", _count),
+    "keep_days": ("DEVFLOW_KEEP_DAYS", _days),
     "api_limit": ("DEVFLOW_API_LIMIT", _count),
     "api_limit_nobody": ("DEVFLOW_API_LIMIT_NOBODY", _count),
     "cors_origins": ("DEVFLOW_CORS_ORIGINS", _origins),
     "allowed_networks": ("DEVFLOW_ALLOWED_NETWORKS", _networks),
+    "metrics_token": ("DEVFLOW_METRICS_TOKEN", _text),
 }

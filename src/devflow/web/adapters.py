@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -12,9 +11,8 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from devflow.apps.accounts import logins, sessions
+from devflow.apps.accounts import factor_secrets, logins, sessions
 from devflow.apps.accounts.addresses import LOOPBACK, client_address
-from devflow.apps.sealed import SECOND_FACTOR_CONTEXT, vault
 
 _METHODS = {
     "reauthenticate": "Use your password",
@@ -78,7 +76,7 @@ class MFAAdapter(DefaultMFAAdapter):
         return sessions.device(context.request.headers.get("User-Agent", ""))[:100]
 
     def encrypt(self, text: str) -> str:
-        return b64encode(vault().seal(text.encode(), SECOND_FACTOR_CONTEXT)).decode()
+        return factor_secrets.seal(text)
 
     def decrypt(self, encrypted_text: str) -> str:
-        return vault().open(b64decode(encrypted_text), SECOND_FACTOR_CONTEXT).decode()
+        return factor_secrets.open_sealed(encrypted_text)

@@ -1,11 +1,19 @@
-"""`/healthz`: the process answers. `/readyz`: it can do its work; each part with what is wrong with it."""
+"""`/healthz`: the process answers. `/readyz`: it can do its work; each part with what is wrong with it. `/metrics`: the
+panel's own figures, for who is on this machine or has the token for them."""
 
+from hmac import compare_digest
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
+from django.conf import settings
+from django.db import DatabaseError
+
+from devflow.apps.accounts.addresses import is_within, networks
 from devflow.apps.readiness import readiness
-from devflow.web.answers import send_json
+from devflow.web.answers import send_body, send_json, send_problem
 from devflow.web.threads import in_thread
+
+_THIS_MACHINE: Final = networks(["127.0.0.0/8", "::1"])
 
 
 async def healthz(send: Any) -> None:
@@ -16,3 +24,29 @@ async def readyz(send: Any) -> None:
     parts = await in_thread(readiness)
     is_ready = all(state == "ok" for state in parts.values())
     await send_json(send, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE, dict(parts))
+
+
+async def metrics(scope: Any, send: Any) -> None:
+    if not _may_read_metrics(scope):
+        detail = "Give the token of the setting DEVFLOW_METRICS_TOKEN as `Authorization: Bearer …`."
+        await send_problem(send, HTTPStatus.UNAUTHORIZED, detail, (b"www-authenticate", b"Bearer"))
+        return
+    try:
+        content_type, text = await in_thread(_metrics)
+    except DatabaseError:
+        await send_problem(send, HTTPStatus.SERVICE_UNAVAILABLE, "The database cannot be reached.")
+        return
+    await send_body(send, HTTPStatus.OK, text, content_type.encode())
+
+
+def _metrics() -> tuple[str, bytes]:
+    from devflow.apps import metrics  # most panels are never asked
+
+    return metrics.CONTENT_TYPE, metrics.metrics_text()
+
+
+def _may_read_metrics(scope: Any) -> bool:
+    given = dict(scope["headers"]).get(b"authorization", b"")
+    if settings.METRICS_TOKEN:
+        return compare_digest(given, f"Bearer {settings.METRICS_TOKEN}".encode())
+    return not scope.get("is_forwarded") and is_within((scope.get("client") or ("",))[0], _THIS_MACHINE)

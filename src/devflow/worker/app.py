@@ -160,8 +160,12 @@ async def privacy_export(archive_id: str) -> None:
 
 
 @app.task(name="privacy.remove_files", queue="privacy", retry=MAIL_AGAIN)
-async def privacy_remove_files(team_id: str, server_id: str, root: str, slug: str) -> None:
-    await privacy.remove_files(team_id=team_id, server_id=server_id, root=root, slug=slug, reach=state.reach)
+async def privacy_remove_files(
+    team_id: str, server_id: str, root: str, slug: str, deployments: list[str] | None = None
+) -> None:
+    await privacy.remove_files(
+        team_id=team_id, server_id=server_id, root=root, slug=slug, deployments=deployments or [], reach=state.reach
+    )
 
 
 @app.task(name="privacy.remove_team", queue="privacy")

@@ -22,6 +22,7 @@ from devflow.apps.audit import jobs as audit
 from devflow.apps.audit import sealing
 from devflow.apps.deployments import selectors, services
 from devflow.apps.deployments.events import CONTROL_CHANNEL
+from devflow.apps.deployments.retention import deployments_clean
 from devflow.apps.notifications.services import notifications_adopt
 from devflow.apps.privacy.services import archives_clean
 from devflow.apps.servers import cluster_jobs
@@ -127,6 +128,7 @@ def _clean_up() -> None:
     close_old_connections()
     audit.clean()
     archives_clean()
+    deployments_clean()
 
 
 async def _listen() -> None:

@@ -17,7 +17,7 @@ from django.apps import apps
 from django.db import connection, models
 from django_scopes import scopes_disabled
 
-from devflow.apps.accounts import keys
+from devflow.apps.accounts import factor_secrets, keys
 from devflow.apps.accounts.models import IdempotencyKey, PanelKey, Role
 from devflow.apps.accounts.session_store import SessionStore
 from devflow.apps.projects.models import Variable, VariableChange
@@ -227,6 +227,23 @@ def test_the_secrets_of_second_factors_are_sealed(key_file: Path, shop: Shop) ->
     data = Authenticator.objects.get(user=user).data
     assert "JBSWY3DPEHPK3PXP" not in str(data)
     assert b64decode(data["secret"]).startswith(vault().head)
+
+
+def test_a_second_factor_given_to_somebody_else_opens_nothing(key_file: Path, shop: Shop) -> None:
+    mine, theirs = shop.people[Role.VIEWER], shop.people[Role.OWNER]
+    TOTP.activate(mine, "JBSWY3DPEHPK3PXP")
+    TOTP.activate(theirs, "KRSXG5CTMVRXEZLU")
+    own, other = (Authenticator.objects.get(user=user) for user in (mine, theirs))
+    assert factor_secrets.open_sealed(own.data["secret"]) == "JBSWY3DPEHPK3PXP"
+
+    Authenticator.objects.filter(pk=other.pk).update(
+        data=own.data
+    )  # copied over theirs
+    with pytest.raises(SealError):
+        factor_secrets.open_sealed(own.data["secret"])
+    own.delete()  # and moved
+    with pytest.raises(SealError):
+        factor_secrets.open_sealed(own.data["secret"])
 
 
 # --- a value in another place -----------------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ def with_client_address(get_response: Callable[[HttpRequest], HttpResponseBase])
 
 
 class Proxied:
-    """ASGI: the application sees the client's address, scheme and host, and no header of a proxy.
+    """ASGI: the application sees the client's address, scheme and host, and no header of a proxy; `is_forwarded` says
+    whether one brought the request.
 
     `trusted`: addresses and networks. `is_local`: behind a Unix socket, whose peers have no address; who can open it is
     trusted.
@@ -73,6 +74,7 @@ class Proxied:
         ]
         address = parse_address(peer)
         seen = {**scope, "client": (as_text(address), 0), "headers": kept}
+        seen["is_forwarded"] = bool(told) or self._is_local
         if not told or not (self._is_local or is_within(address, self._trusted)):
             return seen
         if chain := _values(told, b"x-forwarded-for"):

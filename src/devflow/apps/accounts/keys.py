@@ -17,9 +17,10 @@ from django.contrib.sessions.models import Session
 from django.db import connection, models, transaction
 from django.db.models import F, Func, Value
 
+from devflow.apps.accounts import factor_secrets
 from devflow.apps.accounts.models import PanelKey
 from devflow.apps.accounts.session_store import session_context
-from devflow.apps.sealed import SECOND_FACTOR_CONTEXT, Sealed, master_key_digests, vault
+from devflow.apps.sealed import Sealed, master_key_digests, vault
 from devflow.core.crypto import MasterKeyError, SealError, new_master_key, replace_key_file
 from devflow.core.errors import ConflictError, InvalidError
 
@@ -29,7 +30,6 @@ WAIT_SECONDS: Final = 60.0
 _LOCK: Final = 0x6B657973
 _SHOWN: Final = 5
 _LOOKS: Final = 50
-_SECRET_KEYS: Final = ["secret", "seed", "migrated_codes"]
 
 Progress = Callable[[str, int, int], None]
 """Called with a column (`table.column`), how many of its values are done, and how many there are to do."""
@@ -285,18 +285,14 @@ class SecondFactorColumn(SealedColumn):
     """What allauth keeps of second factors, in JSON: some of it is sealed, in base64."""
 
     def left(self) -> models.QuerySet[Any]:
-        return self.model._base_manager.filter(data__has_any_keys=_SECRET_KEYS)
+        return self.model._base_manager.filter(data__has_any_keys=factor_secrets.KEYS)
 
     def count_left(self) -> int:
-        return sum(not _is_current(data) for data in self.left().values_list("data", flat=True))
+        return sum(not factor_secrets.is_current(data) for data in self.left().values_list("data", flat=True))
 
     def sealed_anew(self, pk: Any, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: self.sealed_anew(pk, found) if key in _SECRET_KEYS else found for key, found in value.items()}
-        if isinstance(value, list):
-            return [self.sealed_anew(pk, found) for found in value]
-        text = vault().open(b64decode(value), SECOND_FACTOR_CONTEXT)
-        return b64encode(vault().seal(text, SECOND_FACTOR_CONTEXT)).decode()
+        user_id = Authenticator.objects.values_list("user_id", flat=True).get(pk=pk)
+        return factor_secrets.sealed_anew(value, user_id)
 
 
 @dataclass(frozen=True)
@@ -314,15 +310,6 @@ class SessionColumn(SealedColumn):
         return b64encode(
             vault().seal(vault().open(b64decode(value), session_context(pk)), session_context(pk))
         ).decode()
-
-
-def _is_current(value: Any) -> bool:
-    """Whether the first key sealed all that is secret in the JSON of a second factor."""
-    if isinstance(value, dict):
-        return all(_is_current(found) for key, found in value.items() if key in _SECRET_KEYS)
-    if isinstance(value, list):
-        return all(_is_current(found) for found in value)
-    return b64decode(value).startswith(vault().head)
 
 
 def sealed_columns() -> list[SealedColumn]:

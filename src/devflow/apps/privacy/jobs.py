@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -47,13 +48,18 @@ def export(archive_id: str) -> None:
         Archive.objects.filter(pk=archive_id).update(finished_at=timezone.now(), **made)
 
 
-async def remove_files(*, team_id: str, server_id: str, root: str, slug: str, reach: ServerReach) -> None:
-    """Removes a site's folder from a server. Raises RemoteError where it was not: the job is tried again."""
+async def remove_files(
+    *, team_id: str, server_id: str, root: str, slug: str, deployments: Sequence[str] = (), reach: ServerReach
+) -> None:
+    """Removes a site's folder and the journals of its deployments (their ids, hexadecimal) from a server.
+
+    Raises RemoteError where it was not: the job is tried again.
+    """
     server = await sync_to_async(_server)(server_id)
     if server is None:
         return
     try:
-        await _remove(server, root, slug, reach)
+        await _remove(server, remove_script(root, slug, deployments), root, reach)
     except RemoteError as error:
         await sync_to_async(_record)(team_id, server.name, root, str(error))
         raise
@@ -76,21 +82,25 @@ async def remove_team(*, team_id: str, reach: ServerReach) -> None:
         await sync_to_async(_record)(team_id, "", team.name, str(error))
 
 
-def remove_script(root: str, slug: str) -> str:
-    """Shell text that removes a site's folder, if it is one of ours, and the project's mirrors. Raises InvalidError."""
+def remove_script(root: str, slug: str, deployments: Sequence[str] = ()) -> str:
+    """Shell text that removes a site's folder, if it is one of ours, the project's mirrors, and the journals of these
+    deployments. Raises InvalidError."""
     return (
         f"root={quote(names.root(root))}\n"
         f'rm -rf -- "$HOME/.devflow/repos/"{quote(names.slug(slug))}-{_HEX12}.git\n'
+        f"for deployment in {' '.join(map(quote, deployments))}; do\n"
+        '  rm -rf -- "$HOME/.devflow/runs/$deployment"-*\n'
+        "done\n"
         '[ -e "$root" ] || [ -L "$root" ] || exit 0\n'
         f'[ -d "$root/.devflow" ] || exit {NOT_OURS}\n'
         'rm -rf -- "$root" && [ ! -e "$root" ]\n'
     )
 
 
-async def _remove(server: Server, root: str, slug: str, reach: ServerReach) -> None:
+async def _remove(server: Server, script: str, root: str, reach: ServerReach) -> None:
     reach.remember([server])
     connection = await reach.get(server.pk.hex)
-    done = await connection.run("sh -s", remove_script(root, slug).encode(), timeout_seconds=REMOVE_SECONDS)
+    done = await connection.run("sh -s", script.encode(), timeout_seconds=REMOVE_SECONDS)
     if done.exit_code == NOT_OURS:
         raise RemoteError(f"{root} on {server.name} is no folder that the panel deployed to: it was left as it is.")
     if done.exit_code != 0:

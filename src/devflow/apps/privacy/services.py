@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
@@ -33,6 +33,8 @@ from devflow.apps.sources.models import Source
 from devflow.core.errors import ConflictError, InvalidError, NotFoundError
 
 KEPT: Final = timedelta(days=7)
+JOURNALS_KEPT: Final = timedelta(days=32)
+"""Longer than a server keeps the journal of a run (remote/facts.py)."""
 SOMEBODY: Final = "a deleted account"
 
 
@@ -215,17 +217,25 @@ def team_erase(*, team: Team) -> None:
         transaction.on_commit(lambda: _unlink(archives))
 
 
-def team_folders(team: Team) -> list[dict[str, str]]:
+def team_folders(team: Team) -> list[dict[str, Any]]:
     """The folders of the team's sites, as arguments of the job that removes one."""
     with scope(team=team):
         return _folders(Environment.objects.all())
 
 
-def _folders(environments: QuerySet[Environment]) -> list[dict[str, str]]:
+def _folders(environments: QuerySet[Environment]) -> list[dict[str, Any]]:
+    """`deployments` are those whose journals servers may still have: they keep none for longer."""
     found = environments.select_related("project").prefetch_related("servers")
+    since = timezone.now() - JOURNALS_KEPT
     return [
-        {"server_id": str(server.pk), "root": environment.root, "slug": environment.project.slug}
+        {
+            "server_id": str(server.pk),
+            "root": environment.root,
+            "slug": environment.project.slug,
+            "deployments": [pk.hex for pk in recent.values_list("pk", flat=True)],
+        }
         for environment in found
+        for recent in [environment.deployments.filter(created_at__gt=since)]
         for server in environment.servers.all()
     ]
 
