@@ -14,6 +14,7 @@ BENCHMARKS = {
     "idle": "bench.idle",
     "laravel": "bench.laravel",
     "webhooks": "bench.webhooks",
+    "traffic": "bench.traffic",
 }
 
 

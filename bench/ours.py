@@ -50,7 +50,14 @@ class OurPanel:
         self._panel.stop()
 
     def add_project(
-        self, name: str, repository: str, root: str, servers: Sequence[tuple[Vps, int]], recipe: str, **settings: Any
+        self,
+        name: str,
+        repository: str,
+        root: str,
+        servers: Sequence[tuple[Vps, int]],
+        recipe: str,
+        deploy_key: str = "",
+        **settings: Any,
     ) -> None:
         """A project with its one environment on these servers, each with the port to reach it by, all checked.
 
@@ -58,8 +65,8 @@ class OurPanel:
 
         Without a recipe the panel looks into each commit first, to detect one.
         """
-        names = [self._add_server(f"{name}-{number}", vps, port) for number, (vps, port) in enumerate(servers, 1)]
-        self._post("projects", slug=name, repository=repository, recipe=recipe)
+        names = [self.add_server(f"{name}-{number}", vps, port) for number, (vps, port) in enumerate(servers, 1)]
+        self._post("projects", slug=name, repository=repository, recipe=recipe, deploy_key=deploy_key)
         self._post(
             f"projects/{name}/environments",
             **{
@@ -110,7 +117,8 @@ class OurPanel:
                 elif field == "data":
                     yield {**json.loads(value), "kind": kind}
 
-    def _add_server(self, name: str, vps: Vps, port: int) -> str:
+    def add_server(self, name: str, vps: Vps, port: int) -> str:
+        """Makes it known under this name, which is returned."""
         self._post(
             "servers",
             name=name,

@@ -1,7 +1,7 @@
 """Deployments under constant traffic: requests that fail, answers of the wrong version, how long a switch takes.
 
-`bin/bench traffic` runs all cases, `python -m bench.traffic [CASE]... [--deployments N]` those named. docs/performance.md
-says what is counted.
+`bin/bench traffic` runs all cases; `python -m bench.traffic [WORD]... [--deployments N]` those with a word in the name.
+docs/performance.md says what is counted.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,8 +19,6 @@ from pathlib import Path
 
 from bench.common import Result
 from bench.ours import Ended, OurPanel
-from devflow.recipes import RECIPES
-from devflow.strategies import STRATEGIES
 from tests.support.apps import APPS
 from tests.support.docker_engine import Engine, ensure_engine
 from tests.support.gitrepo import GitRepository
@@ -32,11 +31,14 @@ ROLLBACK_EACH = 4
 """After so many deployments, one way back."""
 RATE = 300
 SETTLE_SECONDS = 2.0
+CLOCK_SECONDS = 0.02
+"""How exactly the end of a step is known: servers tell it in hundredths of a second since they started."""
 REPOSITORY = "/home/deploy/app.git"
 ROOT = "/srv/www/app"
 DOMAIN = "app.example.test"
 PROJECT = "app"
 PHP_WORKERS = 20
+NODES = 3
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ class Case(ABC):
     def version_files(self, version: str) -> dict[str, str]:
         return {"version.txt": f"{version}\n"}
 
-    def add_server(self, *, docker: bool = False) -> Vps:
-        image = ensure_docker_image(self.engine) if docker else ensure_image(self.engine)
+    def add_server(self, *, docker: bool = False, balances: bool = False) -> Vps:
+        image = ensure_docker_image(self.engine) if docker or balances else ensure_image(self.engine)
         vps = self.stack.enter_context(Vps(self.engine, image, systemd=True, docker=docker))
         vps.put("deploy ALL=(ALL) NOPASSWD: ALL\n", "/etc/sudoers.d/all", user="root", mode="440")
         if docker:
@@ -107,12 +109,14 @@ class OurCase(Case):
     """Deployed by the panel."""
 
     recipe = ""
-    settings: dict[str, object] = field(default_factory=dict)
 
     def start_panel(self, servers: Sequence[Vps], repository: str = REPOSITORY, **settings: object) -> None:
+        """The panel, and the project on these servers; the last one of all is the balancer where there is one."""
         self.panel = self.stack.enter_context(OurPanel(self.folder))
+        if "balancer" in settings:
+            self.panel.add_server("balancer", self.entrance, self.entrance.port)
         reached = [(vps, vps.port) for vps in servers]
-        nothing = {"shared_files": [], "shared_folders": [], "phase_commands": {}}
+        nothing: dict[str, object] = {"shared_files": [], "shared_folders": [], "phase_commands": {}}
         self.panel.add_project(PROJECT, repository, ROOT, reached, self.recipe, **{**nothing, **settings})
 
     def change(self, *, back: bool = False) -> Ended:
@@ -130,7 +134,7 @@ class Atomic(OurCase):
         vps = self.add_server()
         vps.run(
             f"sed -i 's/^pm.max_children = .*/pm.max_children = {PHP_WORKERS}/' /etc/php/8.4/fpm/pool.d/www.conf"
-            " && systemctl restart php8.4-fpm",
+            " && systemctl restart php8.4-fpm && gpasswd --add deploy www-data",
             user="root",
         )
         self.add_repository()
@@ -150,13 +154,8 @@ class BlueGreenProcess(OurCase):
     def set_up(self) -> None:
         self.add_server()
         self.add_repository()
-        self.start_panel(
-            self.servers,
-            strategy="blue-green",
-            proxy="nginx",
-            domains=[DOMAIN],
-            recipe_options={"start_command": "python3 server.py"},
-        )
+        options = {"start_command": "python3 server.py"}
+        self.start_panel(self.servers, **BLUE_GREEN, recipe_options=options)
 
 
 class BlueGreenContainer(OurCase):
@@ -167,7 +166,56 @@ class BlueGreenContainer(OurCase):
     def set_up(self) -> None:
         self.add_server(docker=True)
         self.add_repository()
-        self.start_panel(self.servers, strategy="blue-green", proxy="nginx", domains=[DOMAIN])
+        options = {"container_port": "8000", "build_free_memory": "0"}
+        self.start_panel(self.servers, **BLUE_GREEN, recipe_options=options)
+
+
+class Compose(OurCase):
+    """The same application from its Compose file."""
+
+    recipe = "compose"
+
+    def set_up(self) -> None:
+        self.add_server(docker=True)
+        self.add_repository()
+        self.start_panel(self.servers, **BLUE_GREEN)
+
+
+class Rolling(OurCase):
+    """The same application as a unit of systemd on three servers, which a deployment restarts, behind nginx."""
+
+    recipe = "python"
+    balancer = "nginx"
+
+    def set_up(self) -> None:
+        for _ in range(NODES):
+            node = self.add_server()
+            node.put(UNIT, "/etc/systemd/system/app.service", user="root")
+            node.run("systemctl daemon-reload && systemctl --quiet enable app", user="root")
+        nodes = list(self.servers)
+        addresses = " ".join(f"{PROJECT}-{number}={node.address}:8080" for number, node in enumerate(nodes, 1))
+        self.add_server(balances=True)
+        self.add_repository()
+        self.start_panel(
+            nodes,
+            f"ssh://deploy@{nodes[0].address}{REPOSITORY}",
+            deploy_key=nodes[0].private_key,
+            strategy="rolling",
+            strategy_options={"balancer": self.balancer, "nodes": addresses, "drain_seconds": "10"},
+            domains=[DOMAIN],
+            balancer="balancer",
+            phase_commands={"reload": ["sudo -n systemctl restart app"]},
+        )
+
+    @property
+    def entrance(self) -> Vps:
+        return self.servers[-1]
+
+
+class RollingHaproxy(Rolling):
+    """The same behind HAProxy."""
+
+    balancer = "haproxy"
 
 
 class PlainCompose(Case):
@@ -183,12 +231,24 @@ class PlainCompose(Case):
     def change(self, *, back: bool = False) -> Ended:
         asked = time.time()
         checkout = "git checkout --quiet HEAD~1" if back else "git fetch --quiet && git checkout --quiet origin/main"
-        self.servers[0].run(
-            f"cd app && {checkout} && docker compose up --detach --build --quiet-pull", timeout_seconds=300
-        )
+        self.servers[0].run(f"cd app && {checkout} && docker compose up --detach --build", timeout_seconds=300)
         return Ended(asked, time.time())
 
 
+BLUE_GREEN = {
+    "strategy": "blue-green",
+    "strategy_options": {"drain_seconds": "10", "watch_seconds": "2"},
+    "proxy": "nginx",
+    "domains": [DOMAIN],
+}
+UNIT = f"""\
+[Service]
+WorkingDirectory={ROOT}/current
+Environment=HOST=0.0.0.0 PORT=8080
+ExecStart=/usr/bin/python3 server.py
+[Install]
+WantedBy=multi-user.target
+"""
 PLAIN_PROXY = """\
 map $http_upgrade $connection_upgrade { default upgrade; '' close; }
 server {
@@ -207,15 +267,11 @@ CASES: dict[str, type[Case]] = {
     "atomic, php-fpm and nginx": Atomic,
     "blue-green, process": BlueGreenProcess,
     "blue-green, container": BlueGreenContainer,
+    "blue-green, compose": Compose,
+    "rolling over 3 servers, nginx": Rolling,
+    "rolling over 3 servers, HAProxy": RollingHaproxy,
     "plain docker compose up": PlainCompose,
 }
-
-
-def is_there(case: type[Case]) -> bool:
-    """Whether the panel has what the case needs."""
-    recipe = getattr(case, "recipe", "")
-    strategy = "blue-green" if case.__name__.startswith("BlueGreen") else "atomic"
-    return (not recipe or recipe in RECIPES) and strategy in STRATEGIES
 
 
 def main() -> None:
@@ -264,7 +320,8 @@ def change(case: Case, traffic: Traffic, old: str, new: str, *, back: bool) -> C
     wall = time.time() - began
     done = case.change(back=back)
     traffic.run_for(SETTLE_SECONDS)
-    wrong = traffic.wrong(new, done.moved - wall)
+    moved = done.moved - wall + CLOCK_SECONDS
+    wrong = [answer for answer in traffic.wrong(new, began) if answer.sent >= moved or answer.version != old]
     return Change(done.asked - wall, traffic.turn(old, new, began), len(wrong), back)
 
 
@@ -285,6 +342,8 @@ def results(name: str, traffic: Traffic, changes: Sequence[Change]) -> Iterator[
     yield result("sent again (the server had closed a kept connection)", "requests", len(traffic.retried), sent)
     if traffic.sockets:
         yield result("WebSockets cut without a word", "connections", len(traffic.cut_sockets), len(traffic.sockets))
+        lasted = [socket.closed - socket.opened for socket in traffic.sockets]
+        yield result("a WebSocket lasted, at least", "s", min(lasted), len(lasted))
     mixed = [change.turn.mixed_seconds for change in changes]
     yield result("both versions answer, at most", "s", max(mixed), len(mixed))
     yield result("deployment, median until only the new version answers", "s", _median(deployments), len(deployments))
@@ -294,8 +353,9 @@ def results(name: str, traffic: Traffic, changes: Sequence[Change]) -> Iterator[
         yield result("rollback, at most", "s", most, len(rollbacks), "goal 2 s")
     yield result("slowest answer of /", "s", slowest(quick), len(quick))
     yield result("a request was sent late by, at most", "s", traffic.late_seconds, sent)
-    for failure in sorted({f"{answer.path} {answer.failure}" for answer in traffic.failed}):
-        count = sum(f"{answer.path} {answer.failure}" == failure for answer in traffic.failed)
+    for end, count in Counter(socket.end for socket in traffic.cut_sockets).items():
+        yield result(f"WebSocket {end}", "connections", count, len(traffic.sockets))
+    for failure, count in Counter(f"{answer.path} {answer.failure}" for answer in traffic.failed).items():
         yield result(f"failed, {failure}", "requests", count, sent)
 
 
@@ -304,8 +364,8 @@ def _median(changes: Sequence[Change]) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m bench.traffic")
-    parser.add_argument("names", nargs="*", metavar="CASE", help="; ".join(CASES))
+    parser = argparse.ArgumentParser(prog="python -m bench.traffic", description="; ".join(CASES))
+    parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--deployments", type=int, default=DEPLOYMENTS)
     given = parser.parse_args()
-    run([name for name in CASES if not given.names or any(word in name for word in given.names)], given.deployments)
+    run([name for name in CASES if all(word in name for word in given.words)], given.deployments)

@@ -67,6 +67,7 @@ FOR_DEVELOPERS = {
     "POST projects/{slug}/environments/{name}/comparison",
     "POST projects/{slug}/environments/{name}/proxy/look",
     "POST projects/{slug}/deliveries/{delivery_id}/redeliver",
+    "POST deployments/{deployment_id}/canary",
     "POST deployments/{deployment_id}/cancel",
     "POST deployments/{deployment_id}/rollback",
 }
@@ -117,6 +118,9 @@ def special(walked: World) -> dict[str, dict[str, str]]:
     for name in ("staging", "frozen"):
         made = projects.environment_add(actor=actor, project=project, name=name, branch="main", servers=["web-1"])
     environment_freeze(actor=actor, environment=made, reason="Fair")
+    canary = deployment_request(actor=actor, environment=made)
+    with scope(team=walked.team):
+        Deployment.objects.filter(pk=canary.pk).update(strategy="canary", status=Status.RUNNING)
     waiting = deployment_request(actor=actor, environment=made)
     source = projects.project_source(actor=actor, project=project)
     source_update(
@@ -134,6 +138,7 @@ def special(walked: World) -> dict[str, dict[str, str]]:
         "DELETE projects/{slug}/environments/{name}": {"environments/{name}": "staging"},
         "DELETE projects/{slug}/environments/{name}/freezes": {"environments/{name}": "frozen"},
         "POST deployments/{deployment_id}/override": {"deployments/{deployment_id}": str(waiting.pk)},
+        "POST deployments/{deployment_id}/canary": {"deployments/{deployment_id}": str(canary.pk)},
         "POST deployments/{deployment_id}/cancel": {"deployments/{deployment_id}": str(queued.pk)},
         "POST deployments/{deployment_id}/rollback": {"deployments/{deployment_id}": str(older.pk)},
         "GET deployments/{deployment_id}/plan": {"deployments/{deployment_id}": str(older.pk)},
@@ -238,6 +243,7 @@ def test_of_several_names_each_must_be_ones_own(
         "variable-changes/{change}": ids["change"],
         "access/{grant_id}": ids["grant"],
         "variables/{key}": "NOT_THERE",
+        "servers/{name}": names["server"],
         "containers/{container}": names["container"],
         "container-actions/{action_id}": ids["container action"],
         "clusters/{cluster}": names["cluster"],
@@ -341,7 +347,7 @@ def _with_leftovers(world: World) -> str:
     )
     done = deployment_request(actor=actor, environment=environment)
     deployment_cancel(actor=actor, deployment=done)
-    seen(server, environment, d1=str(done.pk))
+    seen(server, environment, d2=str(done.pk))
     BODIES["POST servers/{name}/prune"] = {"token": prune_preview(actor=actor, server=server).token}
     return server.name
 

@@ -14,18 +14,23 @@ from typing import Any
 import pytest
 from django_scopes import scopes_disabled
 
+from devflow.apps.deployments import proxy
 from devflow.apps.deployments.models import Deployment
 from devflow.apps.projects.models import Environment
 from devflow.apps.servers.models import Server
 from tests.support.colour_load import Load, OpenSocket
 from tests.support.deployer import Deployer, WorkerProcess
 from tests.support.gitrepo import GitRepository
+from tests.support.panel import wait_until
 from tests.support.vps import Vps
 
 APP = Path(__file__).parent / "apps" / "two-colours"
 ROLLBACK_SECONDS = 2
 """From the request to its end."""
-KILL_RUN = 'for pid in $(grep -slz "^DEVFLOW_RUN={run}" /proc/[0-9]*/environ | cut -d/ -f3); do kill -9 $pid; done'
+KILL_RUN = (
+    'for pid in $(grep -slz "^DEVFLOW_RUN={run}" /proc/[0-9]*/environ | cut -d/ -f3); '
+    "do kill -9 $pid 2>/dev/null || :; done"
+)
 PYTHON_APP = """
 import http.server, os
 
@@ -42,6 +47,8 @@ class Server(http.server.ThreadingHTTPServer):
 
 Server(("127.0.0.1", int(os.environ["PORT"])), Answer).serve_forever()
 """
+# The test server has no logind, which gives a user's manager its folder otherwise.
+USER_MANAGER = "[Service]\nPAMName=\nEnvironment=XDG_RUNTIME_DIR=/run/user/1000\n"
 QUICK = {"watch_seconds": "1", "drain_seconds": "3", "start_seconds": "20"}
 
 
@@ -103,6 +110,19 @@ class Shop:
             words = done.stdout.split()
             found[colour] = (words[0], words[1] if len(words) > 1 else "")
         return found
+
+    def look(self) -> dict[str, Any]:
+        """What the panel finds of the site file on the server."""
+        before = self.environment.proxy_state.get("at")
+        proxy.proxy_look_request(actor=self.deployer.actor, environment=self.environment)
+
+        def found() -> dict[str, Any] | None:
+            with scopes_disabled():
+                self.environment = Environment.objects.select_related("project").get(pk=self.environment.pk)
+            state = self.environment.proxy_state
+            return state["servers"][self.vps.name] if state.get("at") != before else None
+
+        return wait_until(found, 20, what=self.deployer.output)
 
     def litter(self) -> str:
         """What a deployment that has ended must not leave."""
@@ -202,6 +222,24 @@ def test_back_to_standby_is_one_switch(shop: Shop) -> None:
     assert shop.units()["blue"] == ("active", "enabled")
     shop.roll_back("two")
     assert shop.page() == "version two"
+    refused = shop.vps.run(f"~/.devflow/bin/devflow-run rollback {shop.root}", check=False)
+    assert refused.returncode == 1
+    assert "only the panel switches" in refused.stderr
+
+
+def test_after_its_time_a_timer_of_the_server_stops_the_standby(shop: Shop) -> None:
+    shop.deploy("one")
+    shop.deploy("two")
+    timer = f"devflow-{shop.environment.pk.hex}-retire"
+    assert shop.vps.run(f"systemctl is-active {timer}.timer").stdout.strip() == "active"
+    assert shop.units()["blue"] == ("active", "disabled")
+    shop.vps.run(f"systemctl start {timer}.service")  # as the timer does
+    wait_until(lambda: shop.units()["blue"][0] == "inactive", 20)
+    assert shop.page() == "version two"
+    shop.roll_back("one")
+    assert shop.page() == "version one"
+    shop.vps.run(f"sh {shop.root}/.devflow/retire blue {shop.versions['one'].release}")
+    assert shop.page() == "version one", "what is not on standby is left alone"
 
 
 def test_back_to_an_older_release_starts_it(shop: Shop) -> None:
@@ -266,7 +304,7 @@ def test_a_release_that_does_not_run_never_keeps_the_traffic(
     before = shop.vps.run(f"cat {shop.site_file} {shop.upstream_file}").stdout
     with shop.load() as load:
         failed = shop.deploy("two", mode, status=status, error=error)
-    assert load.failed == []
+    assert load.failed == [] or mode == "dies", "it died with the traffic, until it was taken back"
     assert shop.page() == "version one"
     assert shop.vps.run(f"cat {shop.site_file} {shop.upstream_file}").stdout == before
     assert shop.live == ("blue", shop.versions["one"].release)
@@ -299,13 +337,29 @@ def test_who_has_taken_a_port_is_told(shop: Shop) -> None:
     shop.deploy("two")
 
 
-def test_a_site_file_edited_by_hand_is_never_overwritten(shop: Shop) -> None:
+def test_a_site_file_edited_by_hand_is_shown_and_taken_over_or_replaced_on_purpose(shop: Shop) -> None:
     shop.deploy("one")
     shop.vps.run(f"sed -i 's/client_max_body_size 64m/client_max_body_size 65m/' {shop.site_file}")
     edited = shop.vps.run(f"cat {shop.site_file}").stdout
     shop.deploy("two", status="failed", error="was edited by hand")
     assert shop.vps.run(f"cat {shop.site_file}").stdout == edited
     assert shop.page() == "version one"
+
+    actor = shop.deployer.actor
+    assert shop.look()["state"] == "edited"
+    proxy.proxy_adopt(actor=actor, environment=shop.environment, server=shop.vps.name)
+    shop.deploy("three")
+    assert shop.page() == "version three"
+    assert shop.look()["state"] == "ours"
+    assert "client_max_body_size 65m" in shop.vps.run(f"cat {shop.site_file}").stdout
+
+    shop.vps.run(f"echo '# mine' >>{shop.site_file}")
+    shop.deploy("four", status="failed", error="was edited by hand")
+    assert "# mine" in shop.look()["text"]
+    proxy.proxy_replace(actor=actor, environment=shop.environment)
+    shop.deploy("five")
+    assert shop.page() == "version five"
+    assert "# mine" not in shop.look()["text"]
 
 
 def test_a_configuration_broken_by_hand_fails_before_anything_is_touched(shop: Shop) -> None:
@@ -333,10 +387,15 @@ def test_a_name_that_another_file_serves_is_refused_with_both_files(shop: Shop) 
     shop.deploy("two")
 
 
-def test_nginx_that_was_killed_is_started_again(shop: Shop) -> None:
+@pytest.mark.parametrize("how", ["systemctl stop nginx", "pkill -9 -x nginx"])
+def test_nginx_that_was_killed_on_the_way_is_started_again(shop: Shop, how: str) -> None:
     shop.deploy("one")
-    shop.vps.run("systemctl stop nginx")
-    shop.deploy("two")
+    shop.commit("two")
+    requested = shop.deployer.request(shop.environment)
+    shop.deployer.wait_for_step(requested, "check colour")
+    shop.vps.run(how)
+    ended = shop.deployer.wait_ended(requested)
+    assert ended.status == "success", shop.deployer.describe(ended)
     assert shop.page() == "version two"
 
 
@@ -428,7 +487,9 @@ def test_a_deploy_user_with_sudo_and_one_with_units_of_its_own(
         vps.run(f"{folder}; {include}", user="root")
         shop.deploy("one", status="failed", error="sudo loginctl enable-linger deploy")
         vps.run("mkdir -p /var/lib/systemd/linger; touch /var/lib/systemd/linger/deploy", user="root")
-        vps.run("systemctl start user@$(id -u deploy).service", user="root")
+        vps.put(USER_MANAGER, "/run/systemd/system/user@1000.service.d/test.conf", user="root")
+        vps.run("install -d -o deploy -m 700 /run/user/1000; systemctl daemon-reload", user="root")
+        vps.run("systemctl start user@1000.service", user="root")
     shop.deploy("two")
     assert shop.page() == "version two"
     with shop.load() as load:

@@ -17,7 +17,10 @@ from devflow.apps.projects.models import Environment
 from tests.support.colour_load import Load
 from tests.support.deployer import Deployer, WorkerProcess
 from tests.support.gitrepo import GitRepository
+from tests.support.panel import wait_until
 from tests.support.vps import Vps
+
+pytestmark = pytest.mark.timeout(400)
 
 APP = Path(__file__).parent / "apps" / "composed"
 FILE = (APP / "compose.yaml").read_text()
@@ -245,7 +248,7 @@ def test_what_ends_after_the_switch_is_taken_back_with_what_was_recreated(
 ) -> None:
     composed = make_composed(strategy_options={**QUICK, "watch_seconds": "12"})
     composed.deploy("one")
-    composed.deploy("ends", "ends after 10", status="rolled_back", error="web")
+    composed.deploy("ends", "ends after 10", status="rolled_back", error="ended and was started again")
     assert composed.page() == "version one"
     clock = composed.containers()[f"{composed.name}-clock"]
     assert composed.inside(clock, "http://127.0.0.1:8000/") == "version one"
@@ -260,9 +263,14 @@ def test_rollback_to_standby_and_to_an_older_release_by_its_images(composed: Com
     for tag in composed.run(f"docker image ls --format '{{{{.Tag}}}}' {web}").split():
         if "-" not in tag:
             composed.run(f"docker tag {newest} {web}:{tag}")
+    requested = composed.deployer.roll_back(composed.environment, to=composed.versions["two"])
     began = time.monotonic()
-    composed.roll_back("two")
-    print(f"rollback to standby: {time.monotonic() - began:.2f} s")
+    while composed.page() != "version two":
+        assert time.monotonic() - began < 60
+        time.sleep(0.05)
+    print(f"rollback to standby: {time.monotonic() - began:.2f} s until the version before served")
+    composed.ended(requested, "two")
+    print([(step.name, step.duration_seconds) for step in composed.deployer.steps(requested)])
     assert composed.page() == composed.page("/ask/api/") == "version two"
     clock = composed.containers()[f"{composed.name}-clock"]
     assert composed.inside(clock, "http://127.0.0.1:8000/") == "version two"
@@ -321,7 +329,8 @@ def test_the_data_of_a_project_that_was_started_by_hand_is_not_left_behind(compo
         composed.run("docker rm -f $(docker ps -aq --filter volume=composed_data); docker volume rm composed_data")
 
 
-def test_twelve_services_with_what_cannot_run_twice(composed: Composed) -> None:
+def test_twelve_services_with_what_cannot_run_twice(make_composed: Callable[..., Composed]) -> None:
+    composed = make_composed(recipe_options={"service": "web"})
     more = "".join(f"  extra{number}:\n    <<: *app\n" for number in range(1, 6))
     odd = """\
   host:
@@ -379,6 +388,19 @@ def test_docker_restarted_during_a_deployment(composed: Composed) -> None:
     assert composed.page() == "version three"
 
 
+def test_after_a_reboot_one_colour_serves(composed: Composed) -> None:
+    composed.deploy("one")
+    composed.write("kept")
+    composed.deploy("two")
+    composed.vps.stop()
+    composed.vps.start()
+    wait_until(lambda: composed.page() == "version two", 60, what=lambda: str(composed.containers()))
+    assert composed.page("/ask/db/lines") == "kept"
+    assert not [name for name in composed.containers() if name.startswith("blue-")]
+    composed.deploy("three")
+    assert composed.page() == "version three"
+
+
 def test_recreate_in_place(make_composed: Callable[..., Composed]) -> None:
     composed = make_composed(strategy="recreate")
     first = composed.deploy("one")
@@ -391,7 +413,7 @@ def test_recreate_in_place(make_composed: Callable[..., Composed]) -> None:
     assert composed.containers()["db-1"] == before["db-1"]
     composed.deploy("sick", "sick", status="rolled_back", error="not healthy")
     assert composed.page() == "version two"
-    composed.deploy("ends", "ends after 1", status="rolled_back", error="web")
+    composed.deploy("ends", "ends after 1", status="rolled_back", error="again")
     assert composed.page() == "version two"
     composed.roll_back("one")
     assert composed.page() == "version one"

@@ -239,3 +239,32 @@ def test_old_images_go_and_nothing_else(shop: Shop, deployer: Deployer) -> None:
     assert {line.split()[0] for line in kept.splitlines()} == set(shop.images())
     assert 2 <= len(shop.images()) <= 3
     assert "someone/elses" in shop.vps.run("docker image ls").stdout
+
+
+def test_in_place_of_the_old_one_for_those_who_accept_it(shop: Shop, deployer: Deployer) -> None:
+    deployer.change(shop.environment, strategy="recreate", strategy_options={})
+    shop.commit("one")
+    first = shop.deploy()
+    assert shop.page() == "one"
+    shop.commit("two")
+    shop.deploy()
+    assert shop.page() == "two"
+    assert list(shop.containers().values()) == ["running unless-stopped"]
+    shop.commit("ill", ends_after=0.1)
+    assert deployer.deploy(shop.environment, timeout_seconds=120).status in ("failed", "rolled_back")
+    assert shop.page() == "two"
+    back = deployer.wait_ended(deployer.roll_back(shop.environment, to=first), 60)
+    assert back.status == "success", deployer.describe(back)
+    assert shop.page() == "one"
+
+
+def test_a_user_outside_of_the_group_docker(shop: Shop, deployer: Deployer) -> None:
+    shop.commit("one")
+    shop.vps.run("gpasswd -d deploy docker", user="root")
+    try:
+        shop.vps.restart_sshd()
+        assert "sudo usermod -aG docker deploy" in shop.deploy("failed").error
+    finally:
+        shop.vps.run("usermod -aG docker deploy", user="root")
+        shop.vps.restart_sshd()
+    shop.deploy()

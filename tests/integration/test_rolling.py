@@ -95,7 +95,7 @@ class Park:
 
     def versions(self) -> list[str]:
         """What each node answers."""
-        return [node.run(f"curl -s http://127.0.0.1:{PORT}/").stdout for node in self.nodes]
+        return [node.run(f"curl -s http://127.0.0.1:{PORT}/ || :").stdout for node in self.nodes]
 
     def watch_ready(self) -> None:
         """From now on the balancer's server writes down how many nodes would get a request, ten times a second."""
@@ -131,7 +131,7 @@ def park(
         Vps(docker_engine, docker_image, systemd=True, user="root") as haproxy,
         Vps(docker_engine, docker_image, systemd=True, user="root") as nginx,
     ):
-        nodes = [first, second, third]
+        nodes = sorted([first, second, third], key=lambda node: node.name)  # as they go live
         made = Park(
             deployer, nodes, {"haproxy": haproxy, "nginx": nginx}, *_environment(deployer, nodes, tmp_path_factory)
         )
@@ -163,10 +163,18 @@ def _environment(
 
 
 @pytest.fixture
-def settled(park: Park, worker: WorkerProcess) -> Park:
-    """Everything as after a good deployment."""
+def settled(park: Park, deployer: Deployer, worker: WorkerProcess) -> Iterator[Park]:
+    """Everything as after a good deployment; what a test that failed left on its way is ended."""
     park.commands()
-    return park
+    yield park
+    deployer.keep_one_worker()
+    for node in park.nodes:
+        node.run("rm -f /tmp/held; systemctl start app", user="root")
+    with scopes_disabled():
+        unended = list(Deployment.objects.filter(environment=park.environment, finished_at=None))
+    for deployment in unended:
+        deployer.cancel(deployment)
+        deployer.wait_ended(deployment)
 
 
 @pytest.mark.parametrize("kind", ["haproxy", "nginx"])
@@ -205,3 +213,130 @@ def test_a_second_batch_that_fails_is_taken_back_with_the_first(settled: Park, d
     assert settled.versions() == ["good"] * 3
     assert load.failed == []
     assert settled.fewest_ready() == 2
+
+
+@pytest.mark.parametrize("kind", ["haproxy", "nginx"])
+def test_a_node_that_goes_down_in_the_middle(settled: Park, deployer: Deployer, kind: str) -> None:
+    """Powered off while it goes live, and on again: it and those before it serve what they served."""
+    settled.use(kind)
+    first = settled.deploy("good")
+    assert first.status == "success", deployer.describe(first)
+    second = settled.nodes[1]
+    settled.commands(verify=[f'[ "$(hostname)" != {second.name} ] || sleep 60'])
+    settled.watch_ready()
+    with settled.load() as load:
+        settled.release("bad")
+        deployment = deployer.request(settled.environment)
+        deployer.wait_for_step(deployment, "verify command 1")
+        deployer.wait(deployment, lambda _: settled.versions()[1] == "bad", 30)
+        second.stop()
+        time.sleep(1)
+        second.start()
+        ended = deployer.wait_ended(deployment, 90)
+        time.sleep(1)
+    assert ended.status == "rolled_back", deployer.describe(ended)
+    assert f"{second.name}: the run was interrupted during 'verify command 1'" in ended.error
+    assert settled.versions() == ["good"] * 3
+    assert load.failed == []
+    assert settled.fewest_ready() == 2
+
+
+def test_haproxy_reloaded_and_the_worker_killed_in_the_middle(settled: Park, deployer: Deployer) -> None:
+    settled.use("haproxy")
+    first = settled.deploy("before")
+    assert first.status == "success", deployer.describe(first)
+    second = settled.nodes[1].name
+    held = "while [ -e /tmp/held ]; do sleep 0.1; done"
+    settled.nodes[1].run("touch /tmp/held")
+    settled.commands(verify=[f'[ "$(hostname)" != {second} ] || {{ sudo -n systemctl stop app.service; {held}; }}'])
+    settled.nodes[1].put(
+        "deploy ALL=(root) NOPASSWD: /usr/bin/systemctl\n", "/etc/sudoers.d/app", user="root", mode="440"
+    )
+    settled.release("after")
+    with settled.load() as load:
+        deployment = deployer.request(settled.environment)
+        deployer.wait(deployment, lambda _: settled.versions()[1:] == ["", "before"], 60)
+        deployer.workers[-1].kill()
+        settled.balancer.run("systemctl reload haproxy")
+        time.sleep(3)
+        settled.nodes[1].run("sudo -n systemctl start app.service; rm /tmp/held")
+        deployer.start_worker()
+        ended = deployer.wait_ended(deployment, 60)
+    assert ended.status == "success", deployer.describe(ended)
+    assert settled.versions() == ["after"] * 3
+    assert [answer for answer in load.failed if answer.status] == []
+    assert load.failed == []
+
+
+def test_cancelled_in_the_middle(settled: Park, deployer: Deployer) -> None:
+    settled.use("nginx")
+    first = settled.deploy("good")
+    assert first.status == "success", deployer.describe(first)
+    second = settled.nodes[1].name
+    settled.commands(verify=[f'[ "$(hostname)" != {second} ] || sleep 60'])
+    with settled.load() as load:
+        settled.release("new")
+        deployment = deployer.request(settled.environment)
+        deployer.wait(deployment, lambda _: settled.versions()[:2] == ["new", "new"], 60)
+        deployer.cancel(deployment)
+        ended = deployer.wait_ended(deployment, 60)
+    assert ended.status == "cancelled", deployer.describe(ended)
+    assert settled.versions() == ["good"] * 3
+    assert load.failed == []
+
+
+@pytest.mark.timeout(300)  # a minute of it is waited for the server that is down
+def test_too_few_would_be_ready(settled: Park, deployer: Deployer) -> None:
+    settled.use("haproxy", minimum="2")
+    first = settled.deploy("good")
+    assert first.status == "success", deployer.describe(first)
+    third = settled.nodes[2]
+    third.run("systemctl stop app", user="root")
+    with settled.load() as load:
+        ended = settled.deploy("new", timeout_seconds=120)
+    third.run("systemctl start app", user="root")
+    assert ended.status == "failed", deployer.describe(ended)
+    assert "only 1 of at least 2 servers would be ready" in ended.error
+    assert settled.versions() == ["good"] * 3
+    assert load.failed == []
+
+
+def test_a_file_that_was_edited_by_hand_is_left_alone(settled: Park, deployer: Deployer) -> None:
+    for kind, file in (("nginx", "/etc/nginx/devflow.d/*-nodes.conf"), ("haproxy", "/etc/haproxy/haproxy.cfg")):
+        settled.use(kind)
+        first = settled.deploy(f"before {kind}")
+        assert first.status == "success", deployer.describe(first)
+        line = "    timeout server 1m" if kind == "haproxy" else "    keepalive 32;"
+        settled.balancer.run(f"sed -i 's/^{line}$/{line} # mine/' {file}")
+        ended = settled.deploy("after")
+        assert ended.status == "failed", deployer.describe(ended)
+        assert "edited by hand" in ended.error or "Somebody changed" in ended.error
+        assert "# mine" in settled.balancer.run(f"cat {file}").stdout
+        settled.balancer.run(f"sed -i 's/ # mine$//' {file}")
+        again = settled.deploy(f"after {kind}")
+        assert again.status == "success", deployer.describe(again)
+
+
+def test_a_backend_of_ones_own_by_a_user_of_its_group(settled: Park, deployer: Deployer) -> None:
+    """The panel only gives orders over the socket: it needs no root, and changes no file."""
+    balancer = settled.balancers["haproxy"]
+    servers = "".join(
+        f"  server app{number} {settled.addresses[node.name]}:{PORT} check inter 500ms\n"
+        for number, node in enumerate(settled.nodes, 1)
+    )
+    config = f"frontend own\n  bind :8081\n  default_backend own\nbackend own\n{servers}"
+    balancer.run(f"printf %s {shlex.quote(config)} >>/etc/haproxy/haproxy.cfg && systemctl reload haproxy")
+    before = balancer.run("md5sum /etc/haproxy/haproxy.cfg").stdout
+    deploy = deployer.add_server(balancer, name=f"{balancer.name}-deploy", user="deploy")
+    settled.use("haproxy", backend="own")
+    with scopes_disabled():
+        Environment.objects.filter(pk=settled.environment.pk).update(balancer=deploy)
+        settled.environment.refresh_from_db()
+    refused = settled.deploy("own 1")
+    assert refused.status == "failed"
+    assert "usermod -aG haproxy deploy" in refused.error, deployer.describe(refused)
+    balancer.run("usermod -aG haproxy deploy; pkill -u deploy sshd; true")
+    ended = settled.deploy("own 2")
+    assert ended.status == "success", deployer.describe(ended)
+    assert settled.versions() == ["own 2"] * 3
+    assert balancer.run("md5sum /etc/haproxy/haproxy.cfg").stdout == before

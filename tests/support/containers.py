@@ -41,6 +41,6 @@ def seen(server: Server, environment: Environment, name: str = "shop", **deploym
     kept: dict[str, Any] = {"content": {**content, "containers": masked}, "disk": found.disk, "disk_at": now}
     with scope(team=server.team):
         snapshot, _ = Snapshot.objects.update_or_create(
-            server=server, defaults={"team": server.team, "taken_at": now, "asked_at": now, **kept}
+            server=server, defaults={"team": server.team, "taken_at": now, "asked_at": now, "seen_at": now, **kept}
         )
     return snapshot

@@ -39,6 +39,7 @@ class FakeRun:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     open_gates: set[int] = field(default_factory=set)
     commit: str = ""
+    steered: list[str] = field(default_factory=list)
 
     def tell_commit(self, commit: str) -> None:
         self.commit = commit
@@ -110,6 +111,7 @@ class FakeServer:
         assert nonce is not None
         failed = script.partition("failed() {")[2].partition("}")[0]
         undo = [int(number) for number in re.findall(r"attempt(?:_if)? (\d+)", failed)]
+        only = re.search(r"case \$1 in ([\d|]+)\)", failed)
         if "\nleads=0\n" in script and "\ncommit=''\n" in script:
             _, *parts = re.split(r"^task_(\d+)\(\) {$", script, flags=re.MULTILINE)
             self.awaiting = {
@@ -130,7 +132,7 @@ class FakeServer:
                 return
             worst = code or worst
             if code and kind.startswith("step"):
-                for position in undo:
+                for position in undo if only is None or number in only[1].split("|") else []:
                     if await self._step(run, position, frame) is None:
                         return
                 break
@@ -250,6 +252,8 @@ class FakeProcess:
             return
         if word == "commit":
             self._run.tell_commit(value)
+        elif word == "canary":
+            self._run.steered.append(value)
         else:
             assert word == "open"
             self._run.open_gate(int(value))

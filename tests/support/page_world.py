@@ -39,6 +39,7 @@ def main() -> None:
         world = make_world()
         deployment_cancel(actor=world.actor(), deployment=world.deployment)
         world.deliver(b"not JSON")
+        assert world.container_action
         environment_freeze(actor=world.actor(), environment=world.environment, reason="The sale goes on")
         cursor.execute("DELETE FROM procrastinate_jobs")  # before a worker sees them
     _settings(world)

@@ -57,6 +57,7 @@ FOR_DEVELOPERS = {
     "container-logs",
     "cluster-look",
     "delivery-again",
+    "deployment-canary",
     "deployment-cancel",
     "environment-deploy",
     "environment-rollback",
@@ -70,6 +71,7 @@ FOR_ADMINS = {"prune", "audit", "audit-event", "audit-export", "audit-requests",
 """Pages that show what only admins and owners may see."""
 FOR_OWNERS = {"team-delete", "team-policy"}
 BY_HAND: dict[str, dict[str, str]] = {
+    "deployment-canary": {"action": "hold"},
     "deployment-override": {"override_reason": "Fixes the checkout"},
     "cluster-join": {"server": "web-1", "role": "worker"},
     "delivery-retry": {},
@@ -235,6 +237,9 @@ def test_of_several_names_each_must_be_ones_own(page: Page, walked: World, clien
         "webhook/<delivery_id>": foreign.ids["delivery"],
         "channels/<channel_id>": foreign.ids["channel"],
         "deliveries/<delivery_id>": foreign.ids["notification"],
+        "servers/<name>": foreign.names["server"],
+        "containers/<container>": foreign.names["container"],
+        "container-logs/<follow_id>": foreign.ids["follow"],
     }
     for (_, place), method in product(page.parameters, page.methods or ()):
         assert place in theirs, f"Add {place} to `theirs`."

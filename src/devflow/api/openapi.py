@@ -21,7 +21,14 @@ _KEY: Final = {
     "required": False,
     "description": "The same request with the same key takes effect once and is answered alike, for 24 hours.",
 }
-_EVENTS: Final = {
+_LAST_EVENT: Final = {
+    "in": "header",
+    "name": "Last-Event-ID",
+    "schema": {"type": "integer"},
+    "required": False,
+    "description": "The last event that was seen; `?after=` says the same.",
+}
+_EVENTS: Final[dict[str, Any]] = {
     "operationId": "deployment_events",
     "summary": "Deployment Events",
     "description": (
@@ -31,18 +38,26 @@ _EVENTS: Final = {
     "tags": ["deployments"],
     "parameters": [
         {"in": "path", "name": "deployment_id", "schema": {"type": "string"}, "required": True},
-        {
-            "in": "header",
-            "name": "Last-Event-ID",
-            "schema": {"type": "integer"},
-            "required": False,
-            "description": "The last event that was seen; `?after=` says the same.",
-        },
+        _LAST_EVENT,
     ],
     "responses": {
         200: {"description": "OK", "content": {"text/event-stream": {}}},
         204: {"description": "All was seen"},
     },
+}
+_LOG_EVENTS: Final = {
+    **_EVENTS,
+    "operationId": "container_log_events",
+    "summary": "Container Log Events",
+    "description": (
+        "A container's log that is followed, live, as server-sent events: `container.log` with whole lines, "
+        "`container.log_ended` with the reason. It is followed as long as somebody is connected here."
+    ),
+    "tags": ["containers"],
+    "parameters": [
+        {"in": "path", "name": "follow_id", "schema": {"type": "string"}, "required": True},
+        _LAST_EVENT,
+    ],
 }
 
 
@@ -56,8 +71,9 @@ class PanelAPI(NinjaAPI):
         schema = super().get_openapi_schema(**options)
         schema["components"]["schemas"] |= _components()
         paths = schema["paths"]
-        shown = next(path for path in paths if path.endswith("/deployments/{deployment_id}"))
-        paths[f"{shown}/events"] = {"get": {**_EVENTS, "security": paths[shown]["get"]["security"]}}
+        for end, events in (("deployments/{deployment_id}", _EVENTS), ("container-logs/{follow_id}", _LOG_EVENTS)):
+            shown = next(path for path in paths if path.endswith(f"/{end}"))
+            paths[f"{shown}/events"] = {"get": {**events, "security": paths[shown]["get"]["security"]}}
         for methods in paths.values():
             for method, operation in methods.items():
                 operation["summary"] = _summary(operation)

@@ -103,6 +103,9 @@ check_balancer() {
   [ -w "$nginx_folder" ] || may_as_root tee "$nginx_site.next" || explain "$nginx_folder on $server cannot be written by $me. Give it the folder: sudo chown $me $nginx_folder"
   said=$(test_nginx) || explain "nginx's configuration on $server is broken, so nothing was changed: $said"
   unedited
+  if [ "$port" = 80 ] && elsewhere=$(named_elsewhere | head -n 1) && [ -n "$elsewhere" ]; then
+    explain "${elsewhere%% *} is served by ${elsewhere#* } on $server already. Take the name out of that file, or have the balancer listen on another port, in the settings of the strategy."
+  fi
 }
 write_balancer() {
   out=''

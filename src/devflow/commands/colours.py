@@ -92,6 +92,14 @@ done
 )
 """What two colours need, and whether their ports are free: before anything is done."""
 
+CHECK_NONE = """\
+if [ -s "$root/.devflow/live" ]; then
+  read -r colour name <"$root/.devflow/live"
+  explain "On $server nginx sends the traffic to $name, which runs as $colour: this strategy would not change that. Choose blue-green again; or stop it for good, have something else serve the application, and remove $root/.devflow/live."
+fi
+"""
+"""Nothing of two colours serves the site."""
+
 START = r"""
 read_colours
 next=$(other_colour "${live_colour:-green}") mode=new
@@ -160,8 +168,9 @@ read_traffic
 left=${strategy_watch_seconds:-5}
 if [ "$mode" = standby ]; then left=0; fi
 with_colour "$next_colour" "$release" runtime_look
-while [ "$left" -gt 0 ]; do
-  sleep 1
+left=$((left * 4))
+while [ "$left" -gt 0 ]; do  # often: what died is answered for by nobody until it is taken back
+  sleep 0.25
   left=$((left - 1))
   with_colour "$next_colour" "$release" runtime_look
 done

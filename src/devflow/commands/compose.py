@@ -31,8 +31,8 @@ MARK = "\x1e"
 CHECK = (
     images.CHECK_DOCKER
     + """\
-docker compose version >/dev/null 2>&1 || explain "Docker Compose (version 2) is not installed on $server. Install it there: apt-get install docker-compose (Debian 13), docker-compose-v2 (Ubuntu) or docker-compose-plugin (download.docker.com)"
-case $(docker compose version --short 2>/dev/null) in v1.*|1.*) explain "Docker Compose on $server is version 1. Install version 2 there: apt-get install docker-compose-plugin" ;; esac
+version=$(docker compose version --short 2>/dev/null) || explain "Docker Compose (version 2) is not installed on $server. Install it there: apt-get install docker-compose (Debian 13), docker-compose-v2 (Ubuntu) or docker-compose-plugin (download.docker.com)"
+case $version in v1.*|1.*) explain "Docker Compose on $server is version 1. Install version 2 there: apt-get install docker-compose-plugin" ;; esac
 command -v jq >/dev/null || explain "jq is not installed on $server; the Compose file is read with it. Install it there: apt-get install jq"
 """
 )
@@ -67,6 +67,7 @@ _BASE = (
 | .services |= with_entries(
     select(.key as $name | $names | index($name))
     | pinned | labelled("devflow.environment"; $environment)
+    | del(.value.profiles)
     | if $inside != "" and .key == $proxied then .value.ports = on_loopback else . end
     | .value.depends_on = ((.value.depends_on // {}) | with_entries(select(.key as $name | $names | index($name))))
     | if .value.volumes then .value.volumes |= map(if .type == "bind" then .source |= moved else . end) else . end)
@@ -94,7 +95,7 @@ def other_name: "\(.)-\($colour)";
     | labelled("devflow.environment"; $environment) | labelled("devflow.release"; $release)
     | labelled("devflow.colour"; $colour) | labelled("devflow.restart"; (.value.restart // "no"))
     | .value.restart = "no"
-    | del(.value.ports, .value.container_name, .value.profiles)
+    | del(.value.ports, .value.container_name, .value.profiles, .value.links)
     | if $name == $proxied then .value.ports = on_loopback | del(.value.deploy.replicas, .value.scale) else . end
     | .value.depends_on = ((.value.depends_on // {}) | with_entries(
         select(.key as $each | $names | index($each)) | .key |= other_name))
@@ -116,12 +117,19 @@ def other_name: "\(.)-\($colour)";
 FUNCTIONS = (
     f"compose_inject={quote(_INJECT)}\ncompose_base_program={quote(_BASE)}\ncompose_colour_program={quote(_COLOUR)}\n"
     + r"""
+wait_for_docker() {
+@CHECK@}
 base=devflow-$environment
 base_link=$root/.devflow/base
 compose_of() { home=$root/.devflow/compose/$1; }
 # treated KIND: the names of the services that are treated so in the release of $home.
 treated() { sed -n "s/^$1 //p" "$home/treatment" 2>/dev/null || :; }
-compose() { ( cd "$home" && exec docker compose "$@" 2>&1 ); }
+# compose ARGUMENT…: over a derived file; the variables are for what is read only now (secrets of a variable's value).
+compose() (
+  cd "$home"
+  if [ -f "$root/releases/${home##*/}/.env" ]; then set -- --env-file "$root/releases/${home##*/}/.env" "$@"; fi
+  exec docker compose "$@" 2>&1
+)
 pins() { if [ -s "$home/images" ]; then jq -Rn '[inputs | split(" ") | {key: .[0], value: .[1]}] | from_entries' "$home/images"; else echo '{}'; fi; }
 containers_of() { docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$1" --filter label=com.docker.compose.oneoff=False; }
 # derive PROGRAM FILE [ARGUMENT…]: a file from the resolved one; nobody else may read it.
@@ -147,25 +155,29 @@ last_lines() {
   echo "The last lines of $2:"
   docker logs --tail @LINES@ "$1" 2>&1 | sed 's/^/  | /' || :
 }
-# look_at PROJECT BEFORE SERVICE…: all run, none has restarted (but where the file BEFORE says so many), none is sick.
-# What is still starting, by its own health check, is waited for.
+# states_of PROJECT: of each container its id, service, release, state, exit code, restarts, whether it ran out of memory, health.
+states_of() {
+  ids=$(containers_of "$1") || return 1
+  [ -n "$ids" ] || return 0
+  docker inspect --format '{{.ID}} {{index .Config.Labels "com.docker.compose.service"}} {{with index .Config.Labels "devflow.release"}}{{.}}{{else}}-{{end}} {{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{.State.OOMKilled}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}' $ids 2>/dev/null || :
+}
+# look_at PROJECT BEFORE RELEASE SERVICE…: all run, none has restarted (but where the file BEFORE says so many), none is
+# sick, none is of another release (where that is given). What is still starting, by its own health check, is waited for.
 look_at() {
-  project=$1 earlier=$2
-  shift 2
+  project=$1 earlier=$2 wanted=$3
+  shift 3
   read -r now _ </proc/uptime
   until_when=$((${now%%.*} + ${option_wait_seconds:-@HEALTH@}))
   once=" $(treated once) "
   while :; do
-    starting=''
+    starting='' waited=''
+    if ! states=$(states_of "$project"); then wait_for_docker; states=$(states_of "$project"); fi
     for each in "$@"; do
-      named=${each%"${project#"$base"}"}
-      ids=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$each" --filter label=com.docker.compose.oneoff=False)
-      [ -n "$ids" ] || explain "The service $named does not run on $server: there is no container of it in the project $project."
-      for id in $ids; do
-        state=$(docker inspect --format '{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{.State.OOMKilled}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}' "$id" 2>/dev/null) || explain "The service $named does not run on $server any more: its container was removed."
-        read -r status exit_code restarts is_oom sick <<end
-$state
-end
+      named=${each%"${project#"$base"}"} found=''
+      while read -r id service of status exit_code restarts is_oom sick; do
+        [ "$service" = "$each" ] || continue
+        found=1
+        if [ -n "$wanted" ] && [ "$of" != "$wanted" ]; then explain "What runs of the service $named on $server is of another release."; fi
         had=$(sed -n "s/^$id //p" "$earlier" 2>/dev/null) || had=''
         why=''; if [ "$is_oom" = true ]; then why=' It ran out of memory.'; fi
         case "$once" in *" $named "*)
@@ -180,12 +192,15 @@ end
             explain "The service $named on $server is not healthy, by its own health check: ${said:-it says nothing} Its last lines are above." ;;
           starting) starting="$starting $named"; waited=$id ;;
         esac
-      done
+      done <<end
+$states
+end
+      [ -n "$found" ] || explain "The service $named does not run on $server: there is no container of it in the project $project."
     done
     [ -n "$starting" ] || return 0
     read -r now _ </proc/uptime
     if [ "${now%%.*}" -ge "$until_when" ]; then
-      if [ -n "${waited:-}" ]; then last_lines "$waited" "${starting##* }"; fi
+      if [ -n "$waited" ]; then last_lines "$waited" "${starting##* }"; fi
       explain "Not healthy on $server after ${option_wait_seconds:-@HEALTH@} s, by their own health checks:$starting"
     fi
     sleep 0.5
@@ -194,12 +209,13 @@ end
 # note_restarts FILE: how often each container of the base has restarted until now.
 note_restarts() {
   : >"$1"
-  for id in $(containers_of "$base"); do docker inspect --format '{{.Id}} {{.RestartCount}}' "$id" >>"$1" 2>/dev/null || :; done
+  for id in $(containers_of "$base"); do docker inspect --format '{{.ID}} {{.RestartCount}}' "$id" >>"$1" 2>/dev/null || :; done
 }
 compose_up() {
   if ! compose "$@" >"$run/up"; then
     cat "$run/up"
     reason=$(grep -iE 'error|fail|unhealthy|didn.t complete|conflict|allocated|no such|denied' "$run/up" | tail -n 1 | cut -c 1-400)
+    while [ "$1" != -p ]; do shift; done
     project=$2
     for id in $(containers_of "$project"); do
       case $(docker inspect --format '{{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' "$id") in
@@ -240,11 +256,11 @@ base_up() {
   compose_up -p "$base" -f base.json create --no-recreate --pull missing
   if [ -n "$left" ]; then
     compose_up -p "$base" -f base.json up --detach --no-recreate --no-deps $orphans $left
-    look_at "$base" "$run/restarts" $left
+    look_at "$base" "$run/restarts" '' $left
   fi
   if [ -n "$which" ]; then
     compose_up -p "$base" -f base.json up --detach --no-deps $orphans $which
-    look_at "$base" "$run/restarts" $which
+    look_at "$base" "$run/restarts" '' $which
   fi
   set +f
 }
@@ -263,7 +279,9 @@ follow_live() {
     rm -f "$base_link"
   fi
 }
-""".replace("@LINES@", str(LOG_LINES)).replace("@HEALTH@", str(HEALTH_SECONDS))
+""".replace("@LINES@", str(LOG_LINES))
+    .replace("@HEALTH@", str(HEALTH_SECONDS))
+    .replace("@CHECK@", images.CHECK_DOCKER)
 )
 
 _ARGUMENTS = r"""
@@ -413,7 +431,7 @@ START = (
     + r"""
 compose_of "$release"
 [ -s "$home/resolved.json" ] || explain "The release $release cannot be started again on $server: its Compose configuration is gone. Deploy its commit."
-printf '%s\n' "$port" >"$home/port"
+( umask 077; printf '%s\n' "$port" >"$home/port" )
 if [ "$(treated in_place)" = 1 ]; then
   base_up "$release" all
 else
@@ -430,22 +448,17 @@ fi
 )
 
 LOOK = (
-    images.CHECK_DOCKER
-    + FUNCTIONS
+    FUNCTIONS
     + r"""
 compose_of "$release"
 if [ "$(treated in_place)" = 1 ]; then
   [ "$(base_release)" = "$release" ] || explain "The services on $server are those of another release."
   [ -f "$run/restarts" ] || note_restarts "$run/restarts"
-  look_at "$base" "$run/restarts" $(base_names)
+  look_at "$base" "$run/restarts" '' $(base_names)
 else
   set --
   for each in $(treated replaced); do set -- "$@" "$each-$colour"; done
-  ids=$(containers_of "$base-$colour")
-  for id in $ids; do
-    [ "$(docker inspect --format '{{index .Config.Labels "devflow.release"}}' "$id" 2>/dev/null)" = "$release" ] || explain "What runs as $colour on $server is another release."
-  done
-  look_at "$base-$colour" /dev/null "$@"
+  look_at "$base-$colour" /dev/null "$release" "$@"
 fi
 """
 )
@@ -474,9 +487,9 @@ KEEPS = (
     + r"""
 compose_of "$release"
 [ -s "$home/resolved.json" ] && [ -f "$home/images" ] || explain "The release $release cannot be started again on $server: its Compose configuration is gone. Deploy its commit."
-while read -r each id; do
+if ! cut -d ' ' -f 2 "$home/images" | xargs -r docker image inspect >/dev/null 2>&1; then while read -r each id; do
   docker image inspect "$id" >/dev/null 2>&1 || explain "The image of the service $each of the release $release is not on $server any more. Deploy its commit."
-done <"$home/images"
+done <"$home/images"; fi
 """
 )
 
@@ -516,11 +529,14 @@ follow_live
 )
 
 RECREATE = (
-    images.CHECK_DOCKER
+    'if [ -n "${environment:-}" ]; then\n'
+    + images.CHECK_DOCKER
     + FUNCTIONS
     + r"""
 compose_of "$release"
 if [ "$(treated in_place)" != 1 ]; then base_up "$release" all; fi
+else echo 'The services beside the colours stay as they are: the panel takes them back.'
+fi
 """
 )
 """After the switch: the services beside the colours, as this release has them."""

@@ -65,13 +65,14 @@ registry_failed() {
   if [ -n "${docker_config:-}" ]; then rm -rf "$docker_config"; fi
   cat "$run/registry"
   reason=$(last_error "$run/registry"); host=${option_registry%%/*}
+  reason=${reason:-$(tail -n 1 "$run/registry")}
   case $reason in
     *unauthorized*|*denied*|*"no basic auth"*|*"authentication required"*) explain "The registry $host does not let $server $1: $reason. Set user and password of the registry in the settings of the environment, or correct them." ;;
     *"HTTPS client"*|*certificate*) explain "$server does not trust the registry $host: $reason. Give it a certificate that is known there, or name it under insecure-registries in /etc/docker/daemon.json." ;;
     *refused*|*"no such host"*|*timeout*|*"timed out"*|*"no route"*|*unreachable*|*EOF*|*"502"*|*"503"*) explain "The registry $host cannot be reached from $server: $reason. Is it up, and its address right?" ;;
     *"no space"*) explain "The disk is full: $reason. Free some space on $server, or at the registry, and deploy again." ;;
     *"manifest unknown"*|*"not found"*) explain "The registry $host has no such image any more: $reason. Deploy again." ;;
-    *) explain "$server could not $1 at the registry $host: ${reason:-$(tail -n 1 "$run/registry")}" ;;
+    *) explain "$server could not $1 at the registry $host: $reason" ;;
   esac
 }
 """
@@ -166,7 +167,9 @@ read -r built <"$run/built"
 rm -rf "$context"
 if [ "$built" -ne 0 ] || [ ! -s "$run/iid" ]; then
   reason=$(last_error "$run/build")
-  case $reason in *"o space left"*) explain "The disk of $server is full: $reason. Free some space there (docker system df shows what is used), and deploy again." ;; esac
+  if full=$(grep -i 'no space left on device' "$run/build"); then
+    explain "The disk of $server is full: $(printf '%s\n' "$full" | tail -n 1 | cut -c 1-300). Free some space there (docker system df shows what is used), and deploy again."
+  fi
   explain "Docker could not build the image on $server: ${reason:-it ended with exit code $built, see above}"
 fi
 image=$(cat "$run/iid")  # it ends without a newline

@@ -27,7 +27,6 @@ def log_file(environment_id: str) -> str:
 def site_file(
     *,
     environment_id: str,
-    name: str,
     domains: Iterable[str],
     serves: str,
     root: str = "",
@@ -51,14 +50,20 @@ def site_file(
         "@environment@": environment_id,
         "@short@": environment_id[-12:],
         "@domains@": " ".join(domains),
-        "@root@": root,
+        "@root@": _quoted(root),
         "@upload@": str(upload_mb),
         "@log@": log_file(environment_id),
-        "@name@": name,
     }
     for placeholder, value in values.items():
         text = text.replace(placeholder, value)
     return text
+
+
+def _quoted(path: str) -> str:
+    """A path as nginx reads it."""
+    if re.fullmatch(r"[\w./@+-]*", path):
+        return path
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def template_of(text: str, environment_id: str) -> str:
@@ -207,22 +212,32 @@ site_state() {
   sum=$(tail -n +2 "$nginx_site" | sha256sum)
   case $(head -n 1 "$nginx_site") in *"Checksum: ${sum%% *}") echo ours ;; *) echo edited ;; esac
 }
-# test_nginx: nginx's own message, and failure, where the files as they are cannot be used. All of them are in $run/nginx.all then.
+# test_nginx: nginx's own message, and failure, where the files as they are cannot be used.
 test_nginx() {
-  if as_root nginx -T >"$run/nginx.all" 2>"$run/nginx.said"; then return 0; fi
+  if as_root nginx -T >/dev/null 2>"$run/nginx.said"; then return 0; fi
   grep -v '^nginx: configuration file .* test failed' "$run/nginx.said" | tail -n 3 | tr '\n' ' '
   return 1
 }
-nginx_workers() {
+# nginx_runs: sets master.
+nginx_runs() {
   master=''
   if [ -s /run/nginx.pid ]; then read -r master </run/nginx.pid; fi
-  [ -n "$master" ] && pgrep -P "$master" -f '^nginx: worker process$' || :
+  if [ -z "$master" ] && [ -d /run/systemd/system ]; then
+    master=$(systemctl show --property=MainPID --value nginx 2>/dev/null) || master=''
+  fi
+  [ "${master:-0}" != 0 ] && grep -qas nginx "/proc/$master/cmdline"
 }
+nginx_workers() { pgrep -P "$master" -f '^nginx: worker process$' || [ $? = 1 ]; }
+nginx_told() { if [ -d /run/systemd/system ]; then as_root systemctl reload nginx; else as_root nginx -s reload 2>/dev/null; fi; }
 # reload_nginx: returns when none of the workers that were there takes a request any more: what is in the files serves then.
+# What runs is never restarted: that would cut every connection.
 reload_nginx() {
-  old=$(nginx_workers)
-  if [ -z "$old" ]; then start_nginx; return; fi
-  if [ -d /run/systemd/system ]; then as_root systemctl reload nginx || start_nginx; else as_root nginx -s reload 2>/dev/null; fi
+  if ! nginx_runs; then start_nginx; return; fi
+  old=$(nginx_workers) || return 1
+  if ! nginx_told && ! nginx_told; then
+    if nginx_runs; then return 1; fi
+    start_nginx; return
+  fi
   tries=200
   for worker in $old; do
     while [ "$(tr -d '\0' 2>/dev/null <"/proc/$worker/cmdline")" = 'nginx: worker process' ]; do
@@ -234,23 +249,22 @@ reload_nginx() {
 }
 start_nginx() {
   echo 'nginx does not run: it is started'
-  if [ -d /run/systemd/system ]; then as_root systemctl restart nginx; else as_root nginx; fi
+  if [ -d /run/systemd/system ]; then as_root systemctl restart nginx; else (unset DEVFLOW_RUN; as_root nginx); fi  # not of this run: it stays
 }
 # put_back_nginx: both files as keep_nginx found them, and nginx serves them again.
 put_back_nginx() {
   [ -d "$nginx_before" ] || return 0
-  changed=''
   for file in "$nginx_site" "$nginx_upstream"; do
     kept=$nginx_before/${file##*/}
-    if [ -f "$kept" ]; then cmp -s "$kept" "$file" || { nginx_write "$file" <"$kept"; changed=1; }
-    elif [ -f "$file" ]; then nginx_remove "$file"; changed=1
+    if [ -f "$kept" ]; then cmp -s "$kept" "$file" || nginx_write "$file" <"$kept"
+    elif [ -f "$file" ]; then nginx_remove "$file"
     fi
   done
   if test_nginx; then reload_nginx; else echo 'nginx was not reloaded: it goes on with what it had'; fi
 }
 # named_elsewhere: prints `<domain> <file>` of each of $domains that another site file names.
 named_elsewhere() {
-  awk -v own="$nginx_site" -v wanted="$domains" '
+  as_root nginx -T 2>/dev/null | awk -v own="$nginx_site" -v wanted="$domains" '
     BEGIN { n = split(wanted, list, " "); for (i = 1; i <= n; i++) mine[tolower(list[i])] = 1 }
     /^# configuration file .*:$/ { file = substr($0, 22, length($0) - 22); inside = 0; next }
     file == own { next }
@@ -261,7 +275,7 @@ named_elsewhere() {
         else if ($i == ";") inside = 0
         else if (inside && tolower($i) in mine) print $i, file
       }
-    }' "$run/nginx.all" | sort -u
+    }' | sort -u
 }
 """
 )

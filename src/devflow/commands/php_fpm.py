@@ -68,7 +68,11 @@ room() {{
   printf %s {quote(_LOOK)} >"$look" && chmod 644 "$look"
   for address in $(sed -n 's/^[^#]*fastcgi_pass[[:space:]]*\\([^;[:space:]]*\\).*/\\1/p' $files | sort -u); do
     said=$(php -r {quote(_ASK)} -- "$address" "$look" 2>/dev/null) || said=''
-    case $said in off|room) ;; full) is_full=1 ;; *) echo "It cannot be seen how full the memory of compiled files is: $(id -un) gets no answer at $address" ;; esac
+    case $said in
+    off|room) ;;
+    full) is_full=1 ;;
+    *) echo "It cannot be seen how full the memory of compiled files is: $(id -un) gets no answer at $address. It may need to be in the group $(stat -c %G "${{address#unix:}}" 2>/dev/null || echo of php-fpm)." ;;
+    esac
   done
 }}
 if [ -n "$is_real" ]; then

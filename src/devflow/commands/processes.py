@@ -38,6 +38,7 @@ fi
 """
 )
 
+# The control group: the shell that starts the application does not pass the signal on, so all processes get it.
 START = (
     _UNIT
     + r"""
@@ -66,7 +67,7 @@ Environment=PORT=$port
 ExecStart=/bin/sh -c "$command"
 Restart=on-failure
 RestartSec=1
-KillMode=mixed
+KillMode=control-group
 TimeoutStopSec=${drain_seconds:-30}
 [Install]
 WantedBy=$wanted_by

@@ -72,9 +72,14 @@ DEMOTE = """\
 case $(dk node inspect --format '{{.Spec.Role}}' "$node") in manager) dk node demote "$node" >/dev/null ;; esac
 """
 LEAVE = """\
-state=$(dk info --format '{{.Swarm.LocalNodeState}}') || exit 1
-[ "$state" = inactive ] || dk swarm leave ${force:+--force} >/dev/null
+tries=40
+until said=$(dk swarm leave ${force:+--force} 2>&1); do
+  case $said in *'not part of a swarm'*) exit 0 ;; esac
+  tries=$((tries - 1)); [ "$tries" -gt 0 ] || fail "$said"
+  sleep 0.5
+done
 """
+"""A manager that was demoted takes a moment to notice."""
 REMOVE_NODE = """\
 tries=40
 until said=$(dk node rm ${force:+--force} "$node" 2>&1); do
@@ -117,7 +122,9 @@ def parse_swarm(output: str) -> dict[str, str]:
     swarm, the id of it, which only managers know."""
     line = next((line for line in reversed(output.splitlines()) if line.startswith("{")), "{}")
     told = json.loads(line)
-    own = next((each for each in told.get("RemoteManagers") or () if each.get("NodeID") == told.get("NodeID")), {})
+    own: dict[str, Any] = next(
+        (each for each in told.get("RemoteManagers") or () if each.get("NodeID") == told.get("NodeID")), {}
+    )
     return {
         "state": told.get("LocalNodeState", ""),
         "node": told.get("NodeID", ""),

@@ -168,7 +168,8 @@ def treat(
     if not problem and not in_place and proxied and chosen[proxied].treatment != REPLACED:
         problem = (
             f"The service {proxied} is behind the proxy and cannot be replaced without downtime: "
-            f"{chosen[proxied].reason}. Change that in the Compose file, or take the strategy recreate."
+            f"{chosen[proxied].reason}. Change that in the Compose file, say that two may run side by side (option "
+            "replace), or take the strategy recreate."
         )
     replaced = {service.name for service in services if service.treatment == REPLACED}
     needed = _closure(replaced, known)
@@ -280,9 +281,7 @@ def _one(facts: Facts, choices: Choices, proxied: str, exclusive: Mapping[str, s
     for wanted, treatment in ((choices.leave, LEFT), (choices.recreate, RECREATED), (choices.replace, REPLACED)):
         if name in wanted and not (in_place and treatment == REPLACED):
             return Service(name, treatment, "chosen in the settings")
-    holds = (
-        "" if name == proxied or (facts.is_built and not _keeps_data(facts, exclusive)) else _holds(facts, exclusive)
-    )
+    holds = "" if name == proxied or facts.is_built else _holds(facts, exclusive)
     if holds:
         return _stateful(facts, holds)
     blocked = "the strategy recreates in place" if in_place else _blocked(facts, proxied, exclusive)
@@ -299,13 +298,7 @@ def _stateful(facts: Facts, holds: str) -> Service:
         return Service(facts.name, RECREATED, f"changed: {told}; {holds}, which is kept, so that only one can run")
     if facts.changed is None:
         return Service(facts.name, LEFT, f"{holds}: started once, then left alone")
-    built = "; its image is only built anew when it is recreated" if facts.is_built else ""
-    return Service(facts.name, LEFT, f"{holds}, and it is unchanged{built}")
-
-
-def _keeps_data(facts: Facts, exclusive: Mapping[str, str]) -> bool:
-    """True for a service built here that is a database all the same: it has data of its own and no port to the host."""
-    return any(volume in exclusive for volume in facts.volumes) and not facts.host_ports
+    return Service(facts.name, LEFT, f"{holds}, and it is unchanged")
 
 
 def _holds(facts: Facts, exclusive: Mapping[str, str]) -> str:

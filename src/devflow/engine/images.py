@@ -99,11 +99,9 @@ async def _stream(here: Connection, there: Connection, image: str, left_out: tup
                 code, _ = await loading.wait()
             finally:
                 loading.close()
-            if code != 0 and not left_out:
-                raise RemoteError((said.strip().splitlines() or ["docker load failed"])[-1][:400])
-            saved, complaint = await saving.wait() if code == 0 else (0, "")
-            if saved != 0:
-                raise RemoteError((complaint.strip().splitlines() or ["docker save failed"])[-1][:400])
+            saved, complaint = await saving.wait()
+            if (saved or code) and not left_out:  # what went wrong first is told
+                raise RemoteError(((complaint or said).strip().splitlines() or ["Docker did not say why"])[-1][:400])
             return sent
         finally:
             saving.close()

@@ -207,7 +207,7 @@ told_commit() {{
   until {{ read -r commit <"$run/told"; }} 2>/dev/null; do wait_there; done
 }}
 ended() {{
-  rm -f "$run/script" "$run/deploy_key"
+  rm -rf "$run/script" "$run/deploy_key" "$run/docker"
   echo "$1" >"$run/rc" && frame "ended $1"
   exit "$1"
 }}

@@ -140,7 +140,7 @@ stop() {
     if [ -n "$signal" ]; then kill -s "$signal" -- "-$pgid" $alive 2>/dev/null; signal=''; fi
     sleep 0.1
   done
-  rm -f "$runs/$1/script" "$runs/$1/deploy_key"
+  rm -rf "$runs/$1/script" "$runs/$1/deploy_key" "$runs/$1/docker"
 }
 
 site() {
@@ -167,6 +167,9 @@ rollback() {
   exec 9>>.devflow/lock.mutex
   flock 9
   [ ! -s .devflow/lock ] || die 1 "$1 is locked by: $(cat .devflow/lock). When that panel is gone for good: devflow-run unlock $1"
+  if [ -s .devflow/live ]; then
+    die 1 "$1 has two colours, which only the panel switches. What serves and what is on standby: $(cat .devflow/live .devflow/standby 2>/dev/null | tr '\n' ';')"
+  fi
   now=$(readlink current); now=${now##*/}
   to=${2:-}
   if [ -z "$to" ]; then

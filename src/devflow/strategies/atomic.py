@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from devflow.commands import dependencies, git, health, lock, releases
+from devflow.commands import colours, dependencies, git, health, lock, releases
 from devflow.engine.plan import Site, reload_commands
 from devflow.engine.task import Option, Phase, Recipe, Task
 from devflow.strategies import proxy
@@ -20,6 +20,8 @@ def problem(site: Site, recipe: Recipe) -> str:
     """Why the environment cannot be deployed so, '' where it can."""
     if recipe.name == "compose":
         return "A Compose project does not go live by a link. Choose blue-green (without downtime) or recreate."
+    if recipe.name == "dockerfile":
+        return "A container does not go live by a link. Choose blue-green (without downtime) or recreate."
     if site.proxy and recipe.runtime is not None:
         return (
             f"nginx cannot tell where a {recipe.title} application of the strategy atomic listens. "
@@ -30,7 +32,7 @@ def problem(site: Site, recipe: Recipe) -> str:
 
 def deploy(site: Site, recipe: Recipe) -> list[Task]:
     """The panel's own tasks of a deployment."""
-    checks = proxy.checks(site)
+    checks = [*proxy.checks(site), *_no_colours(recipe)]
     return [
         *prepare(site, recipe, checks=checks),
         *_go_live(site, recipe),
@@ -40,7 +42,7 @@ def deploy(site: Site, recipe: Recipe) -> list[Task]:
 
 def rollback(site: Site, recipe: Recipe) -> list[Task]:
     """The panel's own tasks of going back to a kept release."""
-    checks = proxy.checks(site)
+    checks = [*proxy.checks(site), *_no_colours(recipe)]
     return [
         *prepare_rollback(site, checks=checks),
         *_go_live(site, recipe),
@@ -98,6 +100,13 @@ def prepare_rollback(site: Site, *, checks: Iterable[Task] = ()) -> list[Task]:
         _own("lock", Phase.PREFLIGHT, lock.TAKE, "unlocked", f"lock {site.root} against other deployments and panels"),
         _own("check release", Phase.PREFLIGHT, releases.CHECK_KEPT, _HARMLESS, "the release is still on the server"),
     ]
+
+
+def _no_colours(recipe: Recipe) -> list[Task]:
+    """What another strategy left must not go on getting the traffic while `current` is another release."""
+    if recipe.runtime is None:
+        return []
+    return [_own("check colours", Phase.PREFLIGHT, colours.CHECK_NONE, _HARMLESS, "no release of two colours serves")]
 
 
 def _check_options(site: Site, recipe: Recipe) -> list[Task]:

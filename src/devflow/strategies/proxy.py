@@ -69,7 +69,6 @@ def site_text(site: Site, serves: str, folder: str = "") -> str:
     """The text of the environment's site file: a generated one, or its own."""
     return nginx.site_file(
         environment_id=site.environment_id,
-        name=site.name,
         domains=site.domains,
         serves=serves,
         root=folder,

@@ -146,6 +146,7 @@ if [ -f "$traffic" ]; then
     with_colour "$old_colour" "$old_release" runtime_start
     with_colour "$old_colour" "$old_release" runtime_look
     with_colour "$old_colour" "$old_release" runtime_enable
+    note took_back "$old_release"
   else
     with_colour "$next_colour" "$next_release" runtime_remove
   fi

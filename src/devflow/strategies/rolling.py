@@ -82,11 +82,17 @@ _DRAINED = "gets requests again"
 
 def problem(site: Site, recipe: Recipe) -> str:
     """Why the environment cannot be deployed so, '' where it can."""
+    if recipe.name == "compose":
+        return "A Compose project does not go live by a link. Choose blue-green (without downtime) or recreate."
+    if recipe.name == "dockerfile":
+        return "A container does not go live by a link. Choose blue-green (without downtime) or recreate."
     servers = {target.name for target in site.targets}
     if len(servers) < 2:
         return "rolling needs at least two servers. Choose atomic for one."
     if site.balancer is None:
         return "rolling needs a balancer: choose the server that spreads the requests."
+    if _option(site, "balancer") == "nginx" and not site.domains:
+        return "nginx balances by domain: give the environment one, or take HAProxy."
     unknown = sorted(set(_given(site)) - servers)
     if unknown:
         return f"The addresses name servers that the environment does not have: {', '.join(unknown)}."

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from devflow.commands import releases, stack
+from devflow.core import services
+from devflow.core.services import Composition, Service
 from devflow.engine.plan import Site
 from devflow.engine.task import Option, Phase, Recipe, Task, Where
 from devflow.strategies import atomic
@@ -57,6 +59,18 @@ def fit(recipe: Recipe) -> Recipe:
     return replace(recipe, tasks=tuple(task for task in recipe.tasks if task.name not in _IN_PLACE), runtime=None)
 
 
+def treat(composition: Composition) -> tuple[Service, ...]:
+    """What is done with each service, for the plan. The swarm leaves alone what has not changed."""
+    return tuple(
+        Service(facts.name, services.RECREATED, "keeps data: where it has changed, the old task ends first")
+        if facts.volumes
+        else Service(
+            facts.name, services.REPLACED, "where it has changed, replica by replica; the new one starts first"
+        )
+        for facts in composition.services
+    )
+
+
 def deploy(site: Site, recipe: Recipe) -> list[Task]:
     """The panel's own tasks of a deployment."""
     return [
@@ -85,8 +99,7 @@ def _checks(site: Site) -> list[Task]:
             Phase.PREFLIGHT,
             servers + stack.CHECK_MANAGER,
             _HARMLESS,
-            "a manager, all nodes are servers of the environment, the stack is its own",
-            where=Where.FIRST,
+            "the first is a manager, all nodes are servers of the environment, the stack is its own",
         ),
     ]
 

@@ -59,8 +59,8 @@ def test_a_usual_project() -> None:
         "db": ("left", "it alone writes the volume data: started once, then left alone"),
         "web": (
             "replaced",
-            "behind the proxy: a new one beside the old, checked, then the proxy is switched; the proxy takes the place "
-            "of port 8080",
+            "behind the proxy: a new one beside the old, checked, then the proxy is switched; the proxy takes the "
+            "place of port 8080",
         ),
         "worker": ("replaced", "nothing in it forbids two side by side: it runs with the colour of its release"),
     }
@@ -89,7 +89,7 @@ def test_a_usual_project() -> None:
         ({"image": "x", "volumes": [volume("up")]}, "left", "it alone writes the volume up"),
         ({"image": "x", "volumes": [volume("up", read_only=True)]}, "replaced", "nothing in it forbids"),
         ({"image": "x", "volumes": [volume("data")]}, "replaced", "nothing in it forbids"),
-        ({"build": {"context": FOLDER}, "volumes": [volume("up")]}, "left", "it alone writes the volume up"),
+        ({"build": {"context": FOLDER}, "volumes": [volume("up")]}, "recreated", "it alone writes the volume up"),
         (
             {"build": {"context": FOLDER}, "volumes": [volume("up")], "ports": [port(1, "1")]},
             "recreated",

@@ -61,18 +61,17 @@ class House:
     def __init__(self, plan: Plan, acts: dict[str, dict[str, Act]] | None = None) -> None:
         """`acts` says by server what its steps do, by the name of the task."""
         self.plan = plan
-        positions = {step.task.name: step.position for step in plan.steps}
         self.servers = {
-            target.name: FakeServer(target.name, self._acts(positions, target.name, acts or {}))
-            for target in plan.site.targets
+            target.name: FakeServer(target.name, self._acts(target.name, acts or {})) for target in plan.site.everyone
         }
-        self.reach = FakeReach({target.id: self.servers[target.name] for target in plan.site.targets})
+        self.reach = FakeReach({target.id: self.servers[target.name] for target in plan.site.everyone})
         self.notebook = Notebook()
         self.observed = Observed()
         self.cancelled = asyncio.Event()
 
-    def _acts(self, positions: dict[str, int], server: str, acts: dict[str, dict[str, Act]]) -> dict[int, Act]:
+    def _acts(self, server: str, acts: dict[str, dict[str, Act]]) -> dict[int, Act]:
         """Every server reports what it serves, as the panel's own last steps do."""
+        positions = {step.task.name: step.position for step in self.plan.steps if server in step.servers}
         reports = ("current r1", "release r1")
         told = {"unlock": Act(notes=("current r2", "release r1", "release r2")), "clean up": Act(notes=reports)}
         told["take back"] = Act(notes=("took_back r1",) if self._is_late(acts.get(server, {})) else ())

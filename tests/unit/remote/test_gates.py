@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from devflow.engine import script
@@ -114,6 +115,20 @@ async def test_another_follower_opens_the_gates_of_a_run_that_waits(connection: 
     assert await second.end() == 0
     begun = [rest for kind, rest in first.frames + second.frames if kind == "begin"]
     assert begun == ["0", "1", "2"]
+
+
+async def test_a_run_that_waits_for_an_image_is_told_which(connection: LocalConnection, home: Path) -> None:
+    wait = 'frame "await image"\nuntil { read -r told <"$run/told_image"; } 2>/dev/null; do wait_there; done\n'
+    made = plan(home)
+    task = replace(made.steps[0].task, command=made.steps[0].task.command + wait + 'note image "$told"\n')
+    viewer = await view(connection, replace(made, steps=(replace(made.steps[0], task=task), *made.steps[1:])))
+    await eventually(lambda: ("await", "image") in viewer.frames)
+    viewer.follower._process.send(b"image ../x\nimage\n")
+    viewer.follower.tell_image("c0ffee")
+    for gate in (2, 3):
+        viewer.follower.open_gate(gate)
+    assert await viewer.end() == 0
+    assert ("note", "image c0ffee") in viewer.frames
 
 
 async def test_a_run_that_waits_can_be_killed(connection: LocalConnection, home: Path) -> None:

@@ -13,7 +13,13 @@ def names(tasks: list[Task]) -> list[str]:
 
 
 def test_the_registry() -> None:
-    assert list(STRATEGIES.items()) == [("atomic", atomic)]
+    assert next(iter(STRATEGIES.items())) == ("atomic", atomic)
+    for name, strategy in STRATEGIES.items():
+        assert strategy.TITLE, name
+        assert strategy.HELP, name
+        options = [option.name for option in strategy.OPTIONS]
+        assert len(options) == len(set(options)), name
+        assert not [option.name for option in strategy.OPTIONS if option.problem(option.default)], name
 
 
 def test_nothing_that_serves_is_touched_before_activation() -> None:

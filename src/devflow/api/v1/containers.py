@@ -1,7 +1,7 @@
 """Containers of a server, with the images, volumes and networks that they use; what they take of the disks."""
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 from uuid import UUID
 
 from django.http import HttpResponse
@@ -48,7 +48,8 @@ class DockerOut(BaseModel):
     version: str
     problem: str | None = Field(description="What was in the way; null where nothing was.")
     advice: str | None
-    taken_at: datetime | None
+    taken_at: datetime | None = Field(description="When it was looked at last, whatever came of it.")
+    seen_at: datetime | None = Field(description="When it was seen last: what the lists tell is as of then.")
     containers: int
     build_cache_bytes: int | None
 
@@ -61,6 +62,7 @@ class DockerOut(BaseModel):
             problem=told,
             advice=problem.advice if problem else None,
             taken_at=snapshot.taken_at,
+            seen_at=snapshot.seen_at,
             containers=len(snapshot.content.get("containers", [])),
             build_cache_bytes=snapshot.disk.get("build_cache"),
         )
@@ -165,7 +167,7 @@ class ActionOut(BaseModel):
     id: UUID
     kind: str
     container: str | None
-    state: Literal["queued", "running", "done", "failed"]
+    state: str = Field(description="queued, running, done or failed.", examples=["done"])
     message: str
     result: list[dict[str, str]]
     requested_by: str | None
@@ -278,7 +280,7 @@ class PruneOut(BaseModel):
     items: list[CandidateOut]
     held: list[str] = Field(description="What is left out for now, and why.")
     size_bytes: int
-    taken_at: datetime | None
+    seen_at: datetime | None
     token: str
 
 
@@ -435,7 +437,7 @@ def prune_preview(request: ApiRequest, name: str, query: Query[PruneQuery]) -> P
         items=[CandidateOut.of(each) for each in preview.candidates],
         held=list(preview.held),
         size_bytes=preview.size,
-        taken_at=snapshot.taken_at,
+        seen_at=snapshot.seen_at,
         token=preview.token,
     )
 

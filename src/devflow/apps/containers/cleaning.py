@@ -84,10 +84,8 @@ def prune_preview(*, actor: Actor, server: Server, with_volumes: bool = False) -
     Raises ForbiddenError.
     """
     snapshot = snapshot_get(actor=actor, server=server)
+    environments = _managed(actor, server)
     with scope(team=actor.team):
-        environments = [one for one in environments_on(server) if actor.can(rights.MANAGE, one)]
-        if not environments:
-            actor.require(rights.MANAGE)
         busy = _busy(environments)
         found: list[Candidate] = []
         for environment in environments:
@@ -105,6 +103,7 @@ def prune_preview(*, actor: Actor, server: Server, with_volumes: bool = False) -
 def chosen_again(*, actor: Actor, server: Server, token: str) -> list[Candidate]:
     """Of what a preview showed, what may still go. Raises InvalidError where the token is not of a preview of this
     server, or too old; ForbiddenError."""
+    _managed(actor, server)
     message = "This preview is not valid any more. Look at it again, then clean up."
     try:
         given = signing.loads(token, salt=_SALT, max_age=VALID_SECONDS)
@@ -115,6 +114,15 @@ def chosen_again(*, actor: Actor, server: Server, token: str) -> list[Candidate]
     now = prune_preview(actor=actor, server=server, with_volumes=given["volumes"])
     shown = set(given["ids"])
     return [candidate for candidate in now.candidates if _mark(candidate) in shown]
+
+
+def _managed(actor: Actor, server: Server) -> list[Environment]:
+    """The environments on this server that the actor may change. Raises ForbiddenError where there can be none."""
+    with scope(team=actor.team):
+        environments = [one for one in environments_on(server) if actor.can(rights.MANAGE, one)]
+    if not environments:
+        actor.require(rights.MANAGE)
+    return environments
 
 
 def _of(environment: Environment, snapshot: Snapshot, *, with_volumes: bool) -> list[Candidate]:

@@ -6,14 +6,14 @@ import asyncio
 import json
 import secrets as random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
@@ -29,11 +29,11 @@ from devflow.commands import docker
 from devflow.commands.docker import Candidate, Look
 from devflow.core.errors import DevflowError, RemoteError
 from devflow.core.masking import Masker
-from devflow.core.shell import quote
 from devflow.engine.output import JournalReader, Line
 from devflow.remote.transport import Process
 
 LOOK_TIMEOUT_SECONDS, ACT_TIMEOUT_SECONDS, PRUNE_TIMEOUT_SECONDS = 120, 180, 1800
+LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
 FLUSH_SECONDS = 0.25
 FLUSH_BYTES = 64 * 1024
 """At most so much of a log is taken on at once; what a container prints beyond it has to wait."""
@@ -43,6 +43,7 @@ LARGEST_LOG_BYTES = 24 * 1024 * 1024
 LONGEST_FOLLOW_SECONDS = 4 * 3600
 LOOK_WHO_WATCHES_SECONDS = 3
 AGAIN_LINES = 100
+FAULT = "Something went wrong in the panel itself; the worker's log says what."
 _SAID = {
     "gone": "The container is not there any more.",
     "other": "The container is not what it was taken for; nothing was done.",
@@ -89,7 +90,7 @@ def _keep_problem(server: Server, problem: str, detail: str) -> None:
         rows = Snapshot.objects.filter(server=server)
         rows.update(problem=problem, problem_detail=detail[:2000], taken_at=timezone.now())
         if problem != "unreachable":
-            rows.update(content={}, disk={}, disk_at=None)
+            rows.update(content={}, disk={}, disk_at=None, seen_at=None)
 
 
 def _keep(server: Server, found: Look, began: Any) -> None:
@@ -108,7 +109,8 @@ def _keep(server: Server, found: Look, began: Any) -> None:
         "networks": found.networks,
         "roles": found.roles,
     }
-    kept: dict[str, Any] = {"content": content, "problem": "", "problem_detail": "", "taken_at": timezone.now()}
+    now = timezone.now()
+    kept: dict[str, Any] = {"content": content, "problem": "", "problem_detail": "", "taken_at": now, "seen_at": now}
     if found.disk is not None:
         kept |= {"disk": found.disk, "disk_at": began}
     with scope(team=server.team):
@@ -130,9 +132,31 @@ def _secrets(environment: Environment, known: dict[Any, Sequence[str] | None]) -
 
 async def act(*, action_id: str, reach: ServerReach) -> None:
     """Restarts, stops or starts a container, and looks what came of it. Does no harm when done again."""
+    await _carry_out(action_id, reach, _act)
+
+
+async def prune(*, action_id: str, reach: ServerReach) -> None:
+    """Removes what a clean-up was to remove, each only if it still may go. Does no harm when done again."""
+    await _carry_out(action_id, reach, _prune)
+
+
+async def _carry_out(
+    action_id: str, reach: ServerReach, work: Callable[[Action, ServerReach], Awaitable[None]]
+) -> None:
+    """An action always ends, also where there is a fault of ours: who waits for it is told."""
     action = await sync_to_async(_begin)(action_id)
     if action is None:
         return
+    try:
+        await work(action, reach)
+    except (OperationalError, InterfaceError):
+        raise  # the database is away: nothing can be told now
+    except Exception:
+        await sync_to_async(_end)(action, ActionState.FAILED, FAULT)
+        raise
+
+
+async def _act(action: Action, reach: ServerReach) -> None:
     environment = str(action.environment_id or "")
     script = docker.act(action.kind, container=action.container_id, environment=environment)
     try:
@@ -142,8 +166,8 @@ async def act(*, action_id: str, reach: ServerReach) -> None:
         return
     found = docker.parse_act(output)
     state = ActionState.DONE if found.outcome == "seen" else ActionState.FAILED
+    await look(server_id=str(action.server_id), with_disk=False, reach=reach)  # who sees the end sees what came of it
     await sync_to_async(_end)(action, state, _told(action, found))
-    await look(server_id=str(action.server_id), with_disk=False, reach=reach)
 
 
 def _told(action: Action, found: docker.Acted) -> str:
@@ -159,11 +183,7 @@ def _told(action: Action, found: docker.Acted) -> str:
     return f"Docker did not do it: {found.detail or 'no answer'}"
 
 
-async def prune(*, action_id: str, reach: ServerReach) -> None:
-    """Removes what a clean-up was to remove, each only if it still may go. Does no harm when done again."""
-    action = await sync_to_async(_begin)(action_id)
-    if action is None:
-        return
+async def _prune(action: Action, reach: ServerReach) -> None:
     candidates = [Candidate(**{**each, "names": tuple(each["names"])}) for each in action.given]
     roots = await sync_to_async(_roots)(action)
     try:
@@ -183,8 +203,8 @@ async def prune(*, action_id: str, reach: ServerReach) -> None:
     if "=busy" in output:
         message = "Another clean-up is under way on this server. Try again when it is done."
     state = ActionState.DONE if is_whole and found else ActionState.FAILED
-    await sync_to_async(_end)(action, state, message, [asdict(each) for each in found])
     await look(server_id=str(action.server_id), with_disk=True, reach=reach)
+    await sync_to_async(_end)(action, state, message, [asdict(each) for each in found])
 
 
 def _roots(action: Action) -> dict[str, str]:
@@ -209,14 +229,28 @@ def _end(action: Action, state: str, message: str, result: list[dict[str, Any]] 
 
 
 async def _run(reach: ServerReach, server: Server, script: str, timeout_seconds: float) -> str:
-    """What the script printed. Raises RemoteError."""
+    """What the script printed. Raises RemoteError. It may take long, so it is not one of the connection's brief ones,
+    which killing a run needs."""
     reach.remember([server])
     connected = await reach.get(server.pk.hex)
-    done = await connected.run("sh -s", script.encode(), timeout_seconds)
-    if not done.stdout and done.exit_code != 0:
-        said = (done.stderr.strip().splitlines() or ["no output"])[-1][:300]
-        raise RemoteError(f"{server.name} did not run the panel's script (exit code {done.exit_code}): {said}")
-    return done.stdout
+    process = await connected.start("sh -s", script.encode())
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            answer = bytearray()
+            async for chunk in process.chunks():
+                answer += chunk
+                if len(answer) > LARGEST_ANSWER_BYTES:
+                    raise RemoteError(f"{server.name}: Docker has more to tell there than the panel takes in.")
+            output = answer.decode(errors="replace")
+            exit_code, stderr = await process.wait()
+    except TimeoutError:
+        raise RemoteError(f"{server.name}: no answer within {timeout_seconds:.0f} s.", server=server.name) from None
+    finally:
+        process.close()
+    if not output and exit_code != 0:
+        said = (stderr.strip().splitlines() or ["no output"])[-1][:300]
+        raise RemoteError(f"{server.name} did not run the panel's script (exit code {exit_code}): {said}")
+    return output
 
 
 # --- following a log --------------------------------------------------------------------------------------------------
@@ -235,8 +269,9 @@ async def follow(*, follow_id: str, reach: ServerReach) -> None:
     try:
         while True:
             connected = await reach.get(followed.server_id.hex)
-            script = docker.follow(container=followed.container_id, tail=tail)
-            process = await connected.start(f"sh -c {quote(script)}", stays_open=True)
+            script = docker.follow(container=followed.container_id, tail=tail).encode()
+            # the script comes first on the standard input, which then stays open for as long as there is to be followed
+            process = await connected.start(f"sh -c 'eval \"$(head -c {len(script)})\"'", script, stays_open=True)
             try:
                 reason = await _read(process, log, until)
             finally:
@@ -249,6 +284,11 @@ async def follow(*, follow_id: str, reach: ServerReach) -> None:
         reason = str(error)
     except _TakenOverError:
         return
+    except (OperationalError, InterfaceError):
+        raise  # the database is away: nothing can be told now
+    except Exception:
+        await sync_to_async(log.end)(FAULT)
+        raise
     await sync_to_async(log.end)(reason)
 
 

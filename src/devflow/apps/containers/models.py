@@ -16,8 +16,8 @@ from devflow.core.names import uuid7
 class Snapshot(models.Model):
     """What a server's Docker had when it was looked at last (`content`, see commands/docker.py; secrets are masked).
 
-    `problem` says why nothing could be read ('' where it could): missing, denied, stopped, unreachable. `disk` is what
-    takes how much, which is read less often.
+    `problem` says why nothing could be read ('' where it could): missing, denied, stopped, unreachable. `taken_at` is
+    when that was tried last, `seen_at` when it went well. `disk` is what takes how much, which is read less often.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -28,6 +28,7 @@ class Snapshot(models.Model):
     problem_detail = models.TextField(blank=True)
     asked_at = models.DateTimeField(null=True, blank=True)
     taken_at = models.DateTimeField(null=True, blank=True)
+    seen_at = models.DateTimeField(null=True, blank=True)
     disk = models.JSONField(default=dict, blank=True)
     disk_at = models.DateTimeField(null=True, blank=True)
 

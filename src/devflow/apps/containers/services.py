@@ -30,6 +30,8 @@ KEPT_DAYS = 7
 LONGEST_TAIL = 2000
 FOLLOWED_AT_MOST = 3
 """Logs that are followed on one server at once: its connection has few channels, and deployments need them."""
+FOLLOWED_BY_ALL = 20
+"""The same of the whole panel: each takes one of the things that a worker does at once."""
 UNSEEN_SECONDS = 15
 KINDS = {"restart": "restarted", "stop": "stopped", "start": "started"}
 
@@ -130,6 +132,10 @@ def follow_start(*, actor: Actor, row: ContainerRow, tail: int = 200) -> Follow:
             raise ConflictError(
                 f"{FOLLOWED_AT_MOST} logs of {row.server.name} are being followed already. Close one of them first."
             )
+        with scopes_disabled():
+            since = now - timedelta(seconds=UNSEEN_SECONDS)
+            if Follow.objects.filter(ended_at=None, seen_at__gt=since).count() >= FOLLOWED_BY_ALL:
+                raise ConflictError("As many logs as the panel can are being followed already. Try again later.")
         follow = Follow.objects.create(
             team=actor.team,
             server=row.server,

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django_scopes import scope
+
 from devflow.apps.deployments.settings import Effective, effective, hooks_of, misnamed
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.variables import variables_in_force
@@ -83,6 +85,8 @@ def _fitted(chosen: Effective, detected: Mapping[str, Any]) -> tuple[Effective, 
     if treatment.problem:
         raise InvalidError(treatment.problem, {"recipe_options": treatment.problem})
     recipe = compose_recipe.fit(chosen.recipe, composition, treatment, in_place=in_place)
+    if environment.strategy == "swarm":
+        treatment = replace(treatment, services=STRATEGIES["swarm"].treat(composition))
     return replace(chosen, recipe=recipe), treatment
 
 
@@ -182,9 +186,10 @@ def site_text_of(environment: Environment, *, there: str = "") -> str:
     """The environment's site file of nginx as a deployment would write it; `there` is one of a server, whose way of
     filling the placeholders is taken. '' without a proxy or a server."""
     recipe = RECIPES.get(recipe_of(environment))
-    if not environment.proxy or recipe is None or not environment.servers.all():
-        return ""
-    text = proxy.text_of(site_of(environment, recipe), recipe)
+    with scope(team=environment.team):
+        if not environment.proxy or recipe is None or not environment.servers.all():
+            return ""
+        text = proxy.text_of(site_of(environment, recipe), recipe)
     return nginx.filled_as(text, environment.pk.hex, there) if there else text
 
 

@@ -12,17 +12,19 @@ from devflow.apps.projects.variables import variable_list as variable_list
 from devflow.apps.projects.variables import variable_values as variable_values
 from devflow.core.errors import NotFoundError
 
+_LOADED = ("environments__servers", "environments__balancer", "environments__builder")
+
 
 def project_list(*, actor: Actor) -> list[Project]:
     """The team's projects by slug, each with its environments and their servers loaded."""
     with scope(team=actor.team):
-        return list(actor.narrowed(Project.objects.prefetch_related("environments__servers"), "pk"))
+        return list(actor.narrowed(Project.objects.prefetch_related(*_LOADED), "pk"))
 
 
 def project_get(*, actor: Actor, slug: str) -> Project:
     """Raises NotFoundError."""
     with scope(team=actor.team):
-        found = Project.objects.select_related("source").prefetch_related("environments__servers").filter(slug=slug)
+        found = Project.objects.select_related("source").prefetch_related(*_LOADED).filter(slug=slug)
         project = actor.narrowed(found, "pk").first()
     if project is None:
         raise NotFoundError(f"There is no project {slug!r} in this team.")
@@ -32,7 +34,7 @@ def project_get(*, actor: Actor, slug: str) -> Project:
 def environment_get(*, actor: Actor, slug: str, name: str) -> Environment:
     """Raises NotFoundError."""
     with scope(team=actor.team):
-        found = Environment.objects.select_related("project", "team").prefetch_related("servers")
+        found = Environment.objects.select_related("project", "team", "balancer", "builder").prefetch_related("servers")
         environment = actor.narrowed(found.filter(project__slug=slug, name=name), "project").first()
     if environment is None:
         project_get(actor=actor, slug=slug)

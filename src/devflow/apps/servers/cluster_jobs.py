@@ -98,7 +98,11 @@ async def observe_all(*, reach: ServerReach) -> None:
 
 
 async def _form(work: _Work) -> str:
-    told = swarm.parse_swarm(await work.on(work.server, swarm.FORM, address=work.given("address")))
+    try:
+        told = swarm.parse_swarm(await work.on(work.server, swarm.FORM, address=work.given("address")))
+    except RemoteError:
+        await sync_to_async(_release)(work.server)
+        raise
     others = await sync_to_async(_clusters_of)(work.cluster, told["swarm"])
     if others:
         await sync_to_async(_release)(work.server)
@@ -156,6 +160,8 @@ async def _activate(work: _Work) -> str:
 
 async def _leave(work: _Work) -> str:
     server, force = work.server, work.given("force")
+    if server not in work.servers:
+        return f"{server.name} has left the cluster."  # a worker died when all was done
     if len(work.servers) == 1:
         return await _dissolve(work)
     told = ""
@@ -185,7 +191,11 @@ async def _dissolve(work: _Work) -> str:
             f"{server.name} is the last node, and these services run: {', '.join(services)}. "
             "Leaving with force removes them."
         )
-    await work.on(server, swarm.LEAVE, force="yes")
+    try:
+        await work.on(server, swarm.LEAVE, force="yes")
+    except ConnectError:
+        if not force:
+            raise
     await sync_to_async(_release)(server)
     return f"{server.name} was the last node: the swarm is dissolved."
 
@@ -222,7 +232,8 @@ async def _settled(work: _Work, name: str, replicas: int) -> dict[str, Any]:
     """The service when it has been converged at that number for some looks, or when the time is up."""
     deadline, steady = time.monotonic() + SETTLE_SECONDS, 0
     while True:
-        service = next((each for each in (await work.look())["services"] if each["name"] == name), None)
+        services: list[dict[str, Any]] = (await work.look())["services"]
+        service = next((each for each in services if each["name"] == name), None)
         if service is None:
             raise RemoteError(f"The service {name} was removed meanwhile.")
         steady = steady + 1 if service["wanted"] == replicas and swarm.is_converged(service) else 0
@@ -238,7 +249,7 @@ async def _tasks_left(work: _Work, server: Server) -> int:
         observed = await work.look()
         here = next((node["name"] for node in observed["nodes"] if node["id"] == server.node_id), "")
         tasks = [task for service in observed["services"] for task in service["tasks"]]
-        left = sum(task["node"] == here and task["state"] == "running" for task in tasks)
+        left: int = sum(task["node"] == here and task["state"] == "running" for task in tasks)
         if not left or time.monotonic() > deadline:
             return left
         await asyncio.sleep(POLL_SECONDS)

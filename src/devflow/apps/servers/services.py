@@ -76,7 +76,8 @@ def server_maintenance_set(*, actor: Actor, server: Server, on: bool) -> None:
 
 
 def server_remove(*, actor: Actor, server: Server) -> None:
-    """Forgets the server; nothing on it is changed. Raises ConflictError while an environment deploys to it."""
+    """Forgets the server; nothing on it is changed. Raises ConflictError while an environment deploys to it,
+    or it is in a cluster."""
     actor.require(rights.MANAGE, server)
     with transaction.atomic(), scope(team=actor.team):
         users = [str(environment) for environment in server.environments.select_related("project")]
@@ -84,6 +85,8 @@ def server_remove(*, actor: Actor, server: Server) -> None:
             raise ConflictError(
                 f"{server.name} is used by: {', '.join(users)}. Remove these or give them another server first."
             )
+        if cluster := Server.objects.select_related("cluster").get(pk=server.pk).cluster:
+            raise ConflictError(f"{server.name} is in the cluster {cluster}. Let it leave that first.")
         _record(actor, server, "server.removed", {"address": server.address})
         server.delete()
 

@@ -202,6 +202,7 @@ def _list(request: TeamRequest, name: str) -> dict[str, Any]:
         "refresh_url": reverse("containers-state", args=(name,)),
         "problems": [(context["server"], context["problem"])] if context["problem"] else [],
         "taken_at": context["snapshot"].taken_at,
+        "seen_at": context["snapshot"].seen_at,
     }
 
 
@@ -216,7 +217,7 @@ def _detail(request: TeamRequest, name: str, container: str) -> dict[str, Any]:
         "short_id": row.id[:SHORT_ID],
         "status": _status(row),
         "found": row.found,
-        "taken_at": snapshot.taken_at,
+        "seen_at": snapshot.seen_at,
         "problem": selectors.problem_of(snapshot),
         "may_act": row.owner.may(request.actor),
         "may_see_secrets": request.actor.can(rights.SEE_SECRETS, row.owner.environment),
@@ -233,7 +234,7 @@ def _environment(request: TeamRequest, slug: str, name: str) -> dict[str, Any]:
     snapshots, machines = _looked(request, environment)
     rows, _, _ = selectors.environment_container_list(actor=actor, environment=environment)
     problems = [(snapshot.server, problem) for snapshot in snapshots if (problem := selectors.problem_of(snapshot))]
-    taken = [snapshot.taken_at for snapshot in snapshots if snapshot.taken_at]
+    seen = [snapshot.seen_at for snapshot in snapshots if snapshot.seen_at]
     return {
         **environment_head(actor, environment),
         "rows": [(row, _status(row), row.id[:SHORT_ID]) for row in rows],
@@ -242,7 +243,8 @@ def _environment(request: TeamRequest, slug: str, name: str) -> dict[str, Any]:
         "machines": machines,
         "problems": problems,
         "refresh_url": reverse("environment-containers-state", args=(slug, name)),
-        "taken_at": min(taken, default=None),
+        "taken_at": all(snapshot.taken_at for snapshot in snapshots),
+        "seen_at": min(seen, default=None),
     }
 
 

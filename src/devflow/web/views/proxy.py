@@ -25,7 +25,7 @@ def proxy_page(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     """The site file that a deployment would write, and those on the servers."""
     environment = environment_get(actor=request.actor, slug=slug, name=name)
     context = {
-        **environment_head(request, environment),
+        **environment_head(request.actor, environment),
         **_servers(request, environment),
         "text": site_text_of(environment) if recipe_of(environment) else "",
     }

@@ -1,6 +1,7 @@
 """Answers its version, its variables, and what others of the project answer; keeps lines in /data as `db` does."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -56,6 +57,7 @@ def give_up() -> None:
     os._exit(7)
 
 
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # the first process of a container ends by what it handles only
 if ROLE == "web" and read("/mode.txt").startswith("ends after "):
     threading.Timer(float(read("/mode.txt").split()[-1]), give_up).start()
 if ROLE == "once":

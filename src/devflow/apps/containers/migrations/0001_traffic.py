@@ -101,6 +101,7 @@ class Migration(migrations.Migration):
                 ("problem_detail", models.TextField(blank=True)),
                 ("asked_at", models.DateTimeField(blank=True, null=True)),
                 ("taken_at", models.DateTimeField(blank=True, null=True)),
+                ("seen_at", models.DateTimeField(blank=True, null=True)),
                 ("disk", models.JSONField(blank=True, default=dict)),
                 ("disk_at", models.DateTimeField(blank=True, null=True)),
                 (
