@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from devflow.commands import php_fpm
 from devflow.engine.task import Option, Phase, Task, Tree
 from devflow.recipes import reuse
 
@@ -65,15 +66,9 @@ NPM_BUILD = Task(
 RELOAD_PHP_FPM = Task(
     name="reload php-fpm",
     phase=Phase.RELOAD,
-    command="""\
-units=$(systemctl list-units --plain --no-legend --state=active "php${option_php_version:-*}-fpm.service" 2>/dev/null | cut -d ' ' -f 1)
-if [ -z "$units" ] && [ -n "$option_php_version" ]; then echo "php$option_php_version-fpm does not run here: nothing to reload"; fi
-for unit in $units; do
-  if [ "$(id -u)" = 0 ]; then systemctl reload "$unit"
-  else sudo -n systemctl reload "$unit" || echo "$unit is not reloaded: allow it in sudoers, or let nginx pass \\$realpath_root"
-  fi
-done""",
+    command=php_fpm.RELOAD,
     undo=REPEATED,
+    summary="reload php-fpm, unless nginx passes it the real path of the release: a reload breaks off requests",
 )
 
 

@@ -391,6 +391,73 @@ def test_a_reload_that_is_not_allowed_is_told_and_does_not_fail(machine: Machine
     )
 
 
+REAL_PATH = """\
+location ~ \\.php$ {
+    fastcgi_pass unix:/run/php/php8.3-fpm.sock;
+    fastcgi_param SCRIPT_FILENAME $realpath_root$fastcgi_script_name;
+}
+"""
+
+
+def reload_behind_nginx(machine: Machine, *, cache: str, **sites: str) -> Ran:
+    """The task on a server whose nginx has these site files, and whose php-fpm says so much of its memory."""
+    machine.tool("systemctl", SYSTEMCTL)
+    machine.tool("id", "echo 0")
+    machine.tool("php", f"printf %s {cache}")
+    folder = machine.root.parent / "nginx"
+    (folder / "sites-enabled").mkdir(parents=True)
+    for name, text in sites.items():
+        (folder / "sites-enabled" / name).write_text(text)
+    task = replace(RELOAD_PHP_FPM, command=RELOAD_PHP_FPM.command.replace("/etc/nginx", str(folder)))
+    return carry_out(machine, task, php_version="8.3")
+
+
+@pytest.mark.parametrize("cache", ["room", "off"])
+def test_php_fpm_is_left_alone_where_nginx_passes_the_real_path(machine: Machine, cache: str) -> None:
+    site = f"root {machine.root}/current/public;\n{REAL_PATH}"
+    ran = reload_behind_nginx(machine, cache=cache, shop=site, other=REAL_PATH.replace("$realpath", "$document"))
+    assert ran.code == 0
+    assert ran.lines == [
+        "php-fpm is not reloaded, and no request is broken off: nginx passes the real path of the release"
+    ]
+    assert not list(machine.root.glob("releases/*/devflow-*.php"))
+
+
+def test_php_fpm_is_reloaded_where_old_releases_fill_its_memory(machine: Machine) -> None:
+    ran = reload_behind_nginx(machine, cache="full", shop=f"root {machine.root}/current;\n{REAL_PATH}")
+    assert ran.lines == [
+        "php-fpm's memory of compiled files is nearly full of old releases",
+        "reloaded php8.3-fpm.service",
+    ]
+
+
+def test_php_fpm_that_cannot_be_asked_is_left_alone_and_that_is_told(machine: Machine) -> None:
+    ran = reload_behind_nginx(machine, cache="''", shop=f"root {machine.root}/current;\n{REAL_PATH}")
+    assert "gets no answer at unix:/run/php/php8.3-fpm.sock. It may need to be in the group" in ran.lines[0]
+    assert ran.lines[1].startswith("php-fpm is not reloaded")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        REAL_PATH.replace("$realpath", "$document"),
+        REAL_PATH.replace("fastcgi_param", "# fastcgi_param"),
+        "try_files $uri =404;",
+        f"root /srv/www/other/current;\n{REAL_PATH}",
+    ],
+)
+def test_php_fpm_is_reloaded_where_nginx_may_pass_the_link(machine: Machine, text: str) -> None:
+    root = "" if "other" in text else f"root {machine.root}/current;\n"
+    ran = reload_behind_nginx(machine, cache="room", shop=root + text)
+    assert ran.lines == ["reloaded php8.3-fpm.service"]
+
+
+def test_one_site_file_of_several_that_passes_the_link_is_enough_to_reload(machine: Machine) -> None:
+    good = f"root {machine.root}/current;\n{REAL_PATH}"
+    ran = reload_behind_nginx(machine, cache="room", a=good, b=good.replace("$realpath", "$document"))
+    assert ran.lines == ["reloaded php8.3-fpm.service"]
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
