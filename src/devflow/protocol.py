@@ -16,6 +16,8 @@ LARGEST_HEAD: Final = 32 * 1024
 """Request line and headers, in bytes."""
 HEAD_SECONDS: Final = 10.0
 """How long the head of a request may take; also how long the rest of a body that was refused is taken and dropped."""
+LARGEST_DROPPED: Final = 16 * 1024 * 1024
+"""So much of a body is taken and dropped after its request was answered, so that the answer is read; then it is cut."""
 READ_SECONDS: Final = 60.0
 """How long an answer may lie unread before the connection is cut."""
 
@@ -30,7 +32,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._is_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._dropped_bytes = 0
         self._was_heard = False
         self._unheard_bytes = 0
         self._waiting: asyncio.TimerHandle | None = None
@@ -79,7 +81,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._was_heard = self._is_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._dropped_bytes = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -100,6 +102,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._was_heard = True
         super().on_body(body)
+        if self.cycle.response_complete:
+            self._dropped_bytes += len(body)
+            if self._dropped_bytes > LARGEST_DROPPED:
+                self.transport.abort()
 
     def on_message_complete(self) -> None:
         self._was_heard = True

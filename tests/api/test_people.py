@@ -97,6 +97,14 @@ def test_a_session_that_is_old_shows_and_changes_no_keys(world: World) -> None:
         owner.post("tokens", {"name": "x", "scopes": ["read"]}),
         owner.get("projects/shop/environments/production/dotenv"),
         owner.post("projects/shop/webhook/rotate"),
+        owner.delete(path),
+        owner.delete("invitations/0190aaaa-0000-7000-8000-000000000000"),
+        owner.delete("tokens/0190aaaa-0000-7000-8000-000000000000"),
+        owner.delete("projects/shop/access/0190aaaa-0000-7000-8000-000000000000"),
+        owner.ask("PUT", "projects/shop/environments/production/protection", {"on": False}),
+        owner.post("servers", {"name": "web-9", "host": "203.0.113.9"}),
+        owner.delete("servers/web1/host-key"),
+        owner.get("audit/export"),
     ):
         assert "confirm" in assert_problem(answer, 403)["detail"]
 

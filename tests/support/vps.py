@@ -279,9 +279,8 @@ class Vps:
         ]
         self.port, self.http_port = free_ports(2)
         ports = ("--publish", f"{self.host}:{self.port}:22", "--publish", f"{self.host}:{self.http_port}:80")
-        command = (START, "systemd" if self._systemd else "plain")
-        if self._docker:
-            command = ("sh", "-c", START_WITH_DOCKER)
+        plain = (START, "systemd" if self._systemd else "plain")
+        command = ("sh", "-c", START_WITH_DOCKER) if self._docker else plain
         self._engine.output("create", *options, *ports, self._image, *command)
 
     def _in_container(self, *command: str) -> str:

@@ -47,8 +47,10 @@ FOR_EVERY_MEMBER = {
     "team-switch": "one's own session",
     "team-leave": "one's own membership",
     "account-delete": "one's own account",
+    "account-archive": "one's own data",
+    "account-export": "one's own data",
     "data-archive": "one's own archive; that of another member is not there",
-    "data-export": "one's own data; asks for the right to other data itself",
+    "data-export": "asks for the right to the data itself",
     "team-add": "asks for the panel's administrators itself",
 }
 """Pages that change something and are not asked for a role, and why."""

@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from django_scopes import scope
 
+from devflow.apps.accounts.models import Role, User
 from devflow.apps.deployments import events, services
 from devflow.apps.deployments.events import NewEvent
 from devflow.apps.deployments.models import Deployment, Release, Step
@@ -281,3 +282,12 @@ def _newest(world: World) -> Deployment:
 
 def _read(world: World) -> Deployment:
     return deployment_get(actor=world.actor(), deployment_id=str(world.deployment.pk))
+
+
+def test_a_name_stands_beside_its_address(world: World, owner: Client) -> None:
+    for address in ("/deployments/", f"/deployments/{world.deployment.pk}/"):
+        assert "Owner (owner@example.test)" in owner.get(address).content.decode()
+    User.objects.filter(pk=world.people[Role.OWNER].pk).update(name="")
+    page = owner.get("/deployments/").content.decode()
+    assert "owner@example.test" in page
+    assert "(owner@example.test)" not in page

@@ -70,6 +70,17 @@ def test_built_files_may_be_kept_for_ever(client: Client, db: None) -> None:
     answer.close()
 
 
+@pytest.mark.parametrize("accepted", ["br", "gzip"])
+def test_built_files_travel_small(client: Client, db: None, accepted: str) -> None:
+    whole = client.get(assets.asset_url("app.css"))
+    small = client.get(assets.asset_url("app.css"), headers={"Accept-Encoding": accepted})
+    assert (whole.get("Content-Encoding"), small["Content-Encoding"]) == (None, accepted)
+    assert "Accept-Encoding" in small["Vary"]
+    assert int(small["Content-Length"]) < int(whole["Content-Length"]) / 3
+    whole.close()
+    small.close()
+
+
 def test_every_state_has_its_look() -> None:
     assert set(looks.DEPLOYMENT) == set(Status.values)
     assert set(looks.STEP) == set(StepStatus.values)

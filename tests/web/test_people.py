@@ -8,22 +8,30 @@ import time
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
-from django.core.mail import EmailMessage
+from django.conf import LazySettings
 from django.test import Client, override_settings
-from django_scopes import scope
+from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts.invitations import invitation_create
-from devflow.apps.accounts.logins import reset_link, reset_mail
+from devflow.apps.accounts.logins import address_unproven, confirmation_mail, reset_link, reset_mail
 from devflow.apps.accounts.models import Invitation, Membership, Role, Team, User
 from devflow.apps.accounts.selectors import actor_get
 from devflow.apps.accounts.services import team_create
+from devflow.apps.audit.jobs import look
+from devflow.apps.audit.models import Event as AuditEvent
 from devflow.settings import base
 from tests.support.second_factor import App, app_of
 from tests.web.world import PASSWORD, World, log_in
 
 OWNER = "owner@example.test"
 NEW = "another long phrase"
+
+
+def events() -> Any:
+    with scopes_disabled():
+        return AuditEvent.objects.all()
 
 
 def log_in_by_form(email: str = OWNER, password: str = PASSWORD, client: Client | None = None) -> Any:
@@ -63,6 +71,17 @@ def test_an_authenticator_app_is_set_up_and_asked_for(world: World, owner: Clien
     assert "Incorrect code" in text(again)  # somebody has read it along
     assert other.post("/accounts/2fa/authenticate/", {"code": recovery[0]}).status_code == 302
     assert other.get("/").status_code == 200
+
+
+def test_the_code_that_sets_an_app_up_does_not_log_in(world: World, owner: Client) -> None:
+    found = re.search(r'id="totp-key">([A-Z2-7]+)<', text(owner.get("/accounts/2fa/totp/activate/")))
+    assert found
+    code = App(found[1]).code()
+    owner.post("/accounts/2fa/totp/activate/", {"code": code})
+    client = Client()
+    log_in_by_form(client=client)
+    assert "Incorrect code" in text(client.post("/accounts/2fa/authenticate/", {"code": code}))
+    assert client.get("/").status_code == 302
 
 
 def test_codes_are_not_guessed(world: World) -> None:
@@ -115,6 +134,16 @@ SECRETS = [
     ("POST", "/team/invite/"),
     ("POST", "/team/policy/"),
     ("POST", "/account/sessions/end/"),
+    ("GET", "/add/server/"),
+    ("POST", "/servers/web-1/forget-host-key/"),
+    ("POST", "/projects/shop/environments/production/protect/"),
+    ("POST", "/projects/shop/grants/remove/"),
+    ("POST", "/tokens/0190aaaa-0000-7000-8000-000000000000/revoke/"),
+    ("POST", "/team/invitations/0190aaaa-0000-7000-8000-000000000000/revoke/"),
+    ("POST", "/team/members/0190aaaa-0000-7000-8000-000000000000/remove/"),
+    ("GET", "/audit/export/"),
+    ("POST", "/account/export/"),
+    ("POST", "/data/delete-account/"),
 ]
 
 
@@ -158,13 +187,32 @@ def test_passwords_are_not_guessed_there_either(world: World) -> None:
     assert client.get("/tokens/").status_code == 302
 
 
+def test_who_guesses_elsewhere_keeps_nobody_from_confirming(world: World) -> None:
+    client = Client()
+    log_in(client, world.people[Role.OWNER], minutes_ago=16)
+    for _ in range(6):
+        log_in_by_form(password="wrong", client=Client(REMOTE_ADDR="198.51.100.9"))
+    asked = client.get("/tokens/")["Location"]
+    assert client.post(asked, {"password": PASSWORD, "next": "/tokens/"})["Location"] == "/tokens/"
+
+
+def test_who_confirms_too_often_is_told_how_long_to_wait(world: World) -> None:
+    client = Client()
+    log_in(client, world.people[Role.OWNER], minutes_ago=16)
+    for _ in range(5):
+        client.post("/accounts/reauthenticate/", {"password": "wrong"})
+    assert "Try again in 5 minutes" in text(client.post("/accounts/reauthenticate/", {"password": PASSWORD}))
+    event = events().get(action="login.throttled", team=world.team)
+    assert (event.who, event.after) == (OWNER, {"times": 1, "what": "password"})
+
+
 def test_what_was_sent_is_not_done_and_not_kept(world: World) -> None:
     client = Client()
     log_in(client, world.people[Role.OWNER], minutes_ago=16)
     page = "/projects/shop/environments/production/variables/"
     sent = {"key": "APP_KEY", "value": "typed-in-secret"}
     answer = client.post(f"{page}set/", sent, headers={"referer": f"http://testserver{page}"})
-    assert answer["Location"].endswith("production%2Fvariables%2F")
+    assert answer["Location"].endswith("?next=%2Fprojects%2Fshop%2Fenvironments%2Fproduction%2Fvariables%2F")
     assert "typed-in-secret" not in str(dict(client.session.items()))
     assert "do it again" in text(client.get(answer["Location"]))
 
@@ -176,9 +224,11 @@ def test_a_part_of_a_page_sends_the_whole_page_to_confirm(world: World) -> None:
     headers = {"HX-Request": "true", "HX-Current-URL": "http://testserver/projects/shop/"}
     answer = client.post(path, {"key": "APP_KEY"}, headers=headers)
     assert (answer.status_code, answer.content) == (401, b"")
-    assert answer["HX-Redirect"] == "/accounts/reauthenticate/?next=http%3A%2F%2Ftestserver%2Fprojects%2Fshop%2F"
-    evil = client.post(path, headers={"HX-Request": "true", "HX-Current-URL": "https://evil.example/"})
-    assert evil["HX-Redirect"] == "/accounts/reauthenticate/?next=%2F"
+    # a path alone: the page that asks leads to nothing else afterwards
+    assert answer["HX-Redirect"] == "/accounts/reauthenticate/?next=%2Fprojects%2Fshop%2F"
+    for elsewhere in ("https://evil.test/", "http://testserver.evil/", "http://[", "//evil.test/x", "javascript:1"):
+        evil = client.post(path, headers={"HX-Request": "true", "HX-Current-URL": elsewhere})
+        assert evil["HX-Redirect"] == "/accounts/reauthenticate/?next=%2F", elsewhere
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
@@ -220,6 +270,46 @@ def test_a_new_password_logs_the_others_out(world: World) -> None:
     assert there.get("/").status_code == 302
 
 
+# --- guessed passwords ------------------------------------------------------------------------------------------------
+
+
+def test_a_known_browser_logs_in_while_somebody_guesses_elsewhere(world: World) -> None:
+    mine = {"headers": {"user-agent": FIREFOX}, "REMOTE_ADDR": "203.0.113.9"}
+    assert log_in_by_form(client=Client(**mine)).status_code == 302
+    for _ in range(6):
+        guess = log_in_by_form(password="wrong", client=Client(REMOTE_ADDR="198.51.100.9"))
+    assert "Try again in 5 minutes" in text(guess)
+    assert log_in_by_form(client=Client(headers={"user-agent": FIREFOX})).status_code == 200  # from another network
+    assert log_in_by_form(client=Client(**mine)).status_code == 302
+    for _ in range(5):
+        log_in_by_form(password="wrong", client=Client(**mine))
+    assert log_in_by_form(client=Client(**mine)).status_code == 200  # it guesses no more than others
+
+
+def test_refused_attempts_are_in_the_log_without_flooding_it(world: World) -> None:
+    for _ in range(5 + 12):
+        log_in_by_form(password="wrong", client=Client(REMOTE_ADDR="198.51.100.9"))
+    log_in_by_form("nobody@example.test")
+    found = events().filter(action="login.throttled", team=None).order_by("id")
+    told = [(event.target, event.address, event.after, event.outcome) for event in found]
+    assert told == [(OWNER, "198.51.100.9", {"times": times}, "refused") for times in (1, 10)]
+    for event in found:
+        look(str(event.pk))
+        look(str(event.pk))
+    in_team = events().filter(action="login.throttled", team=world.team).order_by("id")
+    assert [(event.user_id, event.after["times"]) for event in in_team] == [
+        (world.people[Role.OWNER].pk, n) for n in (1, 10)
+    ]
+
+
+def test_many_accounts_tried_from_an_address_are_one_event(world: World) -> None:
+    for number in range(64):
+        guess = log_in_by_form(f"somebody-{number}@example.test", "wrong")
+    assert "Try again in a minute" in text(guess)
+    event = events().get(action="login.throttled")
+    assert (event.target, event.after) == ("any account", {"times": 1})
+
+
 # --- a lost password --------------------------------------------------------------------------------------------------
 
 
@@ -256,6 +346,18 @@ def test_asking_for_a_link_is_answered_alike(world: World) -> None:
         answers.append(re.sub(r'value="[^"]{40,}"|nonce="[^"]*"|data-now="[^"]*"', "", text(answer)))
     assert answers[0] == answers[1]
     assert reset_mail(email=OWNER)
+
+
+@override_settings(HAS_MAIL=True, ACCOUNT_EMAIL_VERIFICATION="mandatory")
+def test_a_new_password_by_link_proves_the_address(world: World) -> None:
+    address_unproven(user=world.people[Role.OWNER])
+    assert log_in_by_form()["Location"] == "/accounts/confirm-email/"
+    client = Client()
+    link = reset_link(user=world.people[Role.OWNER]).removeprefix(base.PUBLIC_URL)
+    assert log_in_by_form()["Location"] == "/accounts/confirm-email/"  # to have asked for it proves nothing
+    address = client.get(link, follow=True).redirect_chain[-1][0]
+    client.post(address, {"password1": NEW, "password2": NEW})
+    assert log_in_by_form(password=NEW)["Location"] == "/"
 
 
 # --- known and unknown ------------------------------------------------------------------------------------------------
@@ -318,6 +420,36 @@ def test_somebody_new_joins(world: World) -> None:
     assert Client().get(link).status_code == 404
 
 
+def test_who_joins_while_the_mail_server_does_not_answer_proves_the_address_later(
+    world: World, settings: LazySettings
+) -> None:
+    link = link_for(world)
+    settings.HAS_MAIL, settings.ACCOUNT_EMAIL_VERIFICATION = True, "mandatory"
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1  # nobody listens there
+    client = Client()
+    client.get(link)
+    typed = {"name": "Eve", "email": "eve@example.test", "password": NEW}
+    assert client.post("/join/", typed)["Location"] == "/accounts/confirm-email/"
+    assert "on its way" in text(client.get("/accounts/confirm-email/"))
+    assert log_in_by_form("eve@example.test", NEW)["Location"] == "/accounts/confirm-email/"
+    found = confirmation_mail(email="eve@example.test")
+    assert found
+    proof = re.search(r"/accounts/confirm-email/\S+/", found[2])
+    assert proof
+    assert Client().post(proof[0]).status_code == 302
+    assert log_in_by_form("eve@example.test", NEW)["Location"] == "/"
+
+
+def test_who_joined_before_there_was_mail_logs_in_afterwards(world: World, settings: LazySettings) -> None:
+    client = Client()
+    client.get(link_for(world))
+    client.post("/join/", {"name": "Eve", "email": "eve@example.test", "password": NEW})
+    EmailAddress.objects.filter(email="eve@example.test").update(verified=False)  # as it was written once
+    settings.HAS_MAIL, settings.ACCOUNT_EMAIL_VERIFICATION = True, "mandatory"
+    assert log_in_by_form("eve@example.test", NEW)["Location"] == "/"
+
+
 def test_who_has_an_account_logs_in_to_join(world: World) -> None:
     outsider = world.people["outsider"]
     client = Client()
@@ -353,13 +485,15 @@ def test_without_an_invitation_nobody_joins(world: World) -> None:
 
 
 @override_settings(HAS_MAIL=True, ACCOUNT_EMAIL_VERIFICATION="mandatory")
-def test_where_there_is_mail_a_typed_address_is_proven_first(world: World, mailoutbox: list[EmailMessage]) -> None:
+def test_where_there_is_mail_a_typed_address_is_proven_first(world: World) -> None:
     client = Client()
     client.get(link_for(world))
     answer = client.post("/join/", {"name": "Eve", "email": "eve@example.test", "password": NEW}, follow=True)
     assert "Confirm your e-mail address" in text(answer)
     assert client.get("/").status_code == 302
-    found = re.search(r"http://testserver(\S+)", str(mailoutbox[0].body))
+    mail = confirmation_mail(email="eve@example.test")
+    assert mail
+    found = re.search(r"(/accounts/confirm-email/\S+)", mail[2])
     assert found
     assert "Is <strong>eve@example.test</strong> yours?" in text(client.get(found[1]))
     client.post(found[1])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
 from django.test import Client
-from django_scopes import scopes_disabled
+from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts.models import Role, Team, User
+from devflow.apps.audit.models import Event as AuditEvent
+from devflow.apps.privacy.jobs import export
+from devflow.apps.privacy.models import Archive
 from devflow.apps.projects.models import Project
 from tests.web.world import World
 
@@ -23,10 +27,50 @@ def test_an_archive_is_asked_for_and_fetched(world: World, owner: Client) -> Non
     assert "No archives" in owner.get("/data/").content.decode()
     owner.post("/data/export/", {"kind": "team"})
     assert "Being made" in owner.get("/data/").content.decode()
-    answer = owner.get(f"/data/archives/{world.archive.pk}/")
-    assert answer.status_code == 200
-    assert b"".join(answer.streaming_content)[:2] == b"PK"  # type: ignore[attr-defined]
-    assert world.client(Role.ADMIN).get(f"/data/archives/{world.archive.pk}/").status_code == 404
+    with scopes_disabled():
+        archive = Archive.objects.get(kind="team")
+    export(str(archive.pk))
+    address = f"/data/archives/{archive.pk}/"
+    assert address in owner.get("/data/").content.decode()
+    assert is_zip(owner.get(address))
+    assert world.client(Role.ADMIN).get(address).status_code == 404
+    assert owner.get(f"/account/archives/{archive.pk}/").status_code == 404
+
+
+def is_zip(answer: Any) -> bool:
+    return answer.status_code == 200 and b"".join(answer.streaming_content)[:2] == b"PK"
+
+
+def test_ones_own_is_exported_and_deleted_by_who_is_in_no_team(world: World, viewer: Client) -> None:
+    with scope(team=world.team):
+        world.member.delete()
+    assert 'href="/account/"' in viewer.get("/").content.decode()
+    assert 'href="/data/"' in viewer.get("/account/").content.decode()
+    page = viewer.get("/data/").content.decode()
+    assert "Delete your account" in page
+    assert "Projects</h2>" not in page
+    assert viewer.post("/account/export/").status_code == 302
+    with scopes_disabled():
+        archive = Archive.objects.get(user=world.people[Role.VIEWER])
+        assert AuditEvent.objects.filter(action="data.exported", team=None, user_id=archive.user_id).exists()
+    export(str(archive.pk))
+    address = f"/account/archives/{archive.pk}/"
+    assert address in viewer.get("/data/").content.decode()
+    assert is_zip(viewer.get(address))
+    assert world.client(Role.OWNER).get(address).status_code == 404
+    assert viewer.post("/data/delete-account/", {"confirm": "viewer@example.test"}).status_code == 302
+    assert not User.objects.filter(email="viewer@example.test").exists()
+
+
+@pytest.mark.parametrize("rule", [{"allowed_networks": ["192.0.2.0/24"]}, {"requires_second_factor": True}])
+def test_also_by_who_is_not_let_in(world: World, viewer: Client, rule: dict[str, Any]) -> None:
+    Team.objects.filter(pk=world.team.pk).update(**rule)
+    assert viewer.get("/").status_code in (302, 403)
+    assert "Delete your account" in viewer.get("/data/").content.decode()
+    assert viewer.post("/account/export/").status_code == 302
+    assert viewer.post("/data/export/", {"kind": "team"}).status_code in (302, 403)
+    with scopes_disabled():
+        assert [archive.kind for archive in Archive.objects.all()] == ["user"]
 
 
 def test_only_what_one_may_is_offered(world: World, viewer: Client) -> None:

@@ -64,7 +64,8 @@ class SessionAuth(APIKeyCookie):
 
 
 def require_recent(request: ApiRequest) -> None:
-    """For what shows or changes secrets, keys, tokens and people: a session must have proved lately who it is.
+    """For what pages ask again for, too (web.access.recently_authenticated): a session must have proved lately who it
+    is.
 
     API tokens need not. Raises ForbiddenError.
     """

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import HttpError, Throttled, ValidationError
 
@@ -62,6 +63,7 @@ def respond(
     return HttpResponse(json.dumps(document), status=status, content_type=CONTENT_TYPE)
 
 
+@csrf_exempt
 def not_found(request: HttpRequest, error: Exception | None = None) -> HttpResponse:
     """The answer of addresses that the API does not have."""
     return respond(request, HTTPStatus.NOT_FOUND, f"There is nothing at {request.path}. See /api/v1/docs.")

@@ -108,12 +108,13 @@ def reset_password(email: Email, password_stdin: PasswordStdin = False) -> None:
 
     A new password ends the user's sessions; their API tokens stay.
     """
-    from devflow.apps.accounts.logins import reset_link
+    from devflow.apps.accounts.logins import address_proven, reset_link
     from devflow.apps.accounts.services import password_set
 
     user = _user(email)
     if password_stdin:
         password_set(user=user, password=_line_of_stdin())
+        address_proven(user=user)
     else:
         print(reset_link(user=user))
 
@@ -238,6 +239,24 @@ def restore(file: BackupFile, passphrase_stdin: PassphraseStdin = False) -> None
         passphrase = _passphrase(passphrase_stdin, is_new=False)
         manifest = panel_backup.backup_restore(load_config(), file, passphrase)
     print(f"Restored as it was at {manifest['made_at']} (DevFlow {manifest['version']}). Start it: devflow up")
+
+
+@app.command("allow-local")
+@with_django
+def allow_local(
+    team: Annotated[str, typer.Option(metavar="SLUG", help="the team")],
+    off: Annotated[bool, typer.Option("--off", help="allow it no longer")] = False,
+) -> None:
+    """Let a team have this machine, the panel's own, as a server. Whoever manages that team can then take the panel.
+
+    The first team may from the beginning.
+    """
+    from devflow.apps.servers.services import this_machine_allow
+
+    found = _team(team)
+    assert found is not None
+    this_machine_allow(team=found, allowed=not off)
+    print(f"{found.name} may {'not ' if off else ''}use this machine.")
 
 
 @app.command("clear-networks")

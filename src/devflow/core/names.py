@@ -26,7 +26,10 @@ _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9.:_-]*[A-Za-z0-9])?")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _SCP_LIKE = re.compile(r"(?P<user>[A-Za-z0-9_.-]+)@(?P<host>[A-Za-z0-9.-]+):(?P<path>[^\s:][^\s]*)")
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]|\.\.|@\{|//")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # these turn the direction of what stands around them
+)
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _SYSTEM = ("bin", "boot", "dev", "etc", "lib", "lib64", "proc", "run", "sbin", "sys", "usr")
 _CROWDED = ("home", "var")
@@ -192,7 +195,7 @@ def is_ssh_repository(value: str) -> bool:
 
 
 def single_line(value: str, field: str, limit: int = 200) -> str:
-    """Free text on one line, not empty, no control characters. Raises InvalidError."""
+    """Free text on one line, not empty, no control characters, none that turn its direction. Raises InvalidError."""
     clean = value.strip()
     if not clean or len(clean) > limit or _CONTROL.search(clean):
         raise _invalid(field, value, f"give 1 to {limit} characters on one line")

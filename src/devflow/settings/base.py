@@ -154,6 +154,7 @@ ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
 ACCOUNT_FORMS = {
     "login": "devflow.web.forms.account.LoginForm",
     "reset_password": "devflow.web.forms.account.ResetForm",
+    "reset_password_from_key": "devflow.web.forms.account.ResetKeyForm",
 }
 PASSWORD_RESET_TIMEOUT = 3600
 MFA_ADAPTER = "devflow.web.adapters.MFAAdapter"
@@ -163,6 +164,7 @@ MFA_ALLOW_UNVERIFIED_EMAIL = True  # nobody signs up by themselves, so nobody ta
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_TOTP_TOLERANCE = 1
 MFA_FORMS = {
+    "activate_totp": "devflow.web.forms.account.AppForm",
     "authenticate": "devflow.web.forms.account.CodeForm",
     "reauthenticate": "devflow.web.forms.account.CodeAgainForm",
     "login_webauthn": "devflow.web.forms.account.PasskeyLoginForm",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from allauth.account.adapter import get_adapter
 from django.contrib import messages
@@ -108,7 +110,8 @@ def team_page(*methods: str, right: str = rights.READ) -> Callable[[View], View]
 
 
 def recently_authenticated(view: View) -> View:
-    """A page that shows or changes secrets, keys, tokens or second factors.
+    """A page that shows or changes secrets, keys, tokens, second factors, roles or what protects: host keys, protected
+    environments, the whole audit log. docs/guide/accounts.md lists them.
 
     Who proved who they are more than 15 minutes ago is asked again first. Put it below `team_page` or `account_page`.
     API tokens are not asked.
@@ -152,8 +155,7 @@ def _to_confirm(request: HttpRequest) -> HttpResponse:
     if is_part or request.method not in ("GET", "HEAD"):
         back = request.headers.get("HX-Current-URL" if is_part else "Referer", "")
         messages.info(request, "Confirm that it is you, then do it again: nothing was changed yet.")
-    if not url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}):
-        back = "/"
+    back = _own_path(request, back)
     methods = get_adapter(request).get_reauthentication_methods(request.user)
     address = f"{methods[0]['url'] if methods else reverse('account_login')}?{urlencode({'next': back})}"
     if not is_part:
@@ -161,6 +163,17 @@ def _to_confirm(request: HttpRequest) -> HttpResponse:
     response = HttpResponse(status=401)
     response["HX-Redirect"] = address
     return response
+
+
+def _own_path(request: HttpRequest, address: str) -> str:
+    """The address as a path of the panel's, "/" for one that is elsewhere."""
+    with suppress(ValueError):
+        parts = urlsplit(address)
+        path = urlunsplit(("", "", *parts[2:]))
+        is_here = parts.netloc in ("", request.get_host()) and path.startswith("/")
+        if is_here and url_has_allowed_host_and_scheme(path, allowed_hosts=None):
+            return path
+    return "/"
 
 
 def _place(actor: Actor, named: dict[str, Any]) -> Place | None:

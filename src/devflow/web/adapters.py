@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.models import EmailConfirmationHMAC
 from allauth.core import context
 from allauth.mfa.adapter import DefaultMFAAdapter
+from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from devflow.apps.accounts import factor_secrets, logins, sessions
 from devflow.apps.accounts.addresses import LOOPBACK, client_address
+from devflow.apps.audit import throttled
+from devflow.apps.audit.devices import device_known
+from devflow.web.waits import too_many
 
 _METHODS = {
     "reauthenticate": "Use your password",
@@ -40,26 +45,52 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Before any password is looked at, so that a refusal tells nothing about it."""
-        email = credentials.get("email", "")
-        if not logins.attempt_allowed(email=email, address=client_address(request)):
-            raise self.validation_error("too_many_login_attempts")
+        email, address = credentials.get("email", ""), client_address(request)
+        if wait := logins.address_wait(address=address):
+            throttled.address_record(address=address)
+            raise too_many(wait)
+        if wait := logins.attempt_wait(email=email, device=_device(request, email)):
+            throttled.account_record(email=email)
+            raise too_many(wait)
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> AbstractBaseUser | None:
         user: AbstractBaseUser | None = super().authenticate(request, **credentials)
         if user:
-            logins.attempts_forget(email=credentials.get("email", ""))
+            email = credentials.get("email", "")
+            logins.attempts_forget(email=email, device=_device(request, email))
         return user
 
-    def reauthenticate(self, user: AbstractBaseUser, password: str) -> bool:
-        found = self.authenticate(context.request, email=user.get_username(), password=password)
-        return found is not None and found.pk == user.pk
+    def reauthenticate(self, user: Any, password: str) -> bool:
+        """Counted for this session alone: who tries passwords elsewhere keeps nobody from confirming who they are."""
+        request = context.request
+        session = str(request.session.session_key)
+        if wait := logins.confirm_wait(user=user, session=session):
+            throttled.person_record(user=user, what="password")
+            raise too_many(wait)
+        found = authenticate(request, email=user.get_username(), password=password)
+        if found is None or found.pk != user.pk:
+            return False
+        logins.confirms_forget(user=user, session=session)
+        return True
 
     def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
         return [{**each, "description": _METHODS[each["id"]]} for each in super().get_reauthentication_methods(user)]
 
+    def send_confirmation_mail(
+        self, request: HttpRequest, emailconfirmation: EmailConfirmationHMAC, signup: bool
+    ) -> None:
+        """By a worker: a mail server that does not answer keeps nobody waiting, and makes no log-in fail."""
+        logins.confirmation_request(user=emailconfirmation.email_address.user)
+
     def pre_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> Any:
         logins.address_known(user=user)
         return super().pre_login(request, user, **kwargs)
+
+
+def _device(request: HttpRequest, email: str) -> str:
+    """What the attempt comes from, where this account has logged in with it before; else ''."""
+    agent = request.headers.get("User-Agent", "")
+    return device_known(email=email, user_agent=agent, address=client_address(request))
 
 
 class MFAAdapter(DefaultMFAAdapter):

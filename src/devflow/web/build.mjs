@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { basename, extname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { brotliCompressSync, gzipSync } from "node:zlib";
 import * as esbuild from "esbuild";
 
 const web = fileURLToPath(new URL(".", import.meta.url));
@@ -19,6 +20,7 @@ const TARGET = ["chrome111", "firefox121", "safari16.4"];
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 const manifest = { ...(await scripts()), ...(await styles()), ...images() };
+compress();
 writeFileSync(join(out, "licenses.txt"), licenses());
 writeFileSync(join(out, "manifest.json"), JSON.stringify(manifest, null, 2) + "\n");
 console.log(Object.entries(manifest).map(([name, built]) => `${name} → ${built}`).join("\n"));
@@ -66,6 +68,17 @@ function images() {
     return [name, built];
   });
   return Object.fromEntries(named);
+}
+
+/** Beside every text a smaller one, which WhiteNoise gives to browsers that take it. */
+function compress() {
+  const texts = readdirSync(out).filter((name) => /\.(css|js|svg|webmanifest)$/.test(name));
+  for (const path of texts.map((name) => join(out, name))) {
+    const content = readFileSync(path);
+    for (const [ending, smaller] of [["br", brotliCompressSync(content)], ["gz", gzipSync(content, { level: 9 })]]) {
+      if (smaller.length < 0.9 * content.length) writeFileSync(`${path}.${ending}`, smaller);
+    }
+  }
 }
 
 /** What is carried along has to be carried along with its licence. */

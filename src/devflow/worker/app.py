@@ -139,6 +139,11 @@ async def mail_reset(email: str) -> None:
     await accounts.mail_reset(email=email)
 
 
+@app.task(name="accounts.mail_confirmation", queue="accounts", retry=MAIL_AGAIN)
+async def mail_confirmation(email: str) -> None:
+    await accounts.mail_confirmation(email=email)
+
+
 @app.task(name="accounts.mail_invitation", queue="accounts", retry=MAIL_AGAIN)
 async def mail_invitation(invitation_id: str) -> None:
     await accounts.mail_invitation(invitation_id=invitation_id)
@@ -161,10 +166,10 @@ async def privacy_export(archive_id: str) -> None:
 
 @app.task(name="privacy.remove_files", queue="privacy", retry=MAIL_AGAIN)
 async def privacy_remove_files(
-    team_id: str, server_id: str, root: str, slug: str, deployments: list[str] | None = None
+    team_id: str, server_id: str, root: str, mirrors: list[str], deployments: list[str]
 ) -> None:
     await privacy.remove_files(
-        team_id=team_id, server_id=server_id, root=root, slug=slug, deployments=deployments or [], reach=state.reach
+        team_id=team_id, server_id=server_id, root=root, mirrors=mirrors, deployments=deployments, reach=state.reach
     )
 
 

@@ -199,10 +199,22 @@ def test_by_mail_the_link_comes_to_the_address_and_to_nobody_else(mailoutbox: li
     assert len(mailoutbox) == 1
 
 
-def test_who_types_an_address_in_has_still_to_prove_it(shop: Shop) -> None:
+@pytest.mark.parametrize("has_mail", [True, False])
+def test_who_types_an_address_in_has_still_to_prove_it_where_that_can_be_done(shop: Shop, has_mail: bool) -> None:
     _, raw = invite(shop)
-    user = invitation_join(invitation=invitation_find(raw=raw), email="eve@example.test", name="", password=PASSWORD)
-    assert not EmailAddress.objects.get(user=user).verified
+    with override_settings(HAS_MAIL=has_mail):
+        user = invitation_join(
+            invitation=invitation_find(raw=raw), email="eve@example.test", name="", password=PASSWORD
+        )
+    assert EmailAddress.objects.get(user=user).verified is not has_mail
+
+
+@pytest.mark.parametrize("name", ["Eve\r\nBcc: all@example.test", "\u202eevil", "Eve\u200f"])
+def test_a_name_forges_no_lines_and_turns_no_text_around(shop: Shop, name: str) -> None:
+    _, raw = invite(shop)
+    with pytest.raises(InvalidError) as refused:
+        invitation_join(invitation=invitation_find(raw=raw), email="eve@example.test", name=name, password=PASSWORD)
+    assert list(refused.value.errors) == ["name"]
 
 
 def test_an_invitation_is_of_one_team(shop: Shop) -> None:

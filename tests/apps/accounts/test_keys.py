@@ -236,9 +236,7 @@ def test_a_second_factor_given_to_somebody_else_opens_nothing(key_file: Path, sh
     own, other = (Authenticator.objects.get(user=user) for user in (mine, theirs))
     assert factor_secrets.open_sealed(own.data["secret"]) == "JBSWY3DPEHPK3PXP"
 
-    Authenticator.objects.filter(pk=other.pk).update(
-        data=own.data
-    )  # copied over theirs
+    Authenticator.objects.filter(pk=other.pk).update(data=own.data)  # copied over theirs
     with pytest.raises(SealError):
         factor_secrets.open_sealed(own.data["secret"])
     own.delete()  # and moved

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from allauth.account.models import EmailAddress
+from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from allauth.mfa.models import Authenticator
+from django.conf import LazySettings
 from django.conf import settings as panel
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, get_hasher
 from django.core.mail import EmailMessage
 from django.db import connection
 from django.test import override_settings
+from django.utils import timezone
 from django_scopes import scope
 
 from devflow.apps.accounts import logins, members, second_factor, selectors, services
-from devflow.apps.accounts.jobs import mail_reset
+from devflow.apps.accounts.jobs import mail_confirmation, mail_reset
 from devflow.apps.accounts.models import Role, Team, User
 from devflow.apps.accounts.selectors import actor_of_session, actors_of_user, token_find
 from devflow.core.errors import ConflictError, ForbiddenError, NotFoundError, SecondFactorError
 from devflow.settings import base
+from tests.support.receivers import Mailbox, mail_server
 from tests.support.second_factor import app_of
 from tests.support.shop import Shop, open_shop
 
@@ -30,23 +34,40 @@ HERE = "192.0.2.7"
 
 
 def test_five_wrong_passwords_close_the_account_for_a_while(db: None) -> None:
-    tries = [logins.attempt_allowed(email=" Eve@example.test", address=HERE) for _ in range(6)]
-    assert tries == [True] * 5 + [False]
-    assert not logins.attempt_allowed(email="eve@EXAMPLE.test", address="198.51.100.1")
-    assert logins.attempt_allowed(email="bob@example.test", address=HERE)
+    waits = [logins.attempt_wait(email=" Eve@example.test") for _ in range(6)]
+    assert waits[:5] == [0] * 5
+    assert 290 < waits[5] <= 300
+    assert logins.attempt_wait(email="eve@EXAMPLE.test")
+    assert not logins.attempt_wait(email="bob@example.test")
 
 
 def test_the_right_password_forgives_the_wrong_ones(db: None) -> None:
     for _ in range(4):
-        logins.attempt_allowed(email="eve@example.test", address=HERE)
+        logins.attempt_wait(email="eve@example.test")
     logins.attempts_forget(email="eve@example.test")
-    assert [logins.attempt_allowed(email="eve@example.test", address=HERE) for _ in range(5)] == [True] * 5
+    assert [logins.attempt_wait(email="eve@example.test") for _ in range(5)] == [0] * 5
 
 
 def test_an_address_tries_no_more_than_sixty_accounts_a_minute(db: None) -> None:
-    tries = [logins.attempt_allowed(email=f"person{number}@example.test", address=HERE) for number in range(61)]
-    assert tries == [True] * 60 + [False]
-    assert logins.attempt_allowed(email="bob@example.test", address="198.51.100.1")
+    waits = [logins.address_wait(address=HERE) for _ in range(61)]
+    assert waits[:60] == [0] * 60
+    assert 50 < waits[60] <= 60
+    assert not logins.address_wait(address="198.51.100.1")
+
+
+def test_what_is_counted_apart(shop: Shop) -> None:
+    """A known device from all others; one session from another, and from the log-in."""
+    user = shop.people[Role.OWNER]
+    for _ in range(6):
+        logins.attempt_wait(email=user.email)
+        logins.confirm_wait(user=user, session="a")
+        logins.code_wait(user=user)
+    assert logins.attempt_wait(email=user.email)
+    assert not logins.attempt_wait(email=user.email, device="Firefox on Linux 192.0.2.0/24")
+    assert logins.confirm_wait(user=user, session="a")
+    assert not logins.confirm_wait(user=user, session="b")
+    assert logins.code_wait(user=user)
+    assert not logins.code_wait(user=user, session="a")
 
 
 def test_a_code_is_taken_once(shop: Shop) -> None:
@@ -87,9 +108,9 @@ def test_an_older_hash_is_upgraded_by_the_next_log_in() -> None:
 # --- a lost password --------------------------------------------------------------------------------------------------
 
 
-def jobs() -> list[str]:
+def jobs(task: str = "accounts.mail_reset") -> list[str]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT args->>'email' FROM procrastinate_jobs WHERE task_name = 'accounts.mail_reset'")
+        cursor.execute("SELECT args->>'email' FROM procrastinate_jobs WHERE task_name = %s", [task])
         return [row[0] for row in cursor.fetchall()]
 
 
@@ -136,6 +157,65 @@ def test_who_was_made_by_an_administrator_has_proven_the_address(shop: Shop) -> 
     logins.address_unproven(user=other)
     logins.address_known(user=other)
     assert not EmailAddress.objects.get(user=other).verified
+
+
+def test_who_was_let_in_before_there_was_mail_is_not_asked_later(shop: Shop) -> None:
+    user = shop.people[Role.ADMIN]
+    logins.address_unproven(user=user)
+    user.last_login = timezone.now()
+    logins.address_known(user=user)
+    assert EmailAddress.objects.get(user=user).verified
+
+
+# --- an address is proven ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mail(settings: LazySettings) -> Iterator[Mailbox]:
+    """A mail server, and a panel that is set up for it."""
+    settings.HAS_MAIL = True
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST = "127.0.0.1"
+    with mail_server() as box:
+        settings.EMAIL_PORT = box.port
+        yield box
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_mail_that_proves_an_address_is_sent_by_a_worker(mail: Mailbox) -> None:
+    user = open_shop().people[Role.ADMIN]
+    logins.address_unproven(user=user)
+    asyncio.run(mail_confirmation(email=user.email))
+    assert mail.recipients == [[user.email]]
+    found = re.search(r"/accounts/confirm-email/(\S+)/", mail.mails[0].get_content())
+    assert found
+    confirmation = EmailConfirmationHMAC.from_key(found[1])
+    assert confirmation.email_address.user == user
+    logins.address_proven(user=user)
+    asyncio.run(mail_confirmation(email=user.email))
+    asyncio.run(mail_confirmation(email="nobody@example.test"))
+    assert len(mail.mails) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_fails_where_the_mail_server_does_not_answer_and_is_tried_again(
+    mail: Mailbox, settings: LazySettings
+) -> None:
+    user = open_shop().people[Role.ADMIN]
+    logins.address_unproven(user=user)
+    settings.EMAIL_PORT = 1
+    with pytest.raises(OSError, match="refused"):
+        asyncio.run(mail_confirmation(email=user.email))
+    settings.EMAIL_PORT = mail.port
+    asyncio.run(mail_confirmation(email=user.email))
+    assert len(mail.mails) == 1
+
+
+def test_it_is_not_asked_for_without_end(shop: Shop) -> None:
+    user = shop.people[Role.ADMIN]
+    for _ in range(7):
+        logins.confirmation_request(user=user)
+    assert jobs("accounts.mail_confirmation") == [user.email] * 5
 
 
 # --- second factors ---------------------------------------------------------------------------------------------------

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_django
 from django.db import ProgrammingError, connection, transaction
 from django_scopes import scopes_disabled
 
@@ -16,6 +19,10 @@ from devflow.apps.audit import chain, sealing
 from devflow.apps.audit.context import request_context
 from devflow.apps.audit.models import Chain, Event
 from devflow.apps.audit.services import audit_record, event_document, events_erase
+from devflow.core.crypto import make_key_file, new_master_key, replace_key_file
+from devflow.core.names import uuid7
+from devflow.settings.env import load_config
+from devflow.settings.keys import MasterKeys
 from tests.support.shop import Shop
 
 SECRET = "correct-horse-battery"
@@ -147,6 +154,72 @@ def test_a_chain_made_anew_in_the_database_is_not_ours(shop: Shop) -> None:
     documents(shop)
     Chain.objects.filter(pk=shop.team.pk).update(head_sealed=b"1 " + b"0" * 64)
     assert any("tampered" in each for each in sealing.verify(shop.team.pk).problems)
+
+
+def forge(row: Event, **changed: Any) -> None:
+    """What somebody can do who may write into the database: another event after the model of one."""
+    columns = [field.column for field in Event._meta.concrete_fields]
+    values = {"id": uuid7(), "seq": None, "previous": "", "hash": ""} | changed
+    taken = ", ".join("%s" if column in values else column for column in columns)
+    execute(
+        f"INSERT INTO audit_event ({', '.join(columns)}) SELECT {taken} FROM audit_event WHERE id = %s",
+        *(values[column] for column in columns if column in values),
+        row.pk,
+    )
+
+
+@pytest.mark.parametrize("changed", [{}, {"action": "secrets.exported"}, {"stamp": ""}, {"stamp": "0" * 64}])
+def test_an_event_that_the_panel_has_not_recorded_is_known_for_ever(shop: Shop, changed: dict[str, str]) -> None:
+    forge(record(shop, target="Shop"), **changed)
+    record(shop)
+    problems = sealing.verify(shop.team.pk).problems
+    assert [each for each in problems if "was not recorded by the panel" in each] == problems
+    assert len(problems) == 1
+    assert chain.verify(documents(shop)).problems == problems, "an exported file tells it too"
+
+
+def test_erasing_by_hand_and_telling_of_it_by_hand_shows(shop: Shop) -> None:
+    row = record(shop, target="Shop", after={"name": "New"})
+    record(shop)
+    documents(shop)
+    execute(
+        "SET LOCAL devflow.audit_erasure = 'on'; UPDATE audit_event SET who = '', token = '', address = '',"
+        " user_agent = '', who_salt = '', target = '', before = NULL, after = NULL, what_salt = '' WHERE id = %s",
+        row.pk,
+    )
+    after = {"parts": 2}
+    salt = "00" * 16
+    told = event_document(record(shop)) | {"target": "", "before": None, "after": after}
+    forge(
+        Event.objects.latest("id"),
+        action=chain.ERASED,
+        target="",
+        after=json.dumps(after),
+        what_salt=salt,
+        what_digest=chain.details_digest(told, chain.WHAT, salt),
+    )
+    problems = " ".join(sealing.verify(shop.team.pk).problems)
+    assert "without a trace" in problems
+    assert "was not recorded by the panel" in problems
+
+
+def test_a_stamp_cannot_be_changed(shop: Shop) -> None:
+    record(shop)
+    with pytest.raises(ProgrammingError, match="append-only"):
+        execute("UPDATE audit_event SET stamp = '', seq = 1000")
+
+
+def test_events_recorded_before_the_master_key_was_changed_are_ours(
+    shop: Shop, settings: pytest_django.fixtures.SettingsWrapper, tmp_path: Path
+) -> None:
+    file = tmp_path / "master.key"
+    make_key_file(file)
+    replace_key_file(file, settings.MASTER_KEYS.now())
+    settings.MASTER_KEYS = MasterKeys(replace(load_config(), key_file=file))
+    record(shop)
+    replace_key_file(file, (new_master_key(), *settings.MASTER_KEYS.now()))
+    record(shop)
+    assert sealing.verify(shop.team.pk).problems == []
 
 
 def test_a_person_is_erased_and_the_chain_stays_whole(shop: Shop) -> None:

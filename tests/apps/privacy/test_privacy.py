@@ -27,6 +27,7 @@ from devflow.apps.deployments import services as deployments
 from devflow.apps.privacy import jobs, services
 from devflow.apps.privacy.models import Archive
 from devflow.apps.projects import services as projects
+from devflow.apps.projects.grants import grants_add
 from devflow.core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from tests.support.shop import Shop
 
@@ -111,6 +112,26 @@ class TestArchives:
         assert "deployment.requested" in files["audit.jsonl"]
         assert "owner@example.test" not in "\n".join(text for name, text in files.items() if name != "audit.jsonl")
 
+    def test_one_of_a_person_tells_nothing_of_who_did_something_to_them(self, shop: Shop, developer: User) -> None:
+        about = {"target": developer.email, "target_id": str(developer.pk)}
+        with request_context(address="198.51.100.99", user_agent="Olga's browser", session="olgas"):
+            audit_record(team=shop.team, actor=shop.actor(), action="grant.added", **about)
+        files = read(services.archive_request(actor=shop.actor(Role.DEVELOPER), kind="user"))
+        events = [json.loads(line) for line in files["audit.jsonl"].splitlines()]
+        granted = next(event for event in events if event["action"] == "grant.added")
+        assert (granted["who"], granted["address"], granted["user_agent"]) == ("owner@example.test", "", "")
+        assert "198.51.100.99" not in files["audit.jsonl"]
+        assert "olgas" not in files["audit.jsonl"]
+        assert "198.51.100.77" in files["audit.jsonl"]  # their own
+
+    def test_one_of_a_project_holds_its_log_for_who_may_read_it(self, shop: Shop) -> None:
+        person = shop.people[Role.DEVELOPER]
+        grants_add(actor=shop.actor(), project=shop.project, email=person.email, actions=["manage"])
+        for role, has_log in ((Role.OWNER, True), (Role.DEVELOPER, False)):
+            files = read(services.archive_request(actor=shop.actor(role), kind="project", project=shop.project))
+            assert ("audit.jsonl" in files) is has_log
+            assert "tables/projects_project.json" in files
+
     def test_it_is_readable_by_the_panel_alone_and_only_whole(self, shop: Shop, tmp_path: Path) -> None:
         archive = services.archive_request(actor=shop.actor(), kind="team")
         read(archive)
@@ -155,7 +176,7 @@ class TestArchives:
         path = services.archive_path(archive)
         with scopes_disabled():
             Archive.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-        assert services.archive_list(actor=shop.actor()) == []
+        assert services.archive_list(user=shop.people[Role.OWNER], team=shop.team) == []
         services.archives_clean()
         assert not path.exists()
 
@@ -168,7 +189,7 @@ class TestPeople:
         traces = (developer.email, NAME, "198.51.100.77", "Grace's browser")
         assert any(trace in row for _, row in everything() for trace in traces)
         path = services.archive_path(archive)
-        services.user_delete(user=developer, actor=shop.actor(Role.DEVELOPER))
+        services.user_delete(user=developer, is_own=True)
         found = [(table, row) for table, row in everything() if any(trace in row for trace in traces)]
         assert found == []
         assert [table for table, row in everything() if str(developer.pk) in row and table != "audit_event"] == []
@@ -234,20 +255,21 @@ class TestFolders:
         return root
 
     def remove(self, root: Path, home: Path) -> int:
-        script = jobs.remove_script(str(root), "shop")
+        script = jobs.remove_script(str(root), ["shop-0123456789ab"])
         return subprocess.run(
             ["sh", "-s"], input=script.encode(), env={"HOME": str(home), "PATH": "/usr/bin:/bin"}
         ).returncode
 
     def test_a_site_and_its_mirrors_go_and_nothing_else(self, site: Path, tmp_path: Path) -> None:
         home = tmp_path / "home"
-        ours, others = home / ".devflow/repos/shop-0123456789ab.git", home / ".devflow/repos/shop-next-0123456789ab.git"
-        for folder in (ours, others):
+        repos = home / ".devflow/repos"
+        ours, *others = (repos / f"shop-{end}.git" for end in ("0123456789ab", "next-0123456789ab", "aaaaaaaaaaaa"))
+        for folder in (ours, *others):
             folder.mkdir(parents=True)
         assert self.remove(site, home) == 0
         assert not site.exists()
         assert not ours.exists()
-        assert others.exists()
+        assert all(other.exists() for other in others), "another team's or panel's"
         assert self.remove(site, home) == 0, "again does no harm"
 
     def test_what_is_no_site_of_ours_stays(self, site: Path, tmp_path: Path) -> None:
@@ -258,7 +280,7 @@ class TestFolders:
     @pytest.mark.parametrize("root", ["/", "/srv", "/etc/nginx", "/home/deploy", "/srv/../etc/x", "relative/x"])
     def test_no_folder_of_the_system_is_ever_named(self, root: str) -> None:
         with pytest.raises(InvalidError):
-            jobs.remove_script(root, "shop")
+            jobs.remove_script(root, [])
 
     def test_deleting_a_project_asks_for_them(self, shop: Shop) -> None:
         services.project_delete(actor=shop.actor(), project=shop.project, with_files=True)

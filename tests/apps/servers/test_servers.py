@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import connection
@@ -66,6 +68,29 @@ def test_the_host_key_is_pinned_without_its_comment(shop: Shop) -> None:
 def test_this_machine_needs_no_key(shop: Shop) -> None:
     server = add(shop.actor(), is_local=True)
     assert (server.private_key, server.host, server.address) == ("", "", "this machine")
+
+
+def test_only_teams_that_may_use_the_panels_own_machine(shop: Shop) -> None:
+    stranger = shop.actor("stranger")
+    with pytest.raises(ForbiddenError, match="allow-local --team strangers"):
+        add(stranger, is_local=True)
+    services.this_machine_allow(team=stranger.team, allowed=True)
+    server = add(stranger, is_local=True)
+    with pytest.raises(ConflictError, match=f"this machine as {server.name}"):
+        services.this_machine_allow(team=stranger.team, allowed=False)
+    services.server_remove(actor=stranger, server=server)
+    services.this_machine_allow(team=stranger.team, allowed=False)
+    with pytest.raises(ForbiddenError):
+        add(stranger, is_local=True)
+
+
+def test_the_panels_administrator_may_in_person_and_not_by_a_token(shop: Shop) -> None:
+    person = shop.actor("stranger")
+    person.user.is_superuser = True
+    by_token = replace(person, scopes=("read", "deploy", "admin"))
+    with pytest.raises(ForbiddenError):
+        add(by_token, is_local=True)
+    assert add(person, is_local=True).is_local
 
 
 @pytest.mark.parametrize(

@@ -315,6 +315,14 @@ def test_single_lines(value: str) -> None:
     line.encode()
 
 
+@pytest.mark.parametrize("code", [0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+def test_no_name_turns_the_text_around_it(code: int) -> None:
+    for checked in (names.single_line, names.relative_path, names.root):
+        with pytest.raises(InvalidError):
+            checked(f"/srv/a{chr(code)}b" if checked is names.root else f"a{chr(code)}b", "name")
+    assert names.single_line("עברית", "name") == "עברית"
+
+
 @given(value=st.one_of(st.text(), st.text(st.characters(categories=["Cs"]), min_size=1)))
 def test_storable_text_can_be_stored(value: str) -> None:
     try:

@@ -126,6 +126,7 @@ def grant_add(request: ApiRequest, slug: str, payload: GrantIn) -> list[GrantOut
 @router.delete("projects/{slug}/access/{grant_id}", response={204: None})
 def grant_remove(request: ApiRequest, slug: str, grant_id: str) -> None:
     """Takes a grant back, at once."""
+    require_recent(request)
     project = project_get(actor=request.auth, slug=slug)
     grants.grant_remove(actor=request.auth, project=project, grant_id=grant_id)
 
@@ -133,6 +134,7 @@ def grant_remove(request: ApiRequest, slug: str, grant_id: str) -> None:
 @router.put("projects/{slug}/environments/{name}/protection", response=EnvironmentOut)
 def environment_protect(request: ApiRequest, slug: str, name: str, payload: ProtectionIn) -> EnvironmentOut:
     """Protects the environment, or not any more: in a protected one the rights of developers do not count."""
+    require_recent(request)
     environment = environment_get(actor=request.auth, slug=slug, name=name)
     grants.environment_protect(actor=request.auth, environment=environment, on=payload.on)
     return EnvironmentOut.of(environment)

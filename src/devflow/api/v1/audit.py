@@ -9,6 +9,7 @@ from ninja import Query, Router
 from pydantic import AwareDatetime, BaseModel, Field
 
 from devflow.api.auth import ApiRequest as Request
+from devflow.api.auth import require_recent
 from devflow.api.paging import Page, PageQuery, cursor
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.audit import selectors
@@ -131,6 +132,7 @@ def audit_export(
     format: Literal["jsonl", "csv"] = "jsonl",  # noqa: A002 - the API's name
 ) -> StreamingHttpResponse:
     """The events in the order of the chain. JSON lines without filters are the whole chain: `devflow audit verify`."""
+    require_recent(request)
     lines = selectors.event_export(actor=request.auth, filters=filters.chosen(request.auth), form=format)
     kind = f"{_TYPES[format]}; charset=utf-8"
     return StreamingHttpResponse(lines, content_type=kind, headers={"Cache-Control": "no-store"})

@@ -133,6 +133,7 @@ def member_update(request: ApiRequest, member_id: UUID, payload: MemberPatch) ->
 @router.delete("members/{member_id}", response={204: None})
 def member_remove(request: ApiRequest, member_id: UUID) -> None:
     """Takes a member out of the team; their tokens in it stop working. 409 for the last owner."""
+    require_recent(request)
     members.member_remove(actor=request.auth, membership_id=str(member_id))
 
 
@@ -158,4 +159,5 @@ def invitation_create(request: ApiRequest, payload: InvitationIn) -> InvitationC
 @router.delete("invitations/{invitation_id}", response={204: None})
 def invitation_revoke(request: ApiRequest, invitation_id: UUID) -> None:
     """The link stops working at once."""
+    require_recent(request)
     invitations.invitation_revoke(actor=request.auth, invitation_id=str(invitation_id))

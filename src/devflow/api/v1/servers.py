@@ -2,7 +2,7 @@
 
 from ninja import Router
 
-from devflow.api.auth import ApiRequest
+from devflow.api.auth import ApiRequest, require_recent
 from devflow.api.paging import Page, PageQuery, cut
 from devflow.api.schemas import Maintenance, ServerIn, ServerOut
 from devflow.apps.servers import selectors, services
@@ -20,6 +20,7 @@ def server_list(request: ApiRequest, paging: PageQuery) -> Page[ServerOut]:
 @router.post("", response={201: ServerOut})
 def server_add(request: ApiRequest, payload: ServerIn) -> ServerOut:
     """Adds a server and has it checked. Add `public_key` to its authorized_keys where the panel made the key."""
+    require_recent(request)
     return ServerOut.of(services.server_add(actor=request.auth, **payload.model_dump()))
 
 
@@ -54,6 +55,7 @@ def server_maintenance(request: ApiRequest, name: str, payload: Maintenance) -> 
 @router.delete("{name}/host-key", response={202: ServerOut})
 def server_host_key_forget(request: ApiRequest, name: str) -> ServerOut:
     """Forgets the pinned host key and has the server checked, which pins the present one (after a reinstallation)."""
+    require_recent(request)
     server = selectors.server_get(actor=request.auth, name=name)
     services.server_host_key_forget(actor=request.auth, server=server)
     return ServerOut.of(server)

@@ -90,4 +90,5 @@ def token_create(request: ApiRequest, payload: TokenIn) -> TokenCreated:
 @router.delete("{token_id}", response={204: None})
 def token_revoke(request: ApiRequest, token_id: UUID) -> None:
     """The token stops working at once."""
+    require_recent(request)
     services.token_revoke(actor=request.auth, token_id=str(token_id))

@@ -144,14 +144,15 @@ def invitation_accept(*, invitation: Invitation, user: User) -> Membership:
 def invitation_join(*, invitation: Invitation, email: str, name: str, password: str) -> User:
     """A new user, who joins the team. Raises InvalidError, ConflictError, NotFoundError, TooManyError.
 
-    The invitation's own address is taken where it has one: by mail it was proven, else it has to be at the next log-in.
+    The invitation's own address is taken where it has one. One that was typed here has to be proven before the log-in,
+    where mail is set up: nobody can be asked to elsewhere, nor later, when there is mail.
     """
     count = hit(bucket="join", key=str(invitation.pk), limit=logins.ADDRESS_TRIES, window_seconds=3600)
     if not count.allowed:
         raise TooManyError(count.retry_after_seconds)
     with transaction.atomic():
         user = user_create(email=invitation.email or email, password=password, name=name)
-        if invitation.email and settings.HAS_MAIL:
+        if invitation.email or not settings.HAS_MAIL:
             logins.address_known(user=user)
         else:
             logins.address_unproven(user=user)

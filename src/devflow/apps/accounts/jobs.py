@@ -10,12 +10,17 @@ from django.core.mail import send_mail
 from django.db import close_old_connections
 
 from devflow.apps.accounts.invitations import invitation_mail
-from devflow.apps.accounts.logins import reset_mail
+from devflow.apps.accounts.logins import confirmation_mail, reset_mail
 
 
 async def mail_reset(*, email: str) -> None:
     """Sends the link for a new password, where there is such an account. Raises OSError, SMTPException."""
     await sync_to_async(_send, thread_sensitive=False)(lambda: reset_mail(email=email))
+
+
+async def mail_confirmation(*, email: str) -> None:
+    """Sends the link that proves an address, where it still has to be. Raises OSError, SMTPException."""
+    await sync_to_async(_send, thread_sensitive=False)(lambda: confirmation_mail(email=email))
 
 
 async def mail_invitation(*, invitation_id: str) -> None:

@@ -27,6 +27,7 @@ API_WINDOW_SECONDS: Final = 60
 PORTIONS: Final = 20
 MOST_REMEMBERED: Final = 10_000
 FORGET_SECONDS: Final = 600
+_UNLIMITED: Final = 1_000_000_000
 
 # Adds to the window, or begins a new one; tells what was used before, and how long the window lasts still.
 _TAKE: Final = """
@@ -84,6 +85,16 @@ def hit(*, bucket: str, key: str, limit: int, window_seconds: int) -> Verdict:
                 return _verdict(portion, now, is_allowed=False)
         wanted = _next_size(portion, now, limit)
     return _give_out(name, _take(bucket, key, limit, window_seconds, wanted))
+
+
+def count(*, bucket: str, key: str, window_seconds: int) -> int:
+    """Count one more of what has no limit here; how many there were in the window, with this one. One statement."""
+    name = f"{bucket}:{key}"[:150]
+    values: dict[str, str | int] = {"key": name, "wanted": 1, "seconds": window_seconds, "limit": _UNLIMITED}
+    with connection.cursor() as cursor:
+        _forget_old(cursor)
+        cursor.execute(_TAKE, values)
+        return int(cursor.fetchone()[0]) + 1
 
 
 def actor_hit(actor: Actor) -> Verdict | None:

@@ -65,13 +65,18 @@ class User(AbstractBaseUser):
 
 
 class Team(models.Model):
-    """`allowed_networks`: where its members and tokens may come from; an empty list allows every address."""
+    """`allowed_networks`: where its members and tokens may come from; an empty list allows every address.
+
+    With `may_use_this_machine` the panel's own machine can be one of its servers: who manages such a team can take the
+    whole panel.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=200)
     slug = models.CharField(max_length=63, unique=True)
     allowed_networks = ArrayField(models.CharField(max_length=43), default=list, blank=True)
     requires_second_factor = models.BooleanField(default=False)
+    may_use_this_machine = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:

@@ -38,7 +38,8 @@ def user_create(*, email: str, password: str | None, name: str = "", is_superuse
         ) from None
     if user_find(email=email):
         raise ConflictError(f"There is a user {email} already.")
-    user = User(email=email, name=name.strip(), is_superuser=is_superuser)
+    name = names.single_line(name, "name") if name.strip() else ""
+    user = User(email=email, name=name, is_superuser=is_superuser)
     if password is not None:
         _check_password(password, user)
     user.set_password(password)
@@ -57,10 +58,11 @@ def password_set(*, user: User, password: str) -> None:
 
 
 def team_create(*, name: str, owner: User) -> Team:
-    """A new team with its first owner. Raises InvalidError."""
+    """A new team with its first owner. The panel's first one may use the panel's own machine. Raises InvalidError."""
     name = names.single_line(name, "team")
     with transaction.atomic():
-        team = Team.objects.create(name=name, slug=_free_slug(name))
+        is_first = not Team.objects.exists()
+        team = Team.objects.create(name=name, slug=_free_slug(name), may_use_this_machine=is_first)
         with scope(team=team):
             Membership.objects.create(team=team, user=owner, role=Role.OWNER)
     return team

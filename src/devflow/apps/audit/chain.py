@@ -7,6 +7,7 @@ A document is an event as it is exported: a mapping of FIELDS.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -57,10 +58,21 @@ def details_digest(document: Mapping[str, Any], names: tuple[str, ...], salt: st
     return hashlib.sha256(bytes.fromhex(salt) + _canonical({name: document[name] for name in names})).hexdigest()
 
 
-def event_hash(document: Mapping[str, Any]) -> str:
-    """Over all of an event that stays, its number, and the hash of the event before it."""
+def event_hash(document: Mapping[str, Any], *, is_foreign: bool = False) -> str:
+    """Over all of an event that stays, its number, and the hash of the event before it.
+
+    One that `is_foreign`, which the panel found in its table and has not recorded, takes its place in the chain with a
+    hash that says so for ever.
+    """
     names = (*STUB, "who_digest", "what_digest", "seq", "previous")
-    return hashlib.sha256(_canonical({name: document[name] for name in names})).hexdigest()
+    foreign = {"foreign": True} if is_foreign else {}
+    return hashlib.sha256(_canonical({name: document[name] for name in names} | foreign)).hexdigest()
+
+
+def event_stamp(document: Mapping[str, Any], key: bytes) -> str:
+    """What shows that an event was recorded by who has the key, before it has a place in the chain."""
+    content = {name: document[name] for name in (*STUB, "who_digest", "what_digest")}
+    return hmac.new(key, _canonical(content), hashlib.sha256).hexdigest()
 
 
 def verify(documents: Iterable[Mapping[str, Any]]) -> Verdict:
@@ -84,11 +96,14 @@ def _verify_one(found: Verdict, document: Mapping[str, Any]) -> None:
         found.note(f"After event {found.last_seq} comes event {seq}: something was removed or moved.")
     if document["previous"] != found.last_hash:
         found.note(f"Event {seq} does not follow the event before it: that one was changed or replaced.")
-    if event_hash(document) != document["hash"]:
+    is_foreign = document["hash"] == event_hash(document, is_foreign=True)
+    if is_foreign:
+        found.note(f"Event {seq} was not recorded by the panel: somebody wrote it into the database.")
+    elif event_hash(document) != document["hash"]:
         found.note(f"Event {seq} was changed: its hash is not that of its content.")
     _verify_details(found, document, "who", WHO)
     _verify_details(found, document, "what", WHAT)
-    if document["action"] == ERASED and document["what_salt"]:
+    if document["action"] == ERASED and document["what_salt"] and not is_foreign:
         found.told_erased += int((document["after"] or {}).get("parts", 0))
     found.events += 1
     found.last_seq, found.last_hash = seq, document["hash"]

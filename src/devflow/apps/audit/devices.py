@@ -44,6 +44,13 @@ def network_of(address: str) -> str:
     return str(ipaddress.ip_network(f"{address}/{24 if found.version == 4 else 48}", strict=False))
 
 
+def device_known(*, email: str, user_agent: str, address: str) -> str:
+    """What an attempt to log in comes from, where the account has logged in with it before; else ''."""
+    family, network = family_of(user_agent), network_of(address)
+    known = Device.objects.filter(user__email=email.strip().lower()[:254], family=family, network=network)
+    return f"{family} {network}" if "\x00" not in email and network and known.exists() else ""
+
+
 def device_seen(*, user: User, user_agent: str, address: str) -> tuple[str, bool]:
     """Remembers the device; its family, and whether it is new to a person who had others before."""
     family, network = family_of(user_agent), network_of(address)

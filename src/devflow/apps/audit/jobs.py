@@ -12,11 +12,13 @@ from devflow.apps.audit.context import request_context
 from devflow.apps.audit.models import Event
 from devflow.apps.audit.services import audit_record
 
+_OF_SOMEBODY = ("login.failed", "login.throttled")
+
 
 def look(event_id: str) -> None:
     """Raises the alert that this event gives reason for. Twice does no harm."""
     event = _event(event_id)
-    if event is not None and event.team_id is None and event.action == "login.failed":
+    if event is not None and event.team_id is None and event.action in _OF_SOMEBODY:
         _tell_teams(event)
     elif event is not None and event.team_id and (alert := alerts.look(event)) is not None:
         alerts.raise_alert(event, alert)
@@ -35,11 +37,11 @@ def clean() -> None:
 
 
 def _tell_teams(event: Event) -> None:
-    """A failed log-in as somebody whom there is, in the logs of their teams."""
+    """A failed or refused log-in as somebody whom there is, in the logs of their teams."""
     user = user_find(email=event.target)
     if user is None:
         return
-    told = {"event": str(event.pk)}
+    told = {"event": str(event.pk), **(event.after or {})}
     for team in team_list(user=user):
         with (
             transaction.atomic(),
@@ -55,7 +57,7 @@ def _tell_teams(event: Event) -> None:
                     target=user.email,
                     target_id=str(user.pk),
                     after=told,
-                    outcome="failed",
+                    outcome=event.outcome,
                 )
 
 

@@ -23,6 +23,7 @@ class Event(models.Model):
     Who did it (`who`, `token`, `address`, `user_agent`, with `who_salt`) and what it was done to (`target`, `before`,
     `after`, with `what_salt`) can be erased, since the chain holds only their salted digests. What stays is a stub:
     ids, the action and the time. `seq`, `previous` and `hash` are set once, when the event is sealed (sealing.py).
+    `stamp` is what only the panel can write: by it a row of somebody else is known before it is sealed.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -49,6 +50,7 @@ class Event(models.Model):
     what_salt = models.CharField(max_length=32, blank=True)
     what_digest = models.CharField(max_length=64)
 
+    stamp = models.CharField(max_length=64, blank=True)
     seq = models.BigIntegerField(null=True)
     previous = models.CharField(max_length=64, blank=True)
     hash = models.CharField(max_length=64, blank=True)

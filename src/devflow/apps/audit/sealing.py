@@ -2,7 +2,8 @@
 
 Who records an event only inserts it: transactions of a team never wait for each other because of the log. A worker's
 sweep numbers and hashes afterwards what was committed, one at a time for each chain (the chain's row is locked), in the
-order in which events were made; whoever reads a chain as a whole (export, verify) seals first.
+order in which events were made; whoever reads a chain as a whole (export, verify) seals first. A row that the panel has
+not recorded gets its place, too, with a hash that tells so: what somebody wrote into the table cannot be taken back.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from django_scopes import scopes_disabled
 
 from devflow.apps.audit import chain
 from devflow.apps.audit.models import Chain, Event
-from devflow.apps.audit.services import event_document
+from devflow.apps.audit.services import event_document, is_stamped
 from devflow.core.errors import DevflowError
 
 AT_ONCE: Final = 1_000
@@ -58,7 +59,8 @@ def _seal_some(team_id: UUID | None) -> int:
         for row in rows:
             seq += 1
             row.seq, row.previous = seq, previous
-            row.hash = previous = chain.event_hash(event_document(row))
+            document = event_document(row)
+            row.hash = previous = chain.event_hash(document, is_foreign=not is_stamped(row, document))
         Event.objects.bulk_update(rows, ["seq", "previous", "hash"], batch_size=200)
         head.head = f"{seq} {previous}"
         head.save(update_fields=["head_sealed"])

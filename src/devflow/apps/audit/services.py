@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 import threading
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -21,11 +24,20 @@ from devflow.apps.accounts.selectors import team_list
 from devflow.apps.audit import chain, context
 from devflow.apps.audit.models import Event
 from devflow.apps.queue import BACKGROUND, enqueue
+from devflow.core.crypto import derive_key
 from devflow.core.names import uuid7
 from devflow.core.shell import MASK
 
 ALERTING: Final = frozenset(
-    {"login.succeeded", "login.failed", "member.role_changed", "token.created", "invitation.accepted", "member.added"}
+    {
+        "login.succeeded",
+        "login.failed",
+        "login.throttled",
+        "member.role_changed",
+        "token.created",
+        "invitation.accepted",
+        "member.added",
+    }
 )
 """Actions that a worker looks at: the owners may have to be told (alerts.py)."""
 REFUSALS_APART = timedelta(minutes=10)
@@ -89,11 +101,25 @@ def audit_record(
     document = event_document(row)
     row.who_digest = chain.details_digest(document, chain.WHO, row.who_salt)
     row.what_digest = chain.details_digest(document, chain.WHAT, row.what_salt)
+    row.stamp = chain.event_stamp(event_document(row), _stamp_keys(settings.MASTER_KEYS.now())[0])
     with scopes_disabled():
         row.save(force_insert=True)
     if action in ALERTING:
         enqueue("audit.look", priority=BACKGROUND, event_id=str(row.pk))
     return row
+
+
+def is_stamped(row: Event, document: Mapping[str, Any]) -> bool:
+    """Whether the panel recorded this event, with one of its master keys."""
+    return any(
+        hmac.compare_digest(chain.event_stamp(document, key), row.stamp)
+        for key in _stamp_keys(settings.MASTER_KEYS.now())
+    )
+
+
+@lru_cache(maxsize=4)
+def _stamp_keys(masters: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple(derive_key(master, b"devflow-audit-v1") for master in masters)
 
 
 def change_record(
@@ -129,6 +155,11 @@ def person_record(*, team: Team | None, user: User | None = None, actor: Actor |
         teams = [*team_list(user=user)] or [None]
     for each in teams:
         audit_record(team=each, user=user, actor=actor, **more)
+
+
+def typed_address(text: str) -> str:
+    """What was typed as an address, as it may be kept: people type their password into the wrong field."""
+    return text[:200] if "@" in text else "something that is no e-mail address"
 
 
 def refusal_record(*, actor: Actor, what: str, path: str) -> None:

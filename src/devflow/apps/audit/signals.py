@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from devflow.apps.accounts.models import User
 from devflow.apps.audit import context
 from devflow.apps.audit.devices import device_seen
-from devflow.apps.audit.services import audit_record, person_record
+from devflow.apps.audit.services import audit_record, person_record, typed_address
 
 _ID: Final = "devflow-audit"
 
@@ -43,7 +43,7 @@ def _login_failed(*, credentials: dict[str, Any], **_: Any) -> None:
     """In the panel's log at first, whether there is such an account or not, so that the answer's time does not tell; a
     worker then puts it into the logs of the account's teams (jobs.look)."""
     typed = str(credentials.get("email") or credentials.get("username") or "")
-    audit_record(team=None, who="somebody", action="login.failed", target=_typed(typed), outcome="failed")
+    audit_record(team=None, who="somebody", action="login.failed", target=typed_address(typed), outcome="failed")
 
 
 def _factor_added(*, user: User, authenticator: Any, **_: Any) -> None:
@@ -60,8 +60,3 @@ def _password_changed(*, user: User, **_: Any) -> None:
 
 def _record(user: User, action: str, **more: Any) -> None:
     person_record(team=None, user=user, action=action, target=user.email, target_id=str(user.pk), **more)
-
-
-def _typed(text: str) -> str:
-    """Only what looks like an address is kept: people type their password into the wrong field."""
-    return text[:200] if "@" in text else "something that is no e-mail address"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -156,7 +155,7 @@ def site_of(environment: Environment, recipe: Recipe | None = None) -> Site:
         name=str(environment),
         environment_id=environment.pk.hex,
         repository=project.repository,
-        mirror=f"{project.slug}-{hashlib.sha256(f'{project.pk} {project.repository}'.encode()).hexdigest()[:12]}",
+        mirror=project.mirror,
         branch=environment.branch,
         root=environment.root,
         keep=environment.keep,

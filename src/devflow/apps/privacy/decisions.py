@@ -64,7 +64,9 @@ TABLES: Final[dict[str, Decision]] = {
     "sources_delivery": Decision("team", CASCADE, project="source__project", team="team"),
     "sources_report": Decision("team", CASCADE, project="source__project", team="team"),
     # servers
+    "servers_cluster": Decision("team", CASCADE, team="team"),
     "servers_server": Decision("team", CASCADE, team="team"),
+    "servers_clusteraction": Decision("team", CASCADE, team="team"),
     # projects
     "projects_project": Decision("team", CASCADE, project="pk", team="team"),
     "projects_environment": Decision("team", CASCADE, project="project", team="team"),

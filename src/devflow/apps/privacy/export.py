@@ -32,15 +32,19 @@ All data of {kind} {subject} in DevFlow Pro, as of {at}.
 
 tables/*.json  the rows of one table each, as a JSON array
 logs/*.txt     the logs of deployments, by the deployment's id
-audit.jsonl    the audit log, one event a line
+audit.jsonl    the audit log, one event a line, where who asked for this may read it
 
 Secrets (passwords, keys, tokens, values of variables) are not in it: the panel keeps them sealed.
 """
 _AT_ONCE = 500
+_OTHERS = {"address": "", "user_agent": "", "session": ""}
+"""What one's own archive does not tell of somebody else, who did something to one's account."""
 
 
-def archive_write(path: Path, *, kind: str, subject_id: UUID, subject: str) -> int:
+def archive_write(path: Path, *, kind: str, subject_id: UUID, subject: str, has_log: bool = True) -> int:
     """Writes the archive of the user, project or team, readable by the panel's own user alone; its size in bytes.
+
+    `has_log`: with the audit log, which needs a right of its own.
 
     Read and written a part at a time, so that a large team needs no memory. Until it is whole it has another name.
     """
@@ -52,7 +56,8 @@ def archive_write(path: Path, *, kind: str, subject_id: UUID, subject: str) -> i
             archive.writestr("README.txt", _README.format(kind=kind, subject=subject, at=now))
             with scopes_disabled():
                 _write_tables(archive, kind, subject_id)
-                _write_audit(archive, kind, subject_id)
+                if has_log:
+                    _write_audit(archive, kind, subject_id)
                 if kind != "user":
                     _write_logs(archive, kind, subject_id)
         unfinished.replace(path)
@@ -112,7 +117,10 @@ def _write_audit(archive: zipfile.ZipFile, kind: str, subject_id: UUID) -> None:
     order = "seq" if kind == "team" else "id"
     with archive.open("audit.jsonl", "w", force_zip64=True) as file:
         for event in AuditEvent.objects.filter(wanted).order_by(order).iterator(chunk_size=_AT_ONCE):
-            file.write(json.dumps(event_document(event), ensure_ascii=False).encode() + b"\n")
+            document = event_document(event)
+            if kind == "user" and event.user_id != subject_id:
+                document |= _OTHERS
+            file.write(json.dumps(document, ensure_ascii=False).encode() + b"\n")
 
 
 def _write_logs(archive: zipfile.ZipFile, kind: str, subject_id: UUID) -> None:

@@ -26,19 +26,22 @@ log = logging.getLogger(__name__)
 
 REMOVE_SECONDS: Final = 600
 NOT_OURS: Final = 3
-_HEX12: Final = "[0-9a-f]" * 12
 
 
 def export(archive_id: str) -> None:
     """Writes the archive that was asked for; what goes wrong is told in its row."""
     with scopes_disabled():
-        archive = Archive.objects.filter(pk=archive_id, finished_at=None).first()
+        archive = Archive.objects.select_related("user", "team").filter(pk=archive_id, finished_at=None).first()
     if archive is None:
         return
     made = {"error": ""}
     try:
         size = archive_write(
-            services.archive_path(archive), kind=archive.kind, subject_id=archive.subject_id, subject=archive.subject
+            services.archive_path(archive),
+            kind=archive.kind,
+            subject_id=archive.subject_id,
+            subject=archive.subject,
+            has_log=services.log_is_told(archive=archive),
         )
         made |= {"size": size}  # type: ignore[dict-item]
     except OSError as error:
@@ -49,7 +52,13 @@ def export(archive_id: str) -> None:
 
 
 async def remove_files(
-    *, team_id: str, server_id: str, root: str, slug: str, deployments: Sequence[str] = (), reach: ServerReach
+    *,
+    team_id: str,
+    server_id: str,
+    root: str,
+    mirrors: Sequence[str],
+    deployments: Sequence[str] = (),
+    reach: ServerReach,
 ) -> None:
     """Removes a site's folder and the journals of its deployments (their ids, hexadecimal) from a server.
 
@@ -59,7 +68,7 @@ async def remove_files(
     if server is None:
         return
     try:
-        await _remove(server, remove_script(root, slug, deployments), root, reach)
+        await _remove(server, remove_script(root, mirrors, deployments), root, reach)
     except RemoteError as error:
         await sync_to_async(_record)(team_id, server.name, root, str(error))
         raise
@@ -82,12 +91,14 @@ async def remove_team(*, team_id: str, reach: ServerReach) -> None:
         await sync_to_async(_record)(team_id, "", team.name, str(error))
 
 
-def remove_script(root: str, slug: str, deployments: Sequence[str] = ()) -> str:
+def remove_script(root: str, mirrors: Sequence[str], deployments: Sequence[str] = ()) -> str:
     """Shell text that removes a site's folder, if it is one of ours, the project's mirrors, and the journals of these
     deployments. Raises InvalidError."""
     return (
         f"root={quote(names.root(root))}\n"
-        f'rm -rf -- "$HOME/.devflow/repos/"{quote(names.slug(slug))}-{_HEX12}.git\n'
+        f"for mirror in {' '.join(quote(names.relative_path(mirror, 'mirror')) for mirror in mirrors)}; do\n"
+        '  rm -rf -- "$HOME/.devflow/repos/$mirror.git"\n'
+        "done\n"
         f"for deployment in {' '.join(map(quote, deployments))}; do\n"
         '  rm -rf -- "$HOME/.devflow/runs/$deployment"-*\n'
         "done\n"

@@ -13,12 +13,13 @@ from devflow.core.names import uuid7
 
 class Archive(models.Model):
     """One export. `kind` is user, project or team, `subject_id` the id of what it is about; who asked for it (`user`)
-    fetches it. `finished_at` is None while it is made; then there is a file, or an `error`."""
+    fetches it; of one's own data it is of no team. `finished_at` is None while it is made; then there is a file, or an
+    `error`."""
 
     KINDS: ClassVar = ("user", "project", "team")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    team = models.ForeignKey(Team, models.CASCADE, related_name="+")
+    team = models.ForeignKey(Team, models.CASCADE, null=True, blank=True, related_name="+")
     user = models.ForeignKey(User, models.CASCADE, related_name="+")
     kind = models.CharField(max_length=10)
     subject_id = models.UUIDField()

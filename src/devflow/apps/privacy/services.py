@@ -20,8 +20,9 @@ from django_scopes import scope, scopes_disabled
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.models import Invitation, Membership, Role, Team, User
 from devflow.apps.accounts.rights import Actor
+from devflow.apps.accounts.selectors import actor_get
 from devflow.apps.audit.models import ApiRequest
-from devflow.apps.audit.services import audit_record, events_erase
+from devflow.apps.audit.services import audit_record, events_erase, person_record
 from devflow.apps.deployments.models import ENDED, Deployment
 from devflow.apps.deployments.models import Event as DeploymentEvent
 from devflow.apps.notifications.models import Notification
@@ -44,68 +45,84 @@ SOMEBODY: Final = "a deleted account"
 def archive_request(*, actor: Actor, kind: str, project: Project | None = None) -> Archive:
     """Has a worker write all data of the actor, of the project, or of the team into an archive.
 
-    One's own data is everybody's right; a project's needs `manage`, a team's `own`.
-    Raises ForbiddenError, InvalidError, ConflictError (one is being made).
+    One's own data is everybody's right; a project's needs `manage` (and `audit` for what the log tells of it), a team's
+    `own`. Raises ForbiddenError, InvalidError, ConflictError (one is being made).
     """
     if kind not in Archive.KINDS or (kind == "project") != (project is not None):
         raise InvalidError("Choose what to export.", {"kind": f"Choose one of: {', '.join(Archive.KINDS)}."})
     if actor.scopes is not None:
         actor.require(rights.OWN)  # which no token has: archives are for people
+    if kind == "user":
+        return account_export(user=actor.user)
     if kind == "team":
         actor.require(rights.OWN)
     if project is not None:
         actor.require(rights.MANAGE, project)
-    subject_id, subject = _subject(actor, kind, project)
+    subject = project or actor.team
     with transaction.atomic(), scope(team=actor.team):
         Team.objects.select_for_update(no_key=True).get(pk=actor.team.pk)
-        if Archive.objects.filter(user=actor.user, subject_id=subject_id, finished_at=None).exists():
-            raise ConflictError("This archive is being made already: it appears in the list.")
-        archive = Archive.objects.create(
-            team=actor.team,
-            user=actor.user,
-            kind=kind,
-            subject_id=subject_id,
-            subject=subject,
-            expires_at=timezone.now() + KEPT,
-        )
+        archive = _archive_make(user=actor.user, team=actor.team, kind=kind, pk=subject.pk, name=subject.slug)
         audit_record(
             team=actor.team,
             actor=actor,
             action="data.exported",
-            target=f"{kind} {subject}",
-            target_id=str(subject_id),
+            target=f"{kind} {subject.slug}",
+            target_id=str(subject.pk),
             project_id=project.pk if project else None,
         )
-        enqueue("privacy.export", priority=MANUAL, archive_id=str(archive.pk))
     return archive
 
 
-def archive_list(*, actor: Actor) -> list[Archive]:
-    """Those that the actor has asked for in this team and that are still there, the newest first."""
-    with scope(team=actor.team):
-        return list(Archive.objects.filter(user=actor.user, expires_at__gt=timezone.now()).order_by("-id"))
+def account_export(*, user: User) -> Archive:
+    """Has a worker write all data of the person, who may be in no team. Raises ConflictError (one is being made)."""
+    with transaction.atomic(), scopes_disabled():
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        archive = _archive_make(user=user, team=None, kind="user", pk=user.pk, name=user.email)
+        target = f"user {user.email}"
+        person_record(team=None, user=user, action="data.exported", target=target, target_id=str(user.pk))
+    return archive
+
+
+def archive_list(*, user: User, team: Team | None = None) -> list[Archive]:
+    """The person's own archives and those that they have asked for in this team, while they are there; the newest
+    first."""
+    with scopes_disabled():
+        return list(_archives(user).filter(Q(kind="user") | Q(team=team)).order_by("-id"))
 
 
 def archive_open(*, actor: Actor, archive_id: str) -> tuple[Archive, Path]:
     """An archive and its file, for who asked for it and still may. Raises NotFoundError, ForbiddenError."""
     with scope(team=actor.team):
-        found = Archive.objects.filter(pk=archive_id, user=actor.user, expires_at__gt=timezone.now()).first()
+        found = _archives(actor.user).filter(pk=archive_id).exclude(kind="user").first()
         project = Project.objects.filter(pk=found.subject_id).first() if found and found.kind == "project" else None
-    path = archive_path(found) if found else None
-    if found is None or path is None or found.finished_at is None or not path.exists():
-        raise NotFoundError("There is no such archive (any more).")
-    if found.kind == "team":
+    archive, path = _with_file(found)
+    if archive.kind == "team":
         actor.require(rights.OWN)
-    if found.kind == "project":
+    else:
         actor.require(rights.MANAGE, project)
-    audit_record(
-        team=actor.team,
-        actor=actor,
-        action="data.fetched",
-        target=f"{found.kind} {found.subject}",
-        target_id=found.pk.hex,
-    )
-    return found, path
+    told = f"{archive.kind} {archive.subject}"
+    audit_record(team=actor.team, actor=actor, action="data.fetched", target=told, target_id=archive.pk.hex)
+    return archive, path
+
+
+def account_archive_open(*, user: User, archive_id: str) -> tuple[Archive, Path]:
+    """An archive of the person's own data, and its file. Raises NotFoundError."""
+    with scopes_disabled():
+        archive, path = _with_file(_archives(user).filter(pk=archive_id, kind="user").first())
+    told = f"user {archive.subject}"
+    person_record(team=None, user=user, action="data.fetched", target=told, target_id=archive.pk.hex)
+    return archive, path
+
+
+def log_is_told(*, archive: Archive) -> bool:
+    """Whether who asked for the archive may read the audit log: of oneself everybody may, of the rest who has the right
+    `audit`."""
+    if archive.kind == "user":
+        return True
+    try:
+        return actor_get(user=archive.user, team=archive.team).can(rights.AUDIT)
+    except NotFoundError:
+        return False
 
 
 def archive_path(archive: Archive) -> Path:
@@ -126,6 +143,29 @@ def archives_clean() -> None:
             path.unlink(missing_ok=True)
 
 
+def _archive_make(*, user: User, team: Team | None, kind: str, pk: UUID, name: str) -> Archive:
+    """In the caller's transaction, which holds what the archive is of. Raises ConflictError."""
+    if Archive.objects.filter(user=user, subject_id=pk, finished_at=None).exists():
+        raise ConflictError("This archive is being made already: it appears in the list.")
+    expires_at = timezone.now() + KEPT
+    archive = Archive.objects.create(
+        team=team, user=user, kind=kind, subject_id=pk, subject=name, expires_at=expires_at
+    )
+    enqueue("privacy.export", priority=MANUAL, archive_id=str(archive.pk))
+    return archive
+
+
+def _archives(user: User) -> QuerySet[Archive]:
+    return Archive.objects.filter(user=user, expires_at__gt=timezone.now())
+
+
+def _with_file(archive: Archive | None) -> tuple[Archive, Path]:
+    path = archive_path(archive) if archive else None
+    if archive is None or path is None or archive.finished_at is None or not path.exists():
+        raise NotFoundError("There is no such archive (any more).")
+    return archive, path
+
+
 # --- deletions --------------------------------------------------------------------------------------------------------
 
 
@@ -138,10 +178,10 @@ def teams_owned_alone(user: User) -> list[Team]:
     return [membership.team for membership in owned if membership.team_id not in with_others]
 
 
-def user_delete(*, user: User, actor: Actor | None = None) -> None:
+def user_delete(*, user: User, is_own: bool = False) -> None:
     """Deletes the account with all that is the person's: what others need stays without saying who it was.
 
-    Raises ConflictError while they are the last owner of a team.
+    `is_own`: the person does it. Raises ConflictError while they are the last owner of a team.
     """
     with transaction.atomic(), scopes_disabled():
         User.objects.select_for_update().get(pk=user.pk)
@@ -161,9 +201,7 @@ def user_delete(*, user: User, actor: Actor | None = None) -> None:
         user_id, email = user.pk, user.email
         user.delete()
         for team in [*of_teams, None]:
-            audit_record(
-                team=team, who="panel" if actor is None else "", action="account.deleted", target_id=str(user_id)
-            )
+            audit_record(team=team, who="" if is_own else "panel", action="account.deleted", target_id=str(user_id))
         events_erase(person=(user_id, email))
         transaction.on_commit(lambda: _unlink(archives))
 
@@ -231,7 +269,7 @@ def _folders(environments: QuerySet[Environment]) -> list[dict[str, Any]]:
         {
             "server_id": str(server.pk),
             "root": environment.root,
-            "slug": environment.project.slug,
+            "mirrors": sorted({environment.project.mirror, *_mirrors_before(environment)}),
             "deployments": [pk.hex for pk in recent.values_list("pk", flat=True)],
         }
         for environment in found
@@ -240,10 +278,10 @@ def _folders(environments: QuerySet[Environment]) -> list[dict[str, Any]]:
     ]
 
 
-def _subject(actor: Actor, kind: str, project: Project | None) -> tuple[UUID, str]:
-    if project is not None:
-        return project.pk, project.slug
-    return (actor.team.pk, actor.team.slug) if kind == "team" else (actor.user.pk, actor.user.email)
+def _mirrors_before(environment: Environment) -> set[str]:
+    """Of repositories that the project had before: plans remember them."""
+    names_of = environment.deployments.exclude(plan=None).values_list("plan__site__mirror", flat=True)
+    return set(filter(None, names_of.order_by().distinct()))
 
 
 def _refuse_while_deploying(team: Team) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
@@ -45,6 +46,11 @@ class Project(models.Model):
     @property
     def place(self) -> Place:
         return Place(self.team_id, self.pk)
+
+    @property
+    def mirror(self) -> str:
+        """What its mirror is called on servers, `<slug>-<12 hexadecimal digits>`: no other project's has that name."""
+        return f"{self.slug}-{hashlib.sha256(f'{self.pk} {self.repository}'.encode()).hexdigest()[:12]}"
 
 
 class Environment(models.Model):

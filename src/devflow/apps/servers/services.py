@@ -6,12 +6,13 @@ from django.db import IntegrityError, transaction
 from django_scopes import scope
 
 from devflow.apps.accounts import rights
+from devflow.apps.accounts.models import Team
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.audit.services import audit_record
 from devflow.apps.queue import enqueue
 from devflow.apps.servers.models import Server, ServerStatus
 from devflow.core import keys, names
-from devflow.core.errors import ConflictError, InvalidError
+from devflow.core.errors import ConflictError, ForbiddenError, InvalidError
 
 
 def server_add(
@@ -32,6 +33,8 @@ def server_add(
     Raises ForbiddenError, InvalidError, ConflictError.
     """
     actor.require(rights.MANAGE)
+    if is_local:
+        _require_this_machine(actor)
     server = Server(team=actor.team, name=names.slug(name), is_local=is_local)
     if not is_local:
         server.host, server.port, server.user = names.host(host), _port(port), names.user(user)
@@ -89,6 +92,41 @@ def server_remove(*, actor: Actor, server: Server) -> None:
             raise ConflictError(f"{server.name} is in the cluster {cluster}. Let it leave that first.")
         _record(actor, server, "server.removed", {"address": server.address})
         server.delete()
+
+
+def this_machine_allow(*, team: Team, allowed: bool) -> None:
+    """Whether the team may have the panel's own machine as a server; for the panel's administrator.
+
+    Raises ConflictError where it is to be taken away and such a server is there.
+    """
+    with transaction.atomic(), scope(team=team):
+        local = Server.objects.filter(is_local=True).values_list("name", flat=True)
+        if not allowed and local:
+            raise ConflictError(f"{team.name} has this machine as {', '.join(local)}. Remove that server first.")
+        team.may_use_this_machine = allowed
+        team.save(update_fields=["may_use_this_machine"])
+        audit_record(
+            team=team,
+            who="administrator",
+            action="team.this_machine_allowed",
+            target=team.name,
+            target_id=str(team.pk),
+            after={"allowed": allowed},
+        )
+
+
+def may_use_this_machine(actor: Actor) -> bool:
+    """Whether the panel's own machine can be a server of the actor's team: its administrator may always, in person."""
+    return actor.team.may_use_this_machine or (actor.user.is_superuser and actor.scopes is None)
+
+
+def _require_this_machine(actor: Actor) -> None:
+    """A team that deploys to the panel's own machine can read all that the panel keeps, of other teams too."""
+    if not may_use_this_machine(actor):
+        raise ForbiddenError(
+            f"{actor.team.name} may not use the panel's own machine: who deploys there can read what other teams keep. "
+            f"The panel's administrator can allow it there: devflow admin allow-local --team {actor.team.slug}"
+        )
 
 
 def _record(actor: Actor, server: Server, action: str, after: dict[str, object] | None = None) -> None:

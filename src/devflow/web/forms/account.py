@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account import forms as account
-from allauth.account.adapter import get_adapter
 from allauth.core import context
 from allauth.mfa.adapter import get_adapter as get_mfa_adapter
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.forms import ActivateTOTPForm
 from allauth.mfa.webauthn.forms import AddWebAuthnForm, LoginWebAuthnForm
 from django import forms
 from django.http import HttpRequest
 
 from devflow.apps.accounts import logins
 from devflow.apps.accounts.addresses import client_address
+from devflow.apps.audit import throttled
+from devflow.web.waits import too_many
 
 
 class LoginForm(account.LoginForm):
@@ -42,6 +44,14 @@ class ResetForm(forms.Form):
         return email
 
 
+class ResetKeyForm(account.ResetPasswordKeyForm):
+    """The new password of who has the link: they read the mail, or have it of the panel's administrator."""
+
+    def save(self) -> None:
+        super().save()
+        logins.address_proven(user=self.user)
+
+
 class _CountedCode:
     """A code of a second factor: counted, and taken only once."""
 
@@ -49,28 +59,43 @@ class _CountedCode:
     authenticator: Authenticator
 
     def clean_code(self) -> str:
-        if not logins.code_attempt_allowed(user=self.user):
-            raise get_adapter().validation_error("too_many_login_attempts")
+        session = self.session()
+        if wait := logins.code_wait(user=self.user, session=session):
+            throttled.person_record(user=self.user, what="code")
+            raise too_many(wait)
         code: str = super().clean_code()  # type: ignore[misc]
-        if not logins.code_take(user=self.user, code=code):
+        if not logins.code_take(user=self.user, code=code, session=session):
             raise get_mfa_adapter().validation_error("incorrect_code")
         return code
+
+    def session(self) -> str:
+        """Of a session that is logged in, codes are counted apart: nobody else uses them up."""
+        return str(context.request.session.session_key)
 
 
 class CodeForm(_CountedCode, AuthenticateForm):
     """The second step of the log-in."""
+
+    def session(self) -> str:
+        return ""
 
 
 class CodeAgainForm(_CountedCode, ReauthenticateForm):
     """Who is logged in proves who they are once more."""
 
 
+class AppForm(_CountedCode, ActivateTOTPForm):
+    """An authenticator app is set up; the code that does it does not log in, too."""
+
+
 class PasskeyLoginForm(LoginWebAuthnForm):
     """The log-in by a passkey alone."""
 
     def clean_credential(self) -> Any:
-        if not logins.passkey_attempt_allowed(address=client_address(context.request)):
-            raise get_adapter().validation_error("too_many_login_attempts")
+        address = client_address(context.request)
+        if wait := logins.address_wait(address=address):
+            throttled.address_record(address=address)
+            raise too_many(wait)
         return super().clean_credential()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.servers.models import Server
-from devflow.apps.servers.services import server_add
+from devflow.apps.servers.services import may_use_this_machine, server_add
 from devflow.web.forms.base import PanelForm, code_line, secret_area
 
 REMOTE, LOCAL = "remote", "local"
@@ -51,7 +53,14 @@ class ServerForm(PanelForm):
         help_text="Leave it empty to pin the key that the server shows first.",
     )
 
-    def save(self, actor: Actor) -> Server | None:
+    def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.actor = actor
+        if not may_use_this_machine(actor):
+            self.fields["place"].choices = [(REMOTE, "over SSH")]  # type: ignore[attr-defined]
+
+    def save(self) -> Server | None:
+        actor = self.actor
         place = self.cleaned_data["place"]
         if place == LOCAL:
             return self.submit(server_add, actor=actor, name=self.cleaned_data["name"], is_local=True)

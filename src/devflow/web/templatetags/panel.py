@@ -14,6 +14,7 @@ from django.forms import BoundField
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from devflow.apps.accounts.models import User
 from devflow.apps.deployments.models import Deployment
 from devflow.web.assets import asset_url
 from devflow.web.looks import LOOKS, Look
@@ -47,6 +48,12 @@ def status(kind: str, value: str, extra: str = "") -> SafeString:
 def look(kind: str, value: str) -> Look:
     """The parts of a state, for markup of its own: {% look "step" step.status as look %}."""
     return LOOKS[kind][value]
+
+
+@register.filter
+def person(user: User) -> str:
+    """Name and e-mail address: a name is what somebody called themselves."""
+    return user.handle if user.handle == str(user) else f"{user} ({user.handle})"
 
 
 @register.simple_tag(takes_context=True)

@@ -14,7 +14,7 @@ from devflow.apps.accounts import rights
 from devflow.apps.audit import selectors
 from devflow.apps.audit.selectors import FORMATS
 from devflow.core.errors import NotFoundError
-from devflow.web.access import TeamRequest, team_page
+from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.audit import FilterForm
 from devflow.web.replies import form_page
 
@@ -49,6 +49,7 @@ def audit_event(request: TeamRequest, event_id: str) -> HttpResponse:
 
 
 @team_page("GET", right=rights.AUDIT)
+@recently_authenticated
 def audit_export(request: TeamRequest) -> HttpResponseBase:
     form_of_file = request.GET.get("format", "jsonl")
     if form_of_file not in FORMATS:
@@ -70,7 +71,7 @@ def audit_verify(request: TeamRequest) -> HttpResponse:
     if verdict.problems:
         messages.error(request, "The chain is not whole. " + " ".join(verdict.problems[:3]))
     else:
-        erased = f" Of {verdict.erased} personal details were erased." if verdict.erased else ""
+        erased = f" {verdict.erased} details of people in it were erased." if verdict.erased else ""
         messages.success(request, f"The chain is whole: {verdict.events} events.{erased}")
     return redirect("audit")
 

@@ -34,6 +34,7 @@ def grant_add(request: TeamRequest, slug: str) -> HttpResponse:
 
 
 @team_page("POST", right=rights.MANAGE_PEOPLE)
+@recently_authenticated
 def grant_remove(request: TeamRequest, slug: str) -> HttpResponse:
     project = project_get(actor=request.actor, slug=slug)
     grants.grant_remove(actor=request.actor, project=project, grant_id=request.POST.get("grant", ""))
@@ -42,6 +43,7 @@ def grant_remove(request: TeamRequest, slug: str) -> HttpResponse:
 
 
 @team_page("POST", right=rights.MANAGE_PEOPLE)
+@recently_authenticated
 def environment_protect(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     environment = environment_get(actor=request.actor, slug=slug, name=name)
     on = request.POST.get("on") == "yes"

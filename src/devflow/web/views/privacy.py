@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from django.contrib import messages
@@ -11,18 +12,40 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 
 from devflow.apps.accounts import rights
+from devflow.apps.accounts.addresses import client_address
+from devflow.apps.accounts.rights import Actor
+from devflow.apps.accounts.selectors import actor_of_session
 from devflow.apps.privacy import services
+from devflow.apps.privacy.models import Archive
 from devflow.apps.projects.selectors import project_get, project_list
-from devflow.web.access import TeamRequest, recently_authenticated, team_page
+from devflow.core.errors import ForbiddenError, NotFoundError
+from devflow.web.access import AccountRequest, TeamRequest, account_page, recently_authenticated, team_page
 from devflow.web.forms.privacy import DeleteForm
 from devflow.web.replies import act_and_go, form_page
 
 
-@team_page("GET")
+@account_page("GET")
 @recently_authenticated
-def data_page(request: TeamRequest) -> HttpResponse:
-    """Archives, and what may be exported and deleted."""
+def data_page(request: AccountRequest) -> HttpResponse:
+    """Archives, and what may be exported and deleted: one's own account also by who is in no team, or not let in."""
     return _page(request)
+
+
+@account_page("POST")
+@recently_authenticated
+def account_export(request: AccountRequest) -> HttpResponse:
+    return act_and_go(
+        request,
+        lambda: services.account_export(user=request.user),
+        done="The archive is being made. Load this page again in a moment.",
+        to="data",
+    )
+
+
+@account_page("GET")
+@recently_authenticated
+def account_archive(request: AccountRequest, archive_id: str) -> HttpResponseBase:
+    return _file(*services.account_archive_open(user=request.user, archive_id=str(archive_id)))
 
 
 @team_page("POST")
@@ -41,17 +64,14 @@ def data_export(request: TeamRequest) -> HttpResponse:
 @team_page("GET")
 @recently_authenticated
 def data_archive(request: TeamRequest, archive_id: str) -> HttpResponseBase:
-    archive, path = services.archive_open(actor=request.actor, archive_id=str(archive_id))
-    answer = FileResponse(path.open("rb"), as_attachment=True, filename=f"devflow-{archive.kind}-{archive.pk}.zip")
-    answer["Cache-Control"] = "no-store"
-    return answer
+    return _file(*services.archive_open(actor=request.actor, archive_id=str(archive_id)))
 
 
-@team_page("POST")
+@account_page("POST")
 @recently_authenticated
-def account_delete(request: TeamRequest) -> HttpResponse:
+def account_delete(request: AccountRequest) -> HttpResponse:
     form = DeleteForm(request.POST, name=request.user.email, has_files=False)
-    if form.is_valid() and form.submit(_done(services.user_delete), user=request.user, actor=request.actor):
+    if form.is_valid() and form.submit(_done(services.user_delete), user=request.user, is_own=True):
         logout(request)
         messages.success(request, "Your account is deleted.")
         return redirect("account_login")
@@ -93,19 +113,34 @@ def project_delete(request: TeamRequest, slug: str) -> HttpResponse:
     return form_page(request, "privacy/project.html", {"form": form, "project": project, "folders": folders}, form)
 
 
-def _page(request: TeamRequest, **forms: DeleteForm) -> HttpResponse:
-    actor = request.actor
-    owns = actor.can(rights.OWN)
+def _page(request: AccountRequest | TeamRequest, **forms: DeleteForm) -> HttpResponse:
+    actor = _actor(request)
+    projects = project_list(actor=actor) if actor else []
+    team_form = DeleteForm(name=actor.team.slug, auto_id="team_%s") if actor and actor.can(rights.OWN) else None
     context: dict[str, Any] = {
-        "archives": services.archive_list(actor=actor),
-        "projects": [project for project in project_list(actor=actor) if actor.can(rights.MANAGE, project)],
+        "archives": services.archive_list(user=request.user, team=actor.team if actor else None),
+        "projects": [project for project in projects if actor and actor.can(rights.MANAGE, project)],
         "owned_alone": services.teams_owned_alone(request.user),
         "account_form": forms.get("account_form") or DeleteForm(name=request.user.email, has_files=False),
-        "team_form": forms.get("team_form") or (DeleteForm(name=actor.team.slug, auto_id="team_%s") if owns else None),
+        "team_form": forms.get("team_form") or team_form,
     }
     response = form_page(request, "privacy/page.html", context, *forms.values())
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _actor(request: AccountRequest | TeamRequest) -> Actor | None:
+    """Who looks, as a member; None for who is in no team, or in one that does not let them in as they come."""
+    try:
+        return actor_of_session(user=request.user, session=request.session, address=client_address(request))
+    except (NotFoundError, ForbiddenError):
+        return None
+
+
+def _file(archive: Archive, path: Path) -> FileResponse:
+    answer = FileResponse(path.open("rb"), as_attachment=True, filename=f"devflow-{archive.kind}-{archive.pk}.zip")
+    answer["Cache-Control"] = "no-store"
+    return answer
 
 
 def _done(service: Any) -> Any:

@@ -12,7 +12,7 @@ from devflow.apps.accounts import rights
 from devflow.apps.servers import selectors, services
 from devflow.apps.servers.models import Server
 from devflow.core import keys
-from devflow.web.access import TeamRequest, team_page
+from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.servers import ServerForm
 from devflow.web.presenters.servers import authorize_line, fact_list, tool_list
 from devflow.web.replies import act_and_go, form_page
@@ -26,9 +26,10 @@ def server_list(request: TeamRequest) -> HttpResponse:
 
 @sensitive_post_parameters("private_key")
 @team_page("GET", "POST", right=rights.MANAGE)
+@recently_authenticated
 def server_add(request: TeamRequest) -> HttpResponse:
-    form = ServerForm(request.POST or None)
-    if form.is_valid() and (server := form.save(request.actor)):
+    form = ServerForm(request.POST or None, actor=request.actor)
+    if form.is_valid() and (server := form.save()):
         return redirect_and_wait("server", server.name)
     return form_page(request, "servers/add.html", {"form": form}, form)
 
@@ -57,6 +58,7 @@ def server_check(request: TeamRequest, name: str) -> HttpResponse:
 
 
 @team_page("POST", right=rights.MANAGE)
+@recently_authenticated
 def server_forget_key(request: TeamRequest, name: str) -> HttpResponse:
     server = selectors.server_get(actor=request.actor, name=name)
     services.server_host_key_forget(actor=request.actor, server=server)

@@ -36,6 +36,7 @@ def team_invite(request: TeamRequest) -> HttpResponse:
 
 
 @team_page("POST", right=MANAGE_PEOPLE)
+@recently_authenticated
 def invitation_revoke(request: TeamRequest, invitation_id: UUID) -> HttpResponse:
     return act_and_go(
         request,
@@ -58,6 +59,7 @@ def member_role(request: TeamRequest, member_id: UUID) -> HttpResponse:
 
 
 @team_page("POST", right=MANAGE_PEOPLE)
+@recently_authenticated
 def member_remove(request: TeamRequest, member_id: UUID) -> HttpResponse:
     return act_and_go(
         request,

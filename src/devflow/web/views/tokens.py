@@ -32,6 +32,7 @@ def token_list(request: TeamRequest) -> HttpResponse:
 
 
 @team_page("POST")
+@recently_authenticated
 def token_revoke(request: TeamRequest, token_id: str) -> HttpResponse:
     return act_and_go(
         request,
