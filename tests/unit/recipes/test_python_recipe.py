@@ -124,7 +124,7 @@ def test_the_python_that_is_set_makes_the_environment(python: Machine) -> None:
 def test_a_python_that_is_not_there_is_told_before_anything_is_done(python: Machine) -> None:
     site = python.site(options={"python": "python3.9"})
     names = [step.task.name for step in compose(site, RECIPE, atomic.deploy(site, RECIPE))]
-    assert names[:3] == ["check server", "check Python", "lock"]
+    assert names[:4] == ["check server", "check Python", "check colours", "lock"]
     ran = python.run(PYTHON.check, options={"python": "/opt/python3.9"})
     assert ran.code == 1
     assert ran.explained.startswith(

@@ -135,7 +135,7 @@ def test_a_unit_that_nobody_knows_is_told_before_anything_is_done(server: Machin
     options = {"unit": "shop lost", "unit_manager": "auto", "unit_action": "restart"}
     site = server.site(options=options)
     names = [step.task.name for step in compose(site, node, atomic.deploy(site, node))]
-    assert names[:3] == ["check server", "check Units", "lock"]
+    assert names[:4] == ["check server", "check Units", "check colours", "lock"]
     unit(server, "shop")
     ran = server.run(units.CHECK, options=options)
     assert ran.code == 1
