@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import psycopg
 import pytest
 
+from devflow.embedded import running_url
 from tests.support.panel import Panel, Writer, wait_until
 
 pytestmark = pytest.mark.timeout(90)
@@ -138,6 +140,21 @@ def test_a_member_watches_by_their_session(panel: Panel, writer: Writer) -> None
     writer.ask(complete=True)
     answer = httpx.get(address(panel, writer), cookies={"devflow_session": writer.session})
     assert "event: deployment.completed" in answer.text
+
+
+def test_watching_stands_in_the_log_of_api_requests(panel: Panel, writer: Writer) -> None:
+    with psycopg.connect(running_url(panel.data_dir) or "", autocommit=True) as connection:
+        connection.execute("TRUNCATE audit_apirequest")
+        with watch(panel, writer):
+            httpx.get(address(panel, writer))
+
+            def rows() -> list[tuple[Any, ...]]:
+                found = connection.execute("SELECT route, status, token_id IS NULL FROM audit_apirequest ORDER BY id")
+                return found.fetchall()
+
+            wait_until(lambda: len(rows()) == 2, 10)
+            route = "/api/v1/deployments/<deployment_id>/events"
+            assert rows() == [(route, 200, False), (route, 401, True)]
 
 
 def test_who_may_not_watch(panel: Panel, writer: Writer) -> None:

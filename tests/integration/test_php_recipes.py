@@ -228,6 +228,9 @@ class TestVersions:
         app = App(deployer, php_server, "fpm", tmp_path, recipe_options={"php_version": "8.4"})
         commit_app(app.repository, "php")
         php_server.serve(f"{app.root}/current/public", php=True)
+        # with the path of the link, for otherwise nothing has to be reloaded
+        link = "sed -i 's/realpath_root/document_root/' /etc/nginx/sites-enabled/site && systemctl reload nginx"
+        php_server.run(link, user="root")
         since = php_server.run("date +%s").stdout.strip()
         app.deploy()
         journal = f"journalctl -u php8.4-fpm --since @{since} --no-pager"

@@ -301,9 +301,10 @@ def test_yarn_berry(server: Vps, deployer: Deployer, tmp_path: Path) -> None:
 def test_yarn_berry_with_a_registry(server: Vps, deployer: Deployer, tmp_path: Path) -> None:
     app = Service(deployer, server, tmp_path, app="node-packages", name="berry-registry")
     server.run("npm install --silent --prefix /opt/berry @yarnpkg/cli-dist@4", user="root")
+    registry = server.run("npm config get registry").stdout.strip()
     settings = (
         "yarnPath: /opt/berry/node_modules/@yarnpkg/cli-dist/bin/yarn.js\nnodeLinker: node-modules\n"
-        f"npmRegistryServer: https://registry.npmjs.org\nhttpsCaFilePath: {CERTIFICATES}\n"
+        f"npmRegistryServer: {registry}\nhttpsCaFilePath: {CERTIFICATES}\n"
     )
     package = '{"name": "berry", "private": true, "dependencies": {"is-number": "7.0.0"}}'
     app.repository.commit({"pnpm-lock.yaml": None, "package.json": package, "yarn.lock": "", ".yarnrc.yml": settings})

@@ -17,7 +17,7 @@ from devflow.web.streams import EventStreams
 
 def log_streams() -> EventStreams:
     """The ASGI application of these streams."""
-    return EventStreams(read=_read, find=_find, seen=_seen)
+    return EventStreams(read=_read, find=_find, seen=_seen, route="/api/v1/container-logs/<follow_id>/events")
 
 
 def _read(follow_id: str, after: int, limit: int) -> Sequence[Event]:

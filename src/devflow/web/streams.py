@@ -7,6 +7,7 @@ deployment has ended and all of it was seen: browsers then stop asking.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
@@ -24,6 +25,7 @@ from devflow.apps.accounts.limits import Verdict, actor_hit, nobody_hit
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.accounts.selectors import actors_of_user, token_find
 from devflow.apps.accounts.session_store import SessionStore, session_key_of
+from devflow.apps.audit import access_log
 from devflow.apps.deployments.models import Deployment
 from devflow.apps.deployments.selectors import deployment_get, event_list
 from devflow.apps.readiness import why_unavailable
@@ -40,6 +42,7 @@ from devflow.web.feeds import Event, Hub
 from devflow.web.threads import in_thread
 from devflow.web.watching import Credentials, Watch
 
+ROUTE: Final = "/api/v1/deployments/<deployment_id>/events"
 RETRY_MILLISECONDS: Final = 1000
 END_SECONDS: Final = 2.0
 SEEN_SECONDS: Final = 4.0
@@ -77,6 +80,26 @@ _HEADERS: Final = [
 ]
 
 
+class _Asked:
+    """A request for a stream: noted in the API's log when it is answered, which for a stream is when it begins."""
+
+    def __init__(self, route: str, scope: Any, send: Any) -> None:
+        self.actor: Actor | None = None
+        self._route, self._scope, self._send, self._began = route, scope, send, time.perf_counter()
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            access_log.answered(
+                actor=self.actor,
+                method=self._scope["method"],
+                route=self._route,
+                status=message["status"],
+                duration_ms=(time.perf_counter() - self._began) * 1000,
+                address=(self._scope.get("client") or ("",))[0],
+            )
+        await self._send(message)
+
+
 class EventStreams:
     """The ASGI application of all event streams of this process: of deployments, or of what else `find` finds and
     `read` reads. While somebody follows one, `seen` is told so again and again."""
@@ -86,16 +109,20 @@ class EventStreams:
         read: Callable[[str, int, int], Sequence[Event]] | None = None,
         find: Callable[[Actor, str], Streamed] | None = None,
         seen: Callable[[str], None] | None = None,
+        route: str = ROUTE,
     ) -> None:
         self._hub = Hub(partial(_read, read or _event_list), _connect)
         self._watch = Watch(_find_actors)
         self._find = find or _deployment
         self._seen = seen
+        self._route = route
 
     def close(self) -> None:
         self._hub.close()
 
     async def __call__(self, deployment_id: str, scope: Any, receive: Any, send: Any) -> None:
+        asked = _Asked(self._route, scope, send)
+        send = asked.send
         if scope["method"] != "GET":
             await send_problem(send, HTTPStatus.METHOD_NOT_ALLOWED, "Use GET.")
             return
@@ -105,6 +132,7 @@ class EventStreams:
             address = (scope.get("client") or ("",))[0]
             credentials = Credentials(headers.get("authorization", ""), headers.get("cookie", ""), address)
             actor, deployment = await in_thread(_open, credentials, deployment_id, self._find)
+            asked.actor = actor
         except TooManyError as error:
             retry_after = (b"retry-after", str(error.retry_after_seconds).encode())
             await send_problem(send, HTTPStatus.TOO_MANY_REQUESTS, str(error), retry_after)

@@ -36,7 +36,9 @@ def test_no_address(db: None, email: str) -> None:
     assert list(refused.value.errors) == ["email"]
 
 
-@pytest.mark.parametrize("password", ["", "short", "password123", "ada@example.test"])
+@pytest.mark.parametrize(
+    "password", ["", "short", "password123", "ada@example.test", " " * 12, "  aaaaaaaaaaaa ", "abcabcabcabc"]
+)
 def test_bad_passwords(db: None, password: str) -> None:
     with pytest.raises(InvalidError) as refused:
         services.user_create(email="ada@example.test", password=password)

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from django.db import connection
@@ -114,8 +115,9 @@ print(sum(hit(bucket="t", key="p", limit=1000, window_seconds=60).allowed for _ 
 """
     given = {name: connection.settings_dict[name] for name in ("NAME", "USER", "PASSWORD", "HOST", "PORT")}
     command = [sys.executable, "-c", code, repr(given)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    allowed = sum(int(process.communicate(timeout=60)[0]) for process in running)
+    with ExitStack() as stack:
+        running = [stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) for _ in range(3)]
+        allowed = sum(int(process.communicate(timeout=60)[0]) for process in running)
     assert 900 <= allowed <= 1000
 
 

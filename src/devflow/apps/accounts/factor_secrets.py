@@ -50,7 +50,7 @@ def is_current(data: dict[str, Any]) -> bool:
     return all(b64decode(sealed).startswith(vault().head) for sealed in _secrets(data))
 
 
-def seal_before_saving(*, instance: Authenticator, **_: Any) -> None:
+def seal_before_saving(*, instance: Authenticator) -> None:
     """To be called before a second factor is saved."""
     instance.data = sealed_to_user(instance.data, instance.user_id)
 

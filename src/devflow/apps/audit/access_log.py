@@ -34,18 +34,29 @@ _wakes = threading.Event()
 
 def note(request: HttpRequest, *, status: int, duration_ms: float, address: str) -> None:
     """Notes a request that was answered. `request.auth` is who asked, where somebody was let in."""
+    asked = getattr(request, "auth", None)
+    answered(
+        actor=asked if isinstance(asked, Actor) else None,
+        method=request.method or "",
+        route=route_of(request),
+        status=status,
+        duration_ms=duration_ms,
+        address=address,
+    )
+
+
+def answered(*, actor: Actor | None, method: str, route: str, status: int, duration_ms: float, address: str) -> None:
+    """The same for what Django does not answer: event streams, which are noted when they begin."""
     if settings.API_LOG_DAYS == 0:
         return
-    asked = getattr(request, "auth", None)
-    actor = asked if isinstance(asked, Actor) else None
     _noted.append(
         {
             "at": timezone.now(),
             "team_id": actor.team.pk if actor else None,
             "user_id": actor.user.pk if actor else None,
             "token_id": actor.token.pk if actor and actor.token else None,
-            "method": (request.method or "")[:10],
-            "route": route_of(request),
+            "method": method[:10],
+            "route": route,
             "status": status,
             "duration_ms": round(duration_ms, 2),
             "address": address[:45],

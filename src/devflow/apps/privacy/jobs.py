@@ -104,7 +104,9 @@ def remove_script(root: str, mirrors: Sequence[str], deployments: Sequence[str] 
         "done\n"
         '[ -e "$root" ] || [ -L "$root" ] || exit 0\n'
         f'[ -d "$root/.devflow" ] || exit {NOT_OURS}\n'
-        'rm -rf -- "$root" && [ ! -e "$root" ]\n'
+        # what shows that it is ours goes last: where something cannot be removed, it is tried again
+        'find "$root/" -mindepth 1 -maxdepth 1 ! -name .devflow -exec rm -rf -- {} + '
+        '&& rm -rf -- "$root" && [ ! -e "$root" ]\n'
     )
 
 
