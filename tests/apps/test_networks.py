@@ -191,3 +191,26 @@ def _answers(port: int, uds: str) -> bool:
             return http.get(f"http://127.0.0.1:{port or 80}/healthz").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_who_may_use_the_panels_own_machine_is_said_on_the_machine(panel: Panel, token: str) -> None:
+    def allow(*more: str) -> subprocess.CompletedProcess[str]:
+        return panel.run("admin", "allow-local", "--team", "team", *more)
+
+    with httpx.Client(base_url=f"{panel.url}/api/v1/", headers={"Authorization": f"Bearer {token}"}) as http:
+        assert allow("--off").stdout == "Team may not use this machine.\n"
+        refused = http.post("servers", json={"name": "here", "is_local": True})
+        assert (refused.status_code, "devflow admin allow-local --team team" in refused.text) == (403, True)
+
+        assert allow().stdout == "Team may use this machine.\n"
+        assert http.post("servers", json={"name": "here", "is_local": True}).status_code == 201
+        kept = allow("--off")
+        assert (kept.returncode, "Remove that server first" in kept.stderr) == (1, True)
+        assert http.delete("servers/here").status_code == 204
+        assert panel.run("admin", "allow-local", "--team", "nobody").returncode == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+def test_what_the_api_does_not_have_is_not_there_for_any_method(panel: Panel, token: str, method: str) -> None:
+    answer = httpx.request(method, f"{panel.url}/api/v1/nothing", headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")

@@ -62,6 +62,14 @@ def test_this_machine_is_added_without_an_address(owner: Client, world: World) -
     assert "this machine" in owner.get("/servers/here/").content.decode()
 
 
+def test_this_machine_is_offered_to_teams_that_may_use_it(owner: Client, world: World) -> None:
+    outsider = world.client("outsider")
+    for browser, is_offered in ((owner, True), (outsider, False)):
+        assert ("it is this machine" in browser.get("/add/server/").content.decode()) is is_offered
+    page = outsider.post("/add/server/", {"name": "here", "place": "local"}).content.decode()
+    assert "local is not one of the available choices" in page
+
+
 @pytest.mark.parametrize("field", ["name", "host", "user", "port", "private_key", "host_key"])
 @pytest.mark.parametrize("kind", NASTY)
 def test_what_is_not_allowed_is_refused_at_its_field(owner: Client, world: World, field: str, kind: str) -> None:

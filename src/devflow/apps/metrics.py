@@ -53,9 +53,8 @@ class _Panel:
 
 def _deployments() -> Iterator[GaugeMetricFamily]:
     since = timezone.now() - DAY
-    still = [(status, 0) for status in Status.values if status not in ENDED]
     counts = dict(Deployment.objects.exclude(status__in=ENDED).values_list("status").annotate(n=Count("pk")).order_by())
-    rows = [((status,), counts.get(status, none)) for status, none in still]
+    rows = [((status,), counts.get(status, 0)) for status in Status.values if status not in ENDED]
     yield _labelled("devflow_deployments_open", "Deployments that have not ended, by state.", ["status"], rows)
 
     oldest = Deployment.objects.filter(status__in=(Status.RUNNING, Status.VERIFYING)).aggregate(at=Min("started_at"))

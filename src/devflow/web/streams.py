@@ -169,12 +169,7 @@ class EventStreams:
             await asyncio.sleep(SEEN_SECONDS)
 
     async def _send_events(self, deployment_id: str, after: int, send: Any) -> None:
-        headers = [
-            (b"content-type", b"text/event-stream"),
-            (b"cache-control", b"no-store"),
-            (b"x-accel-buffering", b"no"),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         await _send_part(send, f"retry: {RETRY_MILLISECONDS}\n\n".encode())
         async with aclosing(self._hub.follow(deployment_id, after)) as parts:
             try:

@@ -35,11 +35,6 @@ def open_sealed(sealed: str) -> str:
     return vault().open(b64decode(sealed), _context(owners[0])).decode()
 
 
-def sealed_to_user(data: dict[str, Any], user_id: Any) -> dict[str, Any]:
-    """The JSON with what was sealed provisionally sealed to the user. Raises SealError."""
-    return _replaced(data, lambda sealed: _moved(sealed, user_id))
-
-
 def sealed_anew(data: dict[str, Any], user_id: Any) -> dict[str, Any]:
     """The JSON with everything sealed with the first master key. Raises SealError."""
     return _replaced(data, lambda sealed: _seal(vault().open(b64decode(sealed), _context(user_id)), user_id))
@@ -51,8 +46,8 @@ def is_current(data: dict[str, Any]) -> bool:
 
 
 def seal_before_saving(*, instance: Authenticator) -> None:
-    """To be called before a second factor is saved."""
-    instance.data = sealed_to_user(instance.data, instance.user_id)
+    """Before a second factor is saved: what was sealed provisionally is sealed to its user."""
+    instance.data = _replaced(instance.data, lambda sealed: _moved(sealed, instance.user_id))
 
 
 def _context(user_id: Any) -> bytes:

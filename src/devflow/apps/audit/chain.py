@@ -96,11 +96,11 @@ def _verify_one(found: Verdict, document: Mapping[str, Any]) -> None:
         found.note(f"After event {found.last_seq} comes event {seq}: something was removed or moved.")
     if document["previous"] != found.last_hash:
         found.note(f"Event {seq} does not follow the event before it: that one was changed or replaced.")
-    is_foreign = document["hash"] == event_hash(document, is_foreign=True)
-    if is_foreign:
-        found.note(f"Event {seq} was not recorded by the panel: somebody wrote it into the database.")
-    elif event_hash(document) != document["hash"]:
-        found.note(f"Event {seq} was changed: its hash is not that of its content.")
+    is_foreign = False
+    if event_hash(document) != document["hash"]:
+        is_foreign = event_hash(document, is_foreign=True) == document["hash"]
+        foreign = f"Event {seq} was not recorded by the panel: somebody wrote it into the database."
+        found.note(foreign if is_foreign else f"Event {seq} was changed: its hash is not that of its content.")
     _verify_details(found, document, "who", WHO)
     _verify_details(found, document, "what", WHAT)
     if document["action"] == ERASED and document["what_salt"] and not is_foreign:

@@ -99,9 +99,9 @@ def audit_record(
         what_salt=secrets.token_hex(16),
     )
     document = event_document(row)
-    row.who_digest = chain.details_digest(document, chain.WHO, row.who_salt)
-    row.what_digest = chain.details_digest(document, chain.WHAT, row.what_salt)
-    row.stamp = chain.event_stamp(event_document(row), _stamp_keys(settings.MASTER_KEYS.now())[0])
+    row.who_digest = document["who_digest"] = chain.details_digest(document, chain.WHO, row.who_salt)
+    row.what_digest = document["what_digest"] = chain.details_digest(document, chain.WHAT, row.what_salt)
+    row.stamp = chain.event_stamp(document, _stamp_keys(settings.MASTER_KEYS.now())[0])
     with scopes_disabled():
         row.save(force_insert=True)
     if action in ALERTING:

@@ -48,6 +48,8 @@ def _remove_batch() -> int:
         ended = [str(status) for status in ENDED]
         cursor.execute(_OLD, [settings.KEEP_DEPLOYMENTS, before, ended, ended, BATCH])
         old = [row[0] for row in cursor.fetchall()]
+        if not old:
+            return 0
         cursor.execute("UPDATE deployments_deployment SET rollback_to_id = NULL WHERE rollback_to_id = ANY(%s)", [old])
         for table in _CHILDREN:
             cursor.execute(f"DELETE FROM {table} WHERE deployment_id = ANY(%s)", [old])  # noqa: S608 - our own names
