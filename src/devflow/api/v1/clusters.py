@@ -163,7 +163,7 @@ def service_scale(request: ApiRequest, cluster: str, service: str, payload: Scal
 
 
 @router.get("{cluster}/actions/{action_id}", response=ClusterActionOut)
-def action_show(request: ApiRequest, cluster: str, action_id: UUID) -> ClusterActionOut:
+def cluster_action_show(request: ApiRequest, cluster: str, action_id: UUID) -> ClusterActionOut:
     """How an action stands."""
     found = clusters.cluster_get(actor=request.auth, name=cluster)
     return ClusterActionOut.of(clusters.action_get(actor=request.auth, cluster=found, action_id=action_id))

@@ -376,7 +376,7 @@ def container_start(request: ApiRequest, name: str, container: str) -> ActionOut
 
 
 @router.get("servers/{name}/container-actions/{action_id}", response=ActionOut)
-def action_show(request: ApiRequest, name: str, action_id: str) -> ActionOut:
+def container_action_show(request: ApiRequest, name: str, action_id: str) -> ActionOut:
     """What came of an action, or of a clean-up."""
     server = server_get(actor=request.auth, name=name)
     return ActionOut.of(selectors.action_get(actor=request.auth, server=server, action_id=action_id))
