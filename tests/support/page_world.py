@@ -21,6 +21,7 @@ ERROR = (
     "npm run build ended with exit code 1 on web-1.\nLook at the lines before the error in the log, and run it at home."
 )
 LOG = "\x1b[32mInstalling dependencies\x1b[0m\n\x1b[1;31merror\x1b[0m: something <b>broke</b>\nlast line\n"
+CANARY = {"5": "passed 610 3 12 11000 20 10 300 5", "25": "good 3020 9 12 9000 11 10 120 25"}
 STATUSES = ("success", "failed", "rolled_back", "cancelled", "waiting")
 
 
@@ -29,17 +30,20 @@ def main() -> None:
     django.setup()
 
     from django.db import connection, transaction
+    from django_scopes import scopes_disabled
 
     from devflow.apps.deployments.services import deployment_cancel
     from devflow.apps.projects.windows import environment_freeze
+    from devflow.apps.servers.models import ClusterAction
     from tests.support.event_writer import log_in
     from tests.web.world import make_world
 
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(), scopes_disabled(), connection.cursor() as cursor:
         world = make_world()
         deployment_cancel(actor=world.actor(), deployment=world.deployment)
         world.deliver(b"not JSON")
         assert world.container_action
+        ClusterAction.objects.filter(cluster=world.cluster).update(status="done", message="web-1 is its first manager.")
         environment_freeze(actor=world.actor(), environment=world.environment, reason="The sale goes on")
         cursor.execute("DELETE FROM procrastinate_jobs")  # before a worker sees them
     _settings(world)
@@ -101,7 +105,8 @@ def _deployment(world: World, status: str) -> str:
             commit="0123456789abcdef0123456789abcdef01234567",
             commit_message="Show the delivery date in the cart",
             author="Grace Hopper",
-            strategy="atomic",
+            strategy="canary" if status == "success" else "atomic",
+            observed={"canary": CANARY} if status == "success" else {},
             release=f"20261121-101500-{status}",
             server_names=["web-1"],
             error="" if status in ("success", "waiting") else ERROR,

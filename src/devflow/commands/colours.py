@@ -165,7 +165,7 @@ echo "$next_colour ($release) answered $got, $checks times in a row"
 
 WATCH = r"""
 read_traffic
-left=${strategy_watch_seconds:-5}
+left=${strategy_watch_seconds:-15}
 if [ "$mode" = standby ]; then left=0; fi
 with_colour "$next_colour" "$release" runtime_look
 left=$((left * 4))

@@ -37,7 +37,7 @@ CHECK_PATH = Option(
 )
 CHECKS = number("checks", "Good checks in a row", "How many answers in a row must be good before it serves.", 3, 99)
 START_SECONDS = number("start_seconds", "Time to start (s)", "How long it may take until the checks are good.", 60, 999)
-WATCH_SECONDS = number("watch_seconds", "Watch (s)", "How long it must then run without a break.", 5, 999)
+WATCH_SECONDS = number("watch_seconds", "Watch (s)", "How long it must then run without a break.", 15, 999)
 DRAIN_SECONDS = number(
     "drain_seconds",
     "Time to drain (s)",
