@@ -258,6 +258,7 @@ def test_of_several_names_each_must_be_ones_own(
         assert_problem(answer, 404)
 
 
+@pytest.mark.timeout(600)  # the largest body has fifty properties, each of which is sent fifty times
 @pytest.mark.parametrize(
     "route", [route for route in ROUTES if route.properties or route.queries], ids=lambda route: route.name
 )

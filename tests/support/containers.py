@@ -1,4 +1,7 @@
-"""What a server's Docker had when it was looked at: recorded of Docker 26, and as the panel keeps it."""
+"""What a server's Docker had when it was looked at: recorded of Docker 26, and as the panel keeps it.
+
+Labels and names are those that deployments give: ids are 32 hexadecimal digits there.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,20 @@ from devflow.apps.servers.models import Server
 from devflow.commands import docker
 
 RECORDED = Path(__file__).with_name("docker_look.txt").read_text("utf-8")
-ENVIRONMENT = "0190aaaa-0000-7000-8000-000000000001"
+ENVIRONMENT = "0190aaaa000070008000000000000001"
 """The environment that the recorded labels name: its container shop-blue (deployment d3) is live, shop-old (d1) ended;
 theirs is somebody else's."""
+
+
+def image_of(environment: Environment, number: int) -> str:
+    """The name of the recorded image that the deployment d1, d2 or d3 has built, of a commit that begins so."""
+    return f"devflow/{environment.pk.hex}:c{number}0000000000-{number}a2b3c4d"
 
 
 def look_of(environment: Environment, name: str = "shop", **deployments: str) -> docker.Look:
     """What was recorded, as if it were this environment's and called after `name`. `deployments` say which stands for
     d1, d2, d3."""
-    text = RECORDED.replace(ENVIRONMENT, str(environment.pk)).replace("shop", name)
+    text = RECORDED.replace("shop", name).replace(ENVIRONMENT, environment.pk.hex)
     for number, deployment in deployments.items():
         text = text.replace(f'"devflow.deployment":"{number}"', f'"devflow.deployment":"{deployment}"')
     return docker.parse_look(text)

@@ -263,6 +263,7 @@ def test_an_owner_may_send_every_form(forms: dict[str, list[Form]], clients: Bro
             assert answer.status_code in (200, 302, 404 if name in BY_HAND else 422, 422), (name, form.sends)
 
 
+@pytest.mark.timeout(600)  # the largest form has a hundred fields, each of which is sent fifty times
 @pytest.mark.parametrize("name", sorted(page.name for page in ours if "POST" in (page.methods or ())))
 def test_a_form_takes_nothing_of_another_team_and_does_not_tell_that_it_is_there(
     name: str, walked: World, clients: Browsers, forms: dict[str, list[Form]]

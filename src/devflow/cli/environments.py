@@ -7,7 +7,7 @@ import typer
 from devflow.cli.client import Client
 from devflow.cli.errors import WRONG_USAGE, ClientError
 from devflow.cli.hooks import parse_hooks
-from devflow.cli.names import Environment, Project
+from devflow.cli.names import STAYS, Environment, Project
 from devflow.cli.output import Json, Yes, confirm, moment, print_fields, print_json, print_table
 
 Servers = Annotated[
@@ -278,13 +278,14 @@ def environment_releases(project: Project, environment: Environment, as_json: Js
 
 @app.command("remove")
 def environment_remove(project: Project, environment: Environment, yes: Yes = False, as_json: Json = False) -> None:
-    """Forget an environment and its deployments; the servers keep what is on them."""
-    confirm(f"Remove {project} {environment} with its variables and deployments from the panel?", yes=yes or as_json)
+    """Forget an environment and its deployments; what runs on the servers goes on running, and is served."""
+    question = f"Remove {project} {environment} with its variables and deployments from the panel? {STAYS}"
+    confirm(question, yes=yes or as_json)
     Client().delete("projects", project, "environments", environment)
     if as_json:
         print_json({"removed": f"{project} {environment}"})
     else:
-        print(f"{project} {environment} is removed.")
+        print(f"{project} {environment} is removed from the panel. {STAYS}")
 
 
 def _show(environment: dict[str, Any], *, as_json: bool) -> None:

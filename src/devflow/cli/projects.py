@@ -7,7 +7,7 @@ import typer
 
 from devflow.cli.client import Client
 from devflow.cli.errors import WRONG_USAGE, ClientError
-from devflow.cli.names import Project
+from devflow.cli.names import STAYS, Project
 from devflow.cli.output import Json, Yes, confirm, print_fields, print_json, print_table
 from devflow.cli.secret_input import read_file
 
@@ -89,13 +89,14 @@ def project_update(
 
 @app.command("remove")
 def project_remove(slug: Project, yes: Yes = False, as_json: Json = False) -> None:
-    """Forget a project and its environments; the servers keep what is on them."""
-    confirm(f"Remove {slug} with all its environments and deployments from the panel?", yes=yes or as_json)
+    """Forget a project and its environments; what runs on the servers goes on running, and is served."""
+    question = f"Remove {slug} with all its environments and deployments from the panel? {STAYS}"
+    confirm(question, yes=yes or as_json)
     Client().delete("projects", slug)
     if as_json:
         print_json({"removed": slug})
     else:
-        print(f"{slug} is removed.")
+        print(f"{slug} is removed from the panel. {STAYS}")
 
 
 def _show(project: dict[str, Any], *, as_json: bool) -> None:

@@ -166,10 +166,23 @@ async def privacy_export(archive_id: str) -> None:
 
 @app.task(name="privacy.remove_files", queue="privacy", retry=MAIL_AGAIN)
 async def privacy_remove_files(
-    team_id: str, server_id: str, root: str, mirrors: list[str], deployments: list[str]
+    team_id: str,
+    server_id: str,
+    root: str,
+    mirrors: list[str],
+    deployments: list[str],
+    environment: str = "",
+    serves: bool = True,
 ) -> None:
     await privacy.remove_files(
-        team_id=team_id, server_id=server_id, root=root, mirrors=mirrors, deployments=deployments, reach=state.reach
+        team_id=team_id,
+        server_id=server_id,
+        root=root,
+        mirrors=mirrors,
+        deployments=deployments,
+        environment=environment,
+        serves=serves,
+        reach=state.reach,
     )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf import LazySettings
 from django.db import connection
 from django.test import Client
@@ -28,7 +31,11 @@ from devflow.apps.privacy import jobs, services
 from devflow.apps.privacy.models import Archive
 from devflow.apps.projects import services as projects
 from devflow.apps.projects.grants import grants_add
-from devflow.core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from devflow.apps.servers import services as servers
+from devflow.apps.servers.models import Cluster, Server
+from devflow.core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, RemoteError
+from devflow.remote.transport import Completed
+from tests.support.keys import make_key_pair
 from tests.support.shop import Shop
 
 CANARY = "canary-9f8e7d6c"
@@ -246,6 +253,24 @@ class TestTeams:
         assert {folder["root"] for folder in folders} == {shop.environment.root}
 
 
+class Reach:
+    """A server on which every script ends so."""
+
+    def __init__(self, done: Completed) -> None:
+        self.done = done
+
+    def remember(self, servers: object) -> None: ...
+
+    async def get(self, server: str) -> Reach:
+        return self
+
+    async def run(self, *command: object, **given: object) -> Completed:
+        return self.done
+
+
+DATA = "volume data; volume more"
+
+
 class TestFolders:
     @pytest.fixture
     def site(self, tmp_path: Path) -> Path:
@@ -287,3 +312,66 @@ class TestFolders:
         with connection.cursor() as cursor:
             cursor.execute("SELECT args ->> 'root' FROM procrastinate_jobs WHERE task_name = 'privacy.remove_files'")
             assert {row[0] for row in cursor.fetchall()} == {shop.environment.root}
+
+    def test_and_for_all_servers_that_have_something_of_it(self, shop: Shop) -> None:
+        for name in ("balancer", "builder", "manager"):
+            servers.server_add(
+                actor=shop.actor(), name=name, host=f"{name}.test", user="deploy", private_key=make_key_pair()[0]
+            )
+        projects.environment_update(
+            actor=shop.actor(), environment=shop.environment, balancer="balancer", builder="builder"
+        )
+        with scope(team=shop.team):
+            cluster = Cluster.objects.create(team=shop.team, name="swarm")
+            Server.objects.filter(name="web1").update(cluster=cluster, cluster_role="worker")
+            Server.objects.filter(name="manager").update(cluster=cluster, cluster_role="manager")
+        folders = services.team_folders(shop.team)
+        ours = [folder for folder in folders if folder["environment"] == shop.environment.pk.hex]
+        with scope(team=shop.team):
+            found = [(Server.objects.get(pk=each["server_id"]).name, each["serves"]) for each in ours]
+        serving = [name for name, serves in found if serves]
+        assert "web1" in serving
+        assert found == [
+            ("balancer", False),
+            ("manager", False),
+            *((name, True) for name in serving),
+            ("builder", False),
+        ]
+
+    def test_jobs_of_an_earlier_version_remove_the_folder_as_before(self, site: Path, tmp_path: Path) -> None:
+        assert "docker" not in jobs.remove_script(str(site), [])
+        job = inspect.signature(jobs.remove_files).parameters
+        assert (job["environment"].default, job["serves"].default) == ("", True)
+
+    def test_a_server_that_only_balances_keeps_the_folder_of_that_name(self, site: Path, tmp_path: Path) -> None:
+        script = jobs.remove_script(str(site), [], environment="0" * 32, serves=False)
+        own = tmp_path / "home/.devflow/sites" / ("0" * 32) / ".devflow"
+        own.mkdir(parents=True)
+        done = subprocess.run(
+            ["sh", "-s"], input=script.encode(), env={"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"}
+        )
+        assert done.returncode == 0
+        assert site.exists()
+        assert not own.exists()
+
+    @pytest.mark.parametrize(
+        ("done", "outcome", "told"),
+        [
+            (Completed(0, "stays volume data\nany words\nstays volume more\n", ""), "done", {"stays": DATA}),
+            (Completed(0, "", ""), "done", None),
+            (Completed(1, "stays volume data\nstays volume more\n", "no"), "failed", {"stays": DATA, "problem": "no"}),
+        ],
+    )
+    def test_the_log_names_what_stays(
+        self, shop: Shop, done: Completed, outcome: str, told: dict[str, str] | None
+    ) -> None:
+        folder = services.team_folders(shop.team)[0]
+        with suppress(RemoteError):
+            async_to_sync(jobs.remove_files)(team_id=str(shop.team.pk), reach=Reach(done), **folder)  # type: ignore[arg-type]
+        with scopes_disabled():
+            event = Event.objects.filter(action="files.removed", team_id=shop.team.pk).latest("at")
+        assert event.outcome == outcome
+        found = dict(event.after or {})
+        if told and "problem" in told:
+            assert found.pop("problem").endswith(f"could not be removed: {told.pop('problem')}")
+        assert found == (told or {})

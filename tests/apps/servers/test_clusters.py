@@ -33,6 +33,8 @@ class FakeSwarm:
         self.sent: list[tuple[str, str]] = []
         self.away: set[str] = set()
         self.fails: dict[str, str] = {}
+        self.ignored: set[str] = set()
+        self.faulty: set[str] = set()
 
     def answer(self, server: str, script: str) -> str:
         name = next(name for name in SCRIPTS if script.endswith(getattr(swarm, name)))
@@ -41,6 +43,10 @@ class FakeSwarm:
             raise ConnectError(f"{server} cannot be reached.", transient=True)
         if name in self.fails:
             raise ValueError(self.fails[name])
+        if name in self.ignored:
+            return self._swarm(server)
+        if name in self.faulty:
+            return f"{self._swarm(server)}\n{{"
         return str(getattr(self, f"_{name.lower()}", lambda *_: "")(server, _values(script)))
 
     def _form(self, server: str, values: dict[str, str]) -> str:
@@ -59,6 +65,13 @@ class FakeSwarm:
     def _drain(self, server: str, values: dict[str, str]) -> str:
         self.nodes[values["node"]]["Availability"] = "Drain"
         return ""
+
+    def _activate(self, server: str, values: dict[str, str]) -> str:
+        self.nodes[values["node"]]["Availability"] = "Active"
+        return ""
+
+    def _leave(self, server: str, values: dict[str, str]) -> str:
+        return json.dumps({"NodeID": "", "LocalNodeState": "inactive"})
 
     def _remove_node(self, server: str, values: dict[str, str]) -> str:
         del self.nodes[values["node"]]
@@ -223,6 +236,42 @@ def test_what_cannot_be_scaled(
         clusters.service_scale(actor=shop.actor(), cluster=cluster, service=service, replicas=replicas)
 
 
+def test_alerts_scale_in_steps_between_bounds(shop: Shop, docker: FakeSwarm) -> None:
+    docker.services = {"shop_web": 2}
+    cluster = joined(shop, docker)
+    bounds = {"service": "shop_web", "least": 2, "most": 4, "pause_seconds": 0}
+
+    def alert(step: int, **how: Any) -> ClusterAction | None:
+        return clusters.service_scale_on_alert(actor=shop.actor(), cluster=cluster, step=step, **{**bounds, **how})
+
+    assert alert(-1) is None
+    up = alert(3)
+    assert up
+    assert up.given["replicas"] == 4
+    assert alert(1, most=9) is None, "the one before is still under way"
+    assert done(shop, docker, up).status == "done"
+    assert alert(1) is None, "as many as are allowed"
+    assert alert(-1, pause_seconds=60) is None, "it was scaled a moment ago"
+    assert alert(1, least=1, most=3) is None, "an alert that wants more takes none away"
+    down = alert(-1)
+    assert down
+    assert done(shop, docker, down).message.startswith("shop_web: 3 of 3 run")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [({"step": 0}, InvalidError), ({"least": 5}, InvalidError), ({"service": "x"}, NotFoundError)],
+)
+def test_alerts_that_make_no_sense(
+    shop: Shop, docker: FakeSwarm, change: dict[str, Any], error: type[Exception]
+) -> None:
+    docker.services = {"shop_web": 2}
+    cluster = joined(shop, docker)
+    given = {"service": "shop_web", "step": 1, "least": 1, "most": 4, "pause_seconds": 0, **change}
+    with pytest.raises(error):
+        clusters.service_scale_on_alert(actor=shop.actor(), cluster=cluster, **given)
+
+
 def test_a_node_on_which_tasks_stay_is_told(shop: Shop, docker: FakeSwarm) -> None:
     docker.services = {"shop_web": 2}  # they stay on web2, whatever is asked
     cluster = joined(shop, docker)
@@ -287,6 +336,47 @@ def test_an_action_is_done_once(shop: Shop, docker: FakeSwarm) -> None:
     assert len(docker.sent) == sent
 
 
+def test_a_node_takes_tasks_again_when_the_managers_see_it(shop: Shop, docker: FakeSwarm) -> None:
+    cluster = joined(shop, docker)
+    server = shop.server("web2")
+    done(shop, docker, clusters.node_drain(actor=shop.actor(), cluster=cluster, server=server))
+    docker.ignored.add("ACTIVATE")
+    ended = done(shop, docker, clusters.node_activate(actor=shop.actor(), cluster=cluster, server=server))
+    assert (ended.status, "see it as ready and drain" in ended.message) == ("failed", True)
+    docker.ignored.clear()
+    ended = done(shop, docker, clusters.node_activate(actor=shop.actor(), cluster=cluster, server=server))
+    assert ended.status == "done", ended.message
+
+
+@pytest.mark.parametrize(
+    ("ignored", "told"), [("LEAVE", "web2 has not left"), ("REMOVE_NODE", "still a node for the managers")]
+)
+def test_who_has_not_left_is_told_whatever_docker_says(shop: Shop, docker: FakeSwarm, ignored: str, told: str) -> None:
+    cluster = joined(shop, docker)
+    docker.ignored.add(ignored)
+    ended = done(shop, docker, clusters.node_leave(actor=shop.actor(), cluster=cluster, server=shop.server("web2")))
+    assert (ended.status, told in ended.message) == ("failed", True)
+    assert shop.server("web2").cluster_id
+
+
+def test_a_swarm_that_is_not_dissolved_is_told(shop: Shop, docker: FakeSwarm) -> None:
+    cluster = formed(shop, docker)
+    docker.ignored.add("LEAVE")
+    ended = done(shop, docker, clusters.node_leave(actor=shop.actor(), cluster=cluster, server=shop.server("web1")))
+    assert (ended.status, "web1 has not left" in ended.message) == ("failed", True)
+    assert shop.server("web1").cluster_id
+
+
+@pytest.mark.parametrize("script", ["TOKEN", "JOIN"])
+def test_a_fault_of_the_panel_ends_the_action(shop: Shop, docker: FakeSwarm, script: str) -> None:
+    cluster = formed(shop, docker)
+    docker.faulty.add(script)
+    ended = done(shop, docker, clusters.node_join(actor=shop.actor(), cluster=cluster, server=shop.server("web2")))
+    assert (ended.status, ended.message) == ("failed", cluster_jobs.FAULT)
+    assert ended.ended_at
+    assert shop.server("web2").cluster_id is None
+
+
 @pytest.mark.parametrize("role", [Role.DEVELOPER, Role.VIEWER])
 def test_who_may_not(shop: Shop, docker: FakeSwarm, role: str) -> None:
     docker.services = {"shop_web": 1}
@@ -297,6 +387,9 @@ def test_who_may_not(shop: Shop, docker: FakeSwarm, role: str) -> None:
         lambda: clusters.node_leave(actor=actor, cluster=cluster, server=server),
         lambda: clusters.node_drain(actor=actor, cluster=cluster, server=server),
         lambda: clusters.service_scale(actor=actor, cluster=cluster, service="shop_web", replicas=2),
+        lambda: clusters.service_scale_on_alert(
+            actor=actor, cluster=cluster, service="shop_web", step=1, least=1, most=3, pause_seconds=0
+        ),
         lambda: clusters.cluster_remove(actor=actor, cluster=cluster),
     ):
         with pytest.raises(ForbiddenError):

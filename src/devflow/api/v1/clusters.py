@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal, Self
 from uuid import UUID
 
-from ninja import Router
+from ninja import Query, Router, Schema, Status
 from pydantic import BaseModel, Field
 
 from devflow.api.auth import ApiRequest
@@ -13,6 +13,7 @@ from devflow.api.schemas import Input
 from devflow.apps.servers import clusters
 from devflow.apps.servers.models import Cluster, ClusterAction
 from devflow.apps.servers.selectors import server_get
+from devflow.commands.swarm import LEAST_REPLICAS, MOST_REPLICAS
 
 router = Router(tags=["clusters"])
 
@@ -31,6 +32,26 @@ class NodeIn(Input):
 
 class ScaleIn(Input):
     replicas: int = Field(examples=[2])
+
+
+class AlertIn(BaseModel):
+    """What monitoring sends when an alert fires; all else in it is left unread (Prometheus' Alertmanager and Grafana
+    name the state so)."""
+
+    status: str = Field("firing", max_length=100, examples=["firing", "resolved"])
+
+
+class AlertQuery(Schema):
+    """How much to scale, and how far."""
+
+    step: int = Field(1, ge=-100, le=100, description="So many replicas more, or fewer when below 0.")
+    least: int = Field(1, ge=LEAST_REPLICAS, le=MOST_REPLICAS)
+    most: int = Field(10, ge=LEAST_REPLICAS, le=MOST_REPLICAS)
+    pause: int = Field(60, ge=0, le=86_400, description="For so many seconds it is not scaled again.")
+
+
+class AlertIgnored(BaseModel):
+    ignored: str = Field(description="Why nothing was done.")
 
 
 class ClusterOut(BaseModel):
@@ -160,6 +181,30 @@ def service_scale(request: ApiRequest, cluster: str, service: str, payload: Scal
     found = clusters.cluster_get(actor=request.auth, name=cluster)
     action = clusters.service_scale(actor=request.auth, cluster=found, service=service, replicas=payload.replicas)
     return ClusterActionOut.of(action)
+
+
+@router.post("{cluster}/services/{service}/alert", response={202: ClusterActionOut, 200: AlertIgnored})
+def service_scale_on_alert(
+    request: ApiRequest, cluster: str, service: str, payload: AlertIn, how: Query[AlertQuery]
+) -> Any:
+    """The action of an alert: scales up or down by a step, within bounds. Alertmanager and Grafana can call
+    it as they are, with a token in their Authorization header. 200 where nothing was done: the alert is resolved, a
+    bound is reached, or the service was just scaled."""
+    found = clusters.cluster_get(actor=request.auth, name=cluster)
+    if payload.status != "firing":
+        return Status(200, AlertIgnored(ignored=f"The alert is {payload.status}, not firing."))
+    action = clusters.service_scale_on_alert(
+        actor=request.auth,
+        cluster=found,
+        service=service,
+        step=how.step,
+        least=how.least,
+        most=how.most,
+        pause_seconds=how.pause,
+    )
+    if action is None:
+        return Status(200, AlertIgnored(ignored="A bound is reached, or it was scaled a moment ago."))
+    return Status(202, ClusterActionOut.of(action))
 
 
 @router.get("{cluster}/actions/{action_id}", response=ClusterActionOut)

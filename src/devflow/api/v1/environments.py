@@ -64,7 +64,8 @@ def environment_update(request: ApiRequest, slug: str, name: str, payload: Envir
 
 @router.delete("{slug}/environments/{name}", response={204: None})
 def environment_remove(request: ApiRequest, slug: str, name: str) -> None:
-    """Forgets the environment and its deployments; the servers keep what is on them. 409 while it is deployed."""
+    """Forgets the environment and its deployments; what runs on the servers goes on running, and is served. 409 while
+    it is deployed."""
     environment = environment_get(actor=request.auth, slug=slug, name=name)
     services.environment_remove(actor=request.auth, environment=environment)
 

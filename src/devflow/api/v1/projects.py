@@ -39,7 +39,8 @@ def project_update(request: ApiRequest, slug: str, payload: ProjectPatch) -> Pro
 
 @router.delete("{slug}", response={204: None})
 def project_remove(request: ApiRequest, slug: str) -> None:
-    """Forgets the project with all its environments; the servers keep what is on them. 409 while one is deployed."""
+    """Forgets the project with all its environments; what runs on the servers goes on running, and is served. 409 while
+    one is deployed."""
     services.project_remove(actor=request.auth, project=selectors.project_get(actor=request.auth, slug=slug))
 
 

@@ -18,6 +18,7 @@ from devflow.apps.privacy.export import archive_write
 from devflow.apps.privacy.models import Archive
 from devflow.apps.servers.models import Server
 from devflow.apps.servers.reach import ServerReach
+from devflow.commands import leaving
 from devflow.core import names
 from devflow.core.errors import DevflowError, RemoteError
 from devflow.core.shell import quote
@@ -25,7 +26,9 @@ from devflow.core.shell import quote
 log = logging.getLogger(__name__)
 
 REMOVE_SECONDS: Final = 600
-NOT_OURS: Final = 3
+NOT_OURS: Final = leaving.NOT_OURS
+TOLD: Final = 1000
+"""So many characters of what went wrong are kept."""
 
 
 def export(archive_id: str) -> None:
@@ -58,21 +61,27 @@ async def remove_files(
     root: str,
     mirrors: Sequence[str],
     deployments: Sequence[str] = (),
+    environment: str = "",
+    serves: bool = True,
     reach: ServerReach,
 ) -> None:
-    """Removes a site's folder and the journals of its deployments (their ids, hexadecimal) from a server.
+    """Removes what an environment (its id, hexadecimal) has left on a server: what asks it there, what runs of it, its
+    images, its folder, and the journals of its deployments. A server that does not serve it only balances or builds.
 
-    Raises RemoteError where it was not: the job is tried again.
+    Raises RemoteError where something was not: the job is tried again. Without an environment, as jobs of before have
+    it, only the folder and the journals.
     """
     server = await sync_to_async(_server)(server_id)
     if server is None:
         return
+    stays: list[str] = []
     try:
-        await _remove(server, remove_script(root, mirrors, deployments), root, reach)
+        script = remove_script(root, mirrors, deployments, environment=environment, serves=serves)
+        await _remove(server, script, root, reach, stays)
     except RemoteError as error:
-        await sync_to_async(_record)(team_id, server.name, root, str(error))
+        await sync_to_async(_record)(team_id, server.name, root, str(error), stays)
         raise
-    await sync_to_async(_record)(team_id, server.name, root, "")
+    await sync_to_async(_record)(team_id, server.name, root, "", stays)
 
 
 async def remove_team(*, team_id: str, reach: ServerReach) -> None:
@@ -91,34 +100,38 @@ async def remove_team(*, team_id: str, reach: ServerReach) -> None:
         await sync_to_async(_record)(team_id, "", team.name, str(error))
 
 
-def remove_script(root: str, mirrors: Sequence[str], deployments: Sequence[str] = ()) -> str:
-    """Shell text that removes a site's folder, if it is one of ours, the project's mirrors, and the journals of these
-    deployments. Raises InvalidError."""
+def remove_script(
+    root: str, mirrors: Sequence[str], deployments: Sequence[str] = (), *, environment: str = "", serves: bool = True
+) -> str:
+    """Shell text that removes what is left of an environment, its folder if that is one of ours and `serves` the site,
+    the project's mirrors, and the journals of these deployments. Raises InvalidError."""
+    folder = names.root(root)
     return (
-        f"root={quote(names.root(root))}\n"
-        f"for mirror in {' '.join(quote(names.relative_path(mirror, 'mirror')) for mirror in mirrors)}; do\n"
+        "{\n"
+        f"root={quote(folder if serves else '')}\n"
+        + (leaving.head(environment) + leaving.STOP if environment else "")
+        + f"for mirror in {' '.join(quote(names.relative_path(mirror, 'mirror')) for mirror in mirrors)}; do\n"
         '  rm -rf -- "$HOME/.devflow/repos/$mirror.git"\n'
         "done\n"
         f"for deployment in {' '.join(map(quote, deployments))}; do\n"
         '  rm -rf -- "$HOME/.devflow/runs/$deployment"-*\n'
-        "done\n"
-        '[ -e "$root" ] || [ -L "$root" ] || exit 0\n'
-        f'[ -d "$root/.devflow" ] || exit {NOT_OURS}\n'
-        # what shows that it is ours goes last: where something cannot be removed, it is tried again
-        'find "$root/" -mindepth 1 -maxdepth 1 ! -name .devflow -exec rm -rf -- {} + '
-        '&& rm -rf -- "$root" && [ ! -e "$root" ]\n'
+        "done\n" + (leaving.END if environment else "") + (leaving.FOLDER if serves else "") + 'exit "${failed:-0}"\n'
+        "} </dev/null\n"  # which is the rest of this text
     )
 
 
-async def _remove(server: Server, script: str, root: str, reach: ServerReach) -> None:
+async def _remove(server: Server, script: str, root: str, reach: ServerReach, stays: list[str]) -> None:
+    """Adds to `stays` what was left on purpose."""
     reach.remember([server])
     connection = await reach.get(server.pk.hex)
     done = await connection.run("sh -s", script.encode(), timeout_seconds=REMOVE_SECONDS)
+    lines = done.stdout.splitlines()
+    stays += [line.removeprefix(leaving.STAYS) for line in lines if line.startswith(leaving.STAYS)]
     if done.exit_code == NOT_OURS:
         raise RemoteError(f"{root} on {server.name} is no folder that the panel deployed to: it was left as it is.")
     if done.exit_code != 0:
         raise RemoteError(
-            f"{root} on {server.name} could not be removed: {done.stderr.strip()[:300] or 'no reason told'}"
+            f"{root} on {server.name} could not be removed: {done.stderr.strip()[:TOLD] or 'no reason told'}"
         )
 
 
@@ -131,16 +144,19 @@ def _team(team_id: str) -> Team | None:
     return Team.objects.filter(pk=UUID(team_id)).first()
 
 
-def _record(team_id: str, server: str, root: str, problem: str) -> None:
+def _record(team_id: str, server: str, root: str, problem: str, stays: Sequence[str] = ()) -> None:
     team = _team(team_id)
     if team is None:
         return
+    told = {"problem": problem} if problem else {}
+    if stays:
+        told["stays"] = "; ".join(stays)
     with scope(team=team):
         audit_record(
             team=team,
             who="panel",
             action="files.removed",
             target=f"{root} on {server}" if server else root,
-            after={"problem": problem} if problem else None,
+            after=told or None,
             outcome="failed" if problem else "done",
         )

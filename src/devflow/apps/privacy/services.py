@@ -30,7 +30,9 @@ from devflow.apps.privacy.models import Archive
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.services import project_remove
 from devflow.apps.queue import BACKGROUND, MANUAL, enqueue, enqueue_each
+from devflow.apps.servers.models import Server
 from devflow.apps.sources.models import Source
+from devflow.commands.swarm import MANAGER
 from devflow.core.errors import ConflictError, InvalidError, NotFoundError
 
 KEPT: Final = timedelta(days=7)
@@ -209,7 +211,7 @@ def user_delete(*, user: User, is_own: bool = False) -> None:
 def project_delete(*, actor: Actor, project: Project, with_files: bool = False) -> None:
     """Deletes the project with its environments and deployments.
 
-    `with_files`: its sites' folders on the servers too, by workers.
+    `with_files`: what its sites have left on the servers too, by workers; volumes with data stay.
     Raises ForbiddenError, ConflictError (a deployment is under way).
     """
     actor.require(rights.MANAGE, project)
@@ -223,8 +225,8 @@ def project_delete(*, actor: Actor, project: Project, with_files: bool = False) 
 def team_delete(*, actor: Actor, with_files: bool = False) -> bool:
     """Deletes the actor's team with all that is in it; True where it is gone already.
 
-    With its sites' folders a worker does it: the folders first, for which it needs the servers' keys; where one cannot
-    be removed the team stays, and its audit log says why. Raises ForbiddenError, ConflictError.
+    With what its sites have left on servers a worker does it: that first, for which it needs the servers' keys; where
+    something cannot be removed the team stays, and its audit log says why. Raises ForbiddenError, ConflictError.
     """
     actor.require(rights.OWN)
     with transaction.atomic(), scope(team=actor.team):
@@ -256,14 +258,14 @@ def team_erase(*, team: Team) -> None:
 
 
 def team_folders(team: Team) -> list[dict[str, Any]]:
-    """The folders of the team's sites, as arguments of the job that removes one."""
+    """The folders of the team's sites with their servers, as arguments of the job that removes one."""
     with scope(team=team):
         return _folders(Environment.objects.all())
 
 
 def _folders(environments: QuerySet[Environment]) -> list[dict[str, Any]]:
     """`deployments` are those whose journals servers may still have: they keep none for longer."""
-    found = environments.select_related("project").prefetch_related("servers")
+    found = environments.select_related("project", "balancer", "builder").prefetch_related("servers")
     since = timezone.now() - JOURNALS_KEPT
     return [
         {
@@ -271,11 +273,25 @@ def _folders(environments: QuerySet[Environment]) -> list[dict[str, Any]]:
             "root": environment.root,
             "mirrors": sorted({environment.project.mirror, *_mirrors_before(environment)}),
             "deployments": [pk.hex for pk in recent.values_list("pk", flat=True)],
+            "environment": environment.pk.hex,
+            "serves": serves,
         }
         for environment in found
         for recent in [environment.deployments.filter(created_at__gt=since)]
-        for server in environment.servers.all()
+        for server, serves in _machines(environment)
     ]
+
+
+def _machines(environment: Environment) -> list[tuple[Server, bool]]:
+    """All servers that may have something of the environment, and whether they serve it: who spreads the requests comes
+    first, then who manages the swarm."""
+    serving = list(environment.servers.all())
+    clusters = {server.cluster_id for server in serving if server.cluster_id}
+    managers = [server for server in serving if server.cluster_role == MANAGER]
+    if clusters and not managers:
+        managers = list(Server.objects.filter(cluster__in=clusters, cluster_role=MANAGER)[:1])
+    in_order = filter(None, (environment.balancer, *managers, *serving, environment.builder))
+    return [(server, server in serving) for server in dict.fromkeys(in_order)]
 
 
 def _mirrors_before(environment: Environment) -> set[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 from django_scopes import scope
 
@@ -158,6 +160,31 @@ def service_scale(*, actor: Actor, cluster: Cluster, service: str, replicas: int
     with transaction.atomic(), scope(team=actor.team):
         _record(actor, cluster, "cluster.service_scaled", {"service": service, "replicas": replicas})
         return _queue(cluster, "scale", None, service=service, replicas=replicas)
+
+
+def service_scale_on_alert(
+    *, actor: Actor, cluster: Cluster, service: str, step: int, least: int, most: int, pause_seconds: int
+) -> ClusterAction | None:
+    """Takes `step` replicas more (or, below 0, fewer), between `least` and `most`. None where that changes nothing, or
+    the service was scaled less than `pause_seconds` ago: alerts repeat themselves until the new replicas help.
+    Raises NotFoundError, InvalidError."""
+    actor.require(rights.MANAGE)
+    if step == 0 or not least <= most:
+        raise InvalidError("Give a step other than 0, and bounds of which `least` is not above `most`.")
+    with transaction.atomic(), scope(team=actor.team):
+        Cluster.objects.select_for_update().get(pk=cluster.pk)  # of two alerts at once one scales
+        scaled = ClusterAction.objects.filter(cluster=cluster, kind="scale", given__service=service)
+        if scaled.filter(
+            Q(ended_at=None) | Q(created_at__gt=timezone.now() - timedelta(seconds=pause_seconds))
+        ).exists():
+            return None
+        cluster.refresh_from_db()
+        found = next((each for each in cluster.observed.get("services", []) if each["name"] == service), None)
+        now = found["wanted"] if found else 0
+        wanted = max(least, min(most, now + step))
+        if found and (wanted - now) * step <= 0:
+            return None
+        return service_scale(actor=actor, cluster=cluster, service=service, replicas=wanted)
 
 
 def cluster_look(*, actor: Actor, cluster: Cluster) -> ClusterAction:

@@ -14,7 +14,10 @@ class DeleteForm(PanelForm):
 
     confirm = forms.CharField(label="Its name", max_length=320, widget=code_line())
     with_files = forms.BooleanField(
-        label="Also remove the sites' folders on the servers, with all that is in them", required=False
+        label="Also remove the sites from the servers",
+        help_text="Their place in nginx and HAProxy, the processes, containers and images, and their folders with all "
+        "that is in them. Docker's volumes, which hold data, stay: the audit log names them.",
+        required=False,
     )
 
     conflict_field = "confirm"

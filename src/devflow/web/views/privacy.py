@@ -85,7 +85,7 @@ def team_delete(request: TeamRequest) -> HttpResponse:
     if form.is_valid():
         with_files = form.cleaned_data["with_files"]
         if form.submit(_done(services.team_delete), actor=request.actor, with_files=with_files):
-            said = "is deleted as soon as its sites' folders are removed" if with_files else "is deleted"
+            said = "is deleted as soon as its sites are removed from the servers" if with_files else "is deleted"
             messages.success(request, f"The team {request.actor.team.name} {said}.")
             return redirect("dashboard")
     return _page(request, team_form=form)
@@ -94,14 +94,14 @@ def team_delete(request: TeamRequest) -> HttpResponse:
 @team_page("GET", "POST", right=rights.MANAGE)
 @recently_authenticated
 def project_delete(request: TeamRequest, slug: str) -> HttpResponse:
-    """Asks for its name and whether the folders go too; what stands on which server is named."""
+    """Asks for its name and whether the sites go from the servers too; what stands on which is named."""
     project = project_get(actor=request.actor, slug=slug)
     form = DeleteForm(request.POST or None, name=project.slug)
     if form.is_valid():
         with_files = form.cleaned_data["with_files"]
         if form.submit(_done(services.project_delete), actor=request.actor, project=project, with_files=with_files):
             more = (
-                " The folders on its servers are being removed: the audit log tells how it went." if with_files else ""
+                " Its sites are being removed from the servers: the audit log tells how it went." if with_files else ""
             )
             messages.success(request, f"The project {project.name} is deleted.{more}")
             return redirect("projects")
