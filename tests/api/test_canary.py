@@ -15,13 +15,17 @@ def test_figures_and_steering(admin: Caller, world: World) -> None:
     assert_problem(admin.post(address, {"action": "hold"}), 409)
     with scope(team=world.owner.team):
         Deployment.objects.filter(pk=world.deployment.pk).update(
-            strategy="canary", status="running", observed={"canary": {"5": "good 60 3 12 1000 0 10 8 5"}}
+            strategy="canary",
+            status="running",
+            observed={"canary": {"5": "held 60 3 12 1000 0 10 8 1795255200 1795341600 5"}},
         )
     assert admin.get(address).json() == [
         {
             "percent": 5,
-            "state": "good",
+            "state": "held",
             "seconds": 8,
+            "held_since": "2026-11-21T10:00:00Z",
+            "held_until": "2026-11-22T10:00:00Z",
             "new": {"requests": 60, "failed": 3, "error_percent": 5.0, "p95_ms": 12},
             "stable": {"requests": 1000, "failed": 0, "error_percent": 0.0, "p95_ms": 10},
         }

@@ -18,6 +18,7 @@ from devflow.apps.deployments import proxy
 from devflow.apps.deployments.models import Deployment
 from devflow.apps.projects.models import Environment
 from devflow.apps.servers.models import Server
+from tests.support import container_app
 from tests.support.colour_load import Load, OpenSocket
 from tests.support.deployer import Deployer, WorkerProcess
 from tests.support.gitrepo import GitRepository
@@ -27,6 +28,8 @@ from tests.support.vps import Vps
 APP = Path(__file__).parent / "apps" / "two-colours"
 ROLLBACK_SECONDS = 2
 """From the request to its end."""
+CONTAINER_ROLLBACK_SECONDS = 4
+"""As long as it may take on a machine that does other things, too; 2 s are wanted."""
 KILL_RUN = (
     'for pid in $(grep -slz "^DEVFLOW_RUN={run}" /proc/[0-9]*/environ | cut -d/ -f3); '
     "do kill -9 $pid 2>/dev/null || :; done"
@@ -138,6 +141,52 @@ class Shop:
         return f"/etc/nginx/devflow.d/{self.environment.pk.hex}.conf"
 
 
+class ContainerShop(Shop):
+    """The same of an application in a container."""
+
+    def commit(self, version: str, mode: str = "well") -> None:
+        server = container_app.server(f"version {version}", starts_after=3 if mode == "slow start" else 0)
+        self.repository.commit({"Dockerfile": container_app.DOCKERFILE, "server.py": server, "version.txt": version})
+
+    def units(self) -> dict[str, tuple[str, str]]:
+        """Of each colour that there is: whether it runs, and whether it comes up after a reboot."""
+        form = '{{index .Config.Labels "devflow.colour"}} {{.State.Status}} {{.HostConfig.RestartPolicy.Name}}'
+        of_this = f"docker ps -aq --filter label=devflow.environment={self.environment.pk.hex}"
+        found = self.vps.run(f"{of_this} | xargs -r docker inspect --format '{form}'", user="root").stdout
+        return {colour: (state, policy) for colour, state, policy in map(str.split, found.splitlines())}
+
+
+def stop_master(shop: Shop) -> None:
+    """nginx goes on serving, and does not hear that it is to reload: a switch lasts for 10 s now."""
+    shop.vps.run("kill -STOP $(cat /run/nginx.pid)", user="root")
+
+
+def wait_in_switch(shop: Shop, requested: Deployment) -> None:
+    """Returns when nginx is told to send the traffic to the new colour, and has not heard it (see `stop_master`)."""
+    before = shop.vps.run(f"cat {shop.upstream_file}", user="root").stdout
+    shop.deployer.wait_for_step(requested, "switch", 90)
+    release = shop.deployer.read(requested).release
+    current = f"readlink {shop.root}/current; cat {shop.upstream_file}"
+
+    def is_told() -> bool:
+        link, _, upstream = shop.vps.run(current, user="root").stdout.partition("\n")
+        return link.endswith(release) and upstream != before
+
+    wait_until(is_told, 10, what=shop.deployer.output)
+
+
+def wait_for_page(shop: Shop, text: str) -> None:
+    """Until the site answers so, after a reboot."""
+
+    def is_so() -> bool:
+        try:
+            return shop.page() == text
+        except OSError:
+            return False
+
+    wait_until(is_so, 40, what=shop.deployer.output)
+
+
 def ask(vps: Vps, domain: str, path: str = "/", timeout_seconds: float = 10) -> tuple[int, str]:
     connection = http.client.HTTPConnection(vps.host, vps.http_port, timeout=timeout_seconds)
     try:
@@ -152,6 +201,15 @@ def ask(vps: Vps, domain: str, path: str = "/", timeout_seconds: float = 10) -> 
 def server(docker_engine: Any, vps_image: str) -> Iterator[Vps]:
     """With systemd; its user is root."""
     with Vps(docker_engine, vps_image, systemd=True, user="root") as made:
+        yield made
+
+
+@pytest.fixture
+def docker_server(docker_engine: Any, docker_image: str) -> Iterator[Vps]:
+    """One that runs containers; its user is root."""
+    with Vps(docker_engine, docker_image, systemd=True, docker=True, user="root") as made:
+        made.base_image()
+        made.run("systemctl enable nginx")
         yield made
 
 
@@ -173,10 +231,14 @@ def make_shop(deployer: Deployer, worker: WorkerProcess, tmp_path: Path) -> Call
             "domains": [f"{name}.test"],
             **given,
         }
-        project = deployer.add_project(name, repository.path, recipe=settings.pop("recipe", "node"))
+        recipe = settings.pop("recipe", "node")
+        if recipe == "dockerfile":
+            settings["recipe_options"] = {}
+        project = deployer.add_project(name, repository.path, recipe=recipe)
         root = f"/srv/www/{name}"
         environment = deployer.add_environment(project, "production", servers=[server.name], root=root, **settings)
-        return Shop(deployer, vps, repository, environment, f"{name}.test", root)
+        kind = ContainerShop if recipe == "dockerfile" else Shop
+        return kind(deployer, vps, repository, environment, f"{name}.test", root)
 
     return make
 
@@ -236,8 +298,11 @@ def test_after_its_time_a_timer_of_the_server_stops_the_standby(shop: Shop) -> N
     shop.vps.run(f"systemctl start {timer}.service")  # as the timer does
     wait_until(lambda: shop.units()["blue"][0] == "inactive", 20)
     assert shop.page() == "version two"
-    shop.roll_back("one")
+    rolled = shop.roll_back("one")
     assert shop.page() == "version one"
+    log = shop.deployer.log(rolled)
+    assert "does not run on standby any more; it is started again, and checked like a new one" in log
+    assert "answered 200, 3 times in a row" in log
     shop.vps.run(f"sh {shop.root}/.devflow/retire blue {shop.versions['one'].release}")
     assert shop.page() == "version one", "what is not on standby is left alone"
 
@@ -292,6 +357,7 @@ def test_without_standby_the_old_colour_ends_when_it_is_drained(make_shop: Calla
     ("mode", "status", "error"),
     [
         ("ill", "failed", "answers 500"),
+        ("well once", "failed", "does not stay healthy"),
         ("dies at once", "failed", "does not stay up"),
         ("dies", "rolled_back", "does not stay up"),
     ],
@@ -399,6 +465,125 @@ def test_nginx_that_was_killed_on_the_way_is_started_again(shop: Shop, how: str)
     assert shop.page() == "version two"
 
 
+@pytest.mark.parametrize("how", ["systemctl kill -s KILL nginx", "pkill -9 -x nginx"])
+def test_nginx_that_is_killed_during_the_switch_is_started_again(shop: Shop, how: str) -> None:
+    shop.deploy("one")
+    shop.commit("two")
+    stop_master(shop)
+    requested = shop.deployer.request(shop.environment)
+    try:
+        wait_in_switch(shop, requested)
+    finally:
+        shop.vps.run(how)
+    ended = shop.deployer.wait_ended(requested, 60)
+    assert ended.status == "success", shop.deployer.describe(ended)
+    assert "nginx does not run: it is started" in shop.deployer.log(ended)
+    assert shop.page() == "version two"
+
+
+def test_a_variable_port_does_not_change_where_a_colour_listens(shop: Shop) -> None:
+    shop.deployer.set_variables(shop.environment, {"PORT": "3000", "GREETING": "it's 100% $HOME"})
+    with_greeting = "version {} it's 100% $HOME"
+    for version in ("one", "two"):
+        shop.deploy(version)
+        assert shop.page() == with_greeting.format(version)
+    assert "The variable PORT is not used" in shop.deployer.log(shop.versions["two"])
+    assert sorted(state for state, _ in shop.units().values()) == ["active", "active"]
+
+
+def test_paths_are_warmed_up_before_the_release_serves(make_shop: Callable[..., Shop], server: Vps) -> None:
+    shop = make_shop(server, strategy_options={**QUICK, "warm_paths": "/warm /two?all=*"})
+    shop.deploy("one")
+    asked = shop.page("/asked").split()
+    assert asked[:5] == ["/", "/warm", "/two?all=*", "/", "/"]
+
+
+def test_a_socket_and_a_slow_request_last_through_the_drain(make_shop: Callable[..., Shop], server: Vps) -> None:
+    """Nothing stays on standby: the old release ends when its time to drain is over, and not before."""
+    shop = make_shop(server, strategy_options={**QUICK, "standby_minutes": "0", "drain_seconds": "8"})
+    shop.deploy("one")
+    socket = OpenSocket(shop.vps.http_port, shop.domain)
+    answers: list[tuple[int, str]] = []
+    slow = threading.Thread(target=lambda: answers.append(ask(shop.vps, shop.domain, "/slow", 20)))
+    shop.commit("two")
+    requested = shop.deployer.request(shop.environment)
+    shop.deployer.wait_for_step(requested, "check colour")
+    slow.start()
+    shop.deployer.wait_for_step(requested, "retire")
+    began = last = time.monotonic()
+    assert shop.page() == "version two"
+    while socket.echo("still here") == "still here":
+        last = time.monotonic()
+        time.sleep(0.1)
+    socket.close()
+    ended = shop.deployer.wait_ended(requested, 60)
+    slow.join(20)
+    shown = shop.deployer.describe(ended)
+    assert ended.status == "success", shown
+    assert answers == [(200, "version one")]
+    assert 6 < last - began < 14, last - began
+    assert "are cut: the 8 s are over" in shop.deployer.log(ended), shown
+    assert shop.units() == {"blue": ("inactive", "disabled"), "green": ("active", "enabled")}
+
+
+def test_taken_back_after_the_switch_it_is_drained_too(make_shop: Callable[..., Shop], server: Vps) -> None:
+    shop = make_shop(server, strategy_options={**QUICK, "drain_seconds": "9"})
+    shop.deploy("one")
+    shop.deployer.change(shop.environment, phase_commands={"verify": ["sleep 3; exit 1"]})
+    shop.commit("two")
+    requested = shop.deployer.request(shop.environment)
+    shop.deployer.wait_for_step(requested, "verify command 1")
+    socket = OpenSocket(shop.vps.http_port, shop.domain)
+    wait_until(lambda: shop.page() == "version one", 20, what=shop.deployer.output)
+    began = last = time.monotonic()
+    while socket.echo("still here") == "still here":
+        last = time.monotonic()
+        time.sleep(0.1)
+    socket.close()
+    ended = shop.deployer.wait_ended(requested, 60)
+    assert ended.status == "rolled_back", shop.deployer.describe(ended)
+    assert 7 < last - began < 15, last - began
+    assert shop.units()["green"] == ("inactive", "not-found")
+
+
+def test_back_to_a_container_on_standby_is_one_switch(make_shop: Callable[..., Shop], docker_server: Vps) -> None:
+    shop = make_shop(docker_server, recipe="dockerfile")
+    shop.deploy("one")
+    shop.deploy("two")
+    with shop.load() as load:
+        time.sleep(0.3)
+        began = time.monotonic()
+        shop.roll_back("one")
+        took = time.monotonic() - began
+        time.sleep(0.3)
+    print(f"back to a container on standby: {took:.2f} s")
+    assert took < CONTAINER_ROLLBACK_SECONDS, took
+    assert load.failed == []
+    assert shop.page() == "version one"
+    assert shop.live == ("blue", shop.versions["one"].release)
+
+
+@pytest.mark.timeout(300)
+def test_after_a_reboot_during_the_switch_exactly_one_container_serves(
+    make_shop: Callable[..., Shop], docker_server: Vps
+) -> None:
+    shop = make_shop(docker_server, recipe="dockerfile")
+    shop.deploy("one")
+    shop.commit("two")
+    stop_master(shop)
+    requested = shop.deployer.request(shop.environment)
+    wait_in_switch(shop, requested)
+    docker_server.stop()
+    docker_server.start()
+    ended = shop.deployer.wait_ended(requested, 120)
+    assert ended.status in ("failed", "rolled_back"), shop.deployer.describe(ended)
+    wait_for_page(shop, "version one")
+    assert shop.units() == {"blue": ("running", "unless-stopped")}
+    assert shop.litter() == ""
+    shop.deploy("three")
+    assert shop.page() == "version three"
+
+
 def test_cancelled_while_it_starts(shop: Shop) -> None:
     shop.deploy("one")
     shop.commit("two", "slow start")
@@ -434,7 +619,7 @@ def test_killed_at_any_point_it_is_taken_back(make_shop: Callable[..., Shop], se
     assert shop.page() == "version three"
 
 
-@pytest.mark.parametrize("step", ["check colour", "watch"])
+@pytest.mark.parametrize("step", ["check colour", "switch", "watch"])
 def test_after_a_reboot_in_the_middle_exactly_one_colour_serves(
     make_shop: Callable[..., Shop], make_vps: Callable[..., Vps], step: str
 ) -> None:
@@ -443,8 +628,13 @@ def test_after_a_reboot_in_the_middle_exactly_one_colour_serves(
     shop = make_shop(vps, strategy_options={**QUICK, "watch_seconds": "30"})
     shop.deploy("one")
     shop.commit("two", "slow start")
+    if step == "switch":
+        stop_master(shop)
     requested = shop.deployer.request(shop.environment)
-    shop.deployer.wait_for_step(requested, step)
+    if step == "switch":
+        wait_in_switch(shop, requested)
+    else:
+        shop.deployer.wait_for_step(requested, step)
     vps.stop()
     vps.start()
     ended = shop.deployer.wait_ended(requested, 120)

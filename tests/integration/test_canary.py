@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,25 @@ def test_held_then_promoted_by_hand(shop: Shop, deployer: Deployer, worker: Work
     assert ended.status == "success", deployer.describe(ended)
     assert [share.state for share in shop.shares(ended)] == ["promoted"]
     assert set(load.told(since)) == {"two"}
+    assert load.failed == []
+
+
+def test_held_for_too_long_it_is_taken_back(shop: Shop, deployer: Deployer) -> None:
+    deployer.change(shop.environment, strategy_options={**OPTIONS, "hold_minutes": "1"})
+    with shop.load() as load:
+        deployment = shop.begin("two")
+        shop.steer(deployment, "hold")
+        deployer.wait(deployment, lambda now: shop.shares(now)[0].state == "held", 10)
+        (share,) = shop.shares(deployment)
+        assert share.held_since
+        assert share.held_until == share.held_since + timedelta(minutes=1)
+        ended = deployer.wait_ended(deployment, 120)
+        since = time.monotonic() + 0.3
+        time.sleep(1)
+    assert ended.status == "rolled_back", deployer.describe(ended)
+    assert "it was held by hand for 1 minutes, and nobody said how to go on" in ended.error
+    assert [share.told for share in shop.shares(ended)] == ["held for too long: taken back"]
+    assert set(load.told(since)) == {"one"}
     assert load.failed == []
 
 

@@ -383,9 +383,257 @@ def test_docker_restarted_during_a_deployment(composed: Composed) -> None:
     ended = composed.deployer.wait_ended(running, 180)
     shown = composed.deployer.describe(ended)
     assert ended.status in ("success", "failed", "rolled_back"), shown
-    assert composed.page() == ("version two" if ended.status == "success" else "version one"), shown
+    one_serves(composed, "two" if ended.status == "success" else "one")
     composed.deploy("three")
     assert composed.page() == "version three"
+
+
+def one_serves(composed: Composed, version: str) -> None:
+    """Proxy, notes, link and containers agree on the release that serves, and all of it comes back after a reboot."""
+    wait_until(lambda: composed.page() == f"version {version}", 60, what=lambda: str(composed.containers()))
+    release = composed.versions[version].release if version in composed.versions else ""
+    colour, live = composed.run(f"cat {composed.root}/.devflow/live").split()
+    assert composed.run(f"readlink {composed.root}/current") == f"releases/{live}"
+    assert not release or live == release
+    running = composed.containers()
+    for service in ("web", "api"):
+        told = composed.run(
+            "docker inspect --format '{{index .Config.Labels \"devflow.release\"}} {{.HostConfig.RestartPolicy.Name}}' "
+            f"{running[f'{colour}-{service}-{colour}-1']}"
+        )
+        assert told == f"{live} unless-stopped"
+    clock = running[f"{composed.name}-clock"]
+    assert composed.inside(clock, "http://127.0.0.1:8000/") == composed.page("/ask/api/") == f"version {version}"
+
+
+def test_docker_restarted_while_the_new_colour_starts(composed: Composed) -> None:
+    composed.deploy("one")
+    composed.write("kept")
+    composed.commit("two", "prepares 20")  # what the new colour waits for: it starts, and is not there yet
+    running = composed.deployer.request(composed.environment)
+    composed.deployer.wait_for_step(running, "start", 90)
+    prepare = f"docker ps -q --filter name={composed.base}-green-prepare"
+    wait_until(lambda: composed.run(prepare), 60)
+    composed.run("systemctl restart docker")
+    ended = composed.ended(running, status="failed")
+    # by whether Compose still finds Docker away when what it waited for has ended
+    assert "could not start the services" in ended.error or "does not stay up" in ended.error, ended.error
+    one_serves(composed, "one")
+    assert not [name for name in composed.containers() if name.startswith("green-")]
+    assert composed.page("/ask/db/lines") == "kept"
+    composed.deploy("three")
+    one_serves(composed, "three")
+
+
+def test_docker_restarted_at_the_switch(make_composed: Callable[..., Composed]) -> None:
+    composed = make_composed(strategy_options={**QUICK, "watch_seconds": "12"})
+    composed.deploy("one")
+    composed.write("kept")
+    composed.commit("two")
+    running = composed.deployer.request(composed.environment)
+    composed.deployer.wait_for_step(running, "switch", 90)
+    composed.run("systemctl restart docker")
+    ended = composed.deployer.wait_ended(running, 180)
+    shown = composed.deployer.describe(ended)
+    assert ended.status in ("success", "rolled_back"), shown  # by when the watch looked at what was starting again
+    one_serves(composed, "two" if ended.status == "success" else "one")
+    assert composed.page("/ask/db/lines") == "kept"
+    composed.deploy("three")
+    one_serves(composed, "three")
+
+
+STORE = """\
+  store:
+    image: devflow-base
+    command: [python3, /server.py]
+    restart: unless-stopped
+    environment: { ROLE: store }
+    volumes: ["FOLDER:/data", "./server.py:/server.py:ro"]
+"""
+
+
+def test_data_in_a_folder_of_the_server_is_written_by_one_at_a_time(composed: Composed) -> None:
+    folder = f"/srv/{composed.name}-pg"
+    file = FILE.replace("volumes:\n  data: {}", STORE.replace("FOLDER", folder) + "volumes:\n  data: {}")
+    accepted = file.replace("{ ROLE: store }", "{ ROLE: store }\n    labels: { devflow.replace: 'true' }")
+    lives = f"docker ps -q --filter label=devflow.environment={composed.environment.pk.hex} --filter volume={folder}"
+    try:
+        first = composed.deploy("one", compose_yaml=file)
+        assert composed.services(first)["store"] == "left"
+        before = composed.run(lives).split()
+        assert len(before) == 1
+        composed.deploy("two", compose_yaml=file)
+        assert composed.run(lives).split() == before
+        # who says that two may run gets two, and a warning
+        second = composed.deploy("three", compose_yaml=accepted)
+        assert composed.services(second)["store"] == "replaced"
+        plan = composed.deployer.read(second).plan
+        assert plan
+        assert any(folder in warning for warning in plan["warnings"]), plan["warnings"]
+        # and from there into the base again, before what waits for it: never both
+        needing = file.replace("      prepare: {", "      store: { condition: service_started }\n      prepare: {", 1)
+        sick = composed.deploy("sick", "sick", status="failed", error="not healthy", compose_yaml=needing)
+        assert "store keeps data and does not run beside itself" in composed.deployer.log(sick)
+        (again,) = composed.run(lives).split()
+        assert "store-" in composed.run(f"docker inspect --format '{{{{.Name}}}}' {again}")
+        composed.deploy("four", compose_yaml=file)
+        (last,) = composed.run(lives).split()
+        assert composed.run(f"docker inspect --format '{{{{.Name}}}}' {last}") == f"/{composed.base}-store-1"
+        assert composed.page() == "version four"
+    finally:
+        composed.run(f"docker ps -aq --filter volume={folder} | xargs -r docker rm -f; rm -rf {folder}")
+
+
+def test_a_volume_that_an_image_has_of_its_own_is_found_and_kept(composed: Composed) -> None:
+    image = f"{composed.vps.start_registry()}/store-{composed.name}:1"
+    composed.run(f"printf 'FROM devflow-base\\nVOLUME /data\\n' | docker build -t {image} - && docker push {image}")
+    composed.run(f"docker image rm {image}")
+    service = STORE.replace("FOLDER:/data", "./mode.txt:/mode.txt:ro").replace("devflow-base", image)
+    file = FILE.replace("volumes:\n  data: {}", service + "volumes:\n  data: {}")
+    try:
+        refused = composed.deploy("zero", status="failed", error="has a volume of its own, /data", compose_yaml=file)
+        assert "Deploy again" in refused.error
+        assert composed.containers() == {}
+        again = composed.ended(composed.deployer.request(composed.environment), "one")
+        assert composed.services(again)["store"] == "left"
+        before = composed.containers()["store-1"]
+        composed.run(f"docker exec {before} touch /data/precious")
+        composed.deploy("two", compose_yaml=file)
+        composed.deploy("three", compose_yaml=file.replace("ROLE: store", "ROLE: store, MORE: x"))
+        after = composed.containers()["store-1"]
+        assert after != before
+        assert composed.run(f"docker exec {after} ls /data") == "precious"
+        # of one that is replaced by choice the volume of before is not thrown away
+        accepted = file.replace("{ ROLE: store }", "{ ROLE: store }\n    labels: { devflow.replace: 'true' }")
+        fourth = composed.deploy("four", compose_yaml=accepted)
+        plan = composed.deployer.read(fourth).plan
+        assert plan
+        assert any("begins with an empty /data" in warning for warning in plan["warnings"]), plan["warnings"]
+        colour = composed.run(f"cat {composed.root}/.devflow/live").split()[0]
+        own = composed.run(
+            "docker inspect --format '{{range .Mounts}}{{.Name}} {{end}}' "
+            f"{composed.containers()[f'{colour}-store-{colour}-1']}"
+        )
+        composed.deploy("five", compose_yaml=accepted)
+        composed.deploy("six", compose_yaml=accepted)
+        assert composed.run(f"docker volume ls -q --filter name={own}") == own
+    finally:
+        composed.run(f"docker ps -aq --filter ancestor={image} | xargs -r docker rm -f -v")
+
+
+def test_a_rollback_never_makes_an_empty_volume(composed: Composed) -> None:
+    more = FILE.replace('volumes: ["data:/data",', 'volumes: ["data:/data", "more:/more",')
+    more = more.replace("  data: {}", "  data: {}\n  more: {}")
+    composed.deploy("one", compose_yaml=more)
+    composed.deploy("two", compose_yaml=FILE)
+    full = f"{composed.base}_more"
+    assert composed.run(f"docker volume ls -q --filter name={full}") == full, "what the file drops is not removed"
+    composed.run(f"docker volume rm {full}")
+    back = composed.deployer.roll_back(composed.environment, to=composed.versions["one"])
+    refused = composed.ended(back, status="failed", error=f"The volume {full}, which held data of this environment")
+    assert "docker volume create" in refused.error
+    assert composed.page() == "version two"
+    assert composed.run(f"docker volume ls -q --filter name={full}") == ""
+    composed.deploy("three", status="failed", error=f"The volume {full}", compose_yaml=more)
+    composed.run(f"docker volume create {full}")
+    composed.roll_back("one")
+    assert composed.page() == "version one"
+
+
+def test_a_build_that_fails_says_why(composed: Composed) -> None:
+    composed.deploy("one")
+    broken = (APP / "Dockerfile").read_text() + 'RUN echo "no such module: left-pad" && exit 3\n'
+    failed = composed.deploy("two", status="failed", error="could not be built on", Dockerfile=broken)
+    assert "no such module: left-pad" in failed.error, failed.error
+    assert composed.page() == "version one"
+
+
+def test_a_disk_that_is_full_during_a_build(composed: Composed) -> None:
+    folder = "/var/lib/docker"
+    composed.run(
+        f"systemctl stop docker.socket docker && mount -t tmpfs -o size=90m tmpfs {folder} && systemctl start docker"
+    )
+    try:
+        composed.vps.base_image()
+        large = (APP / "Dockerfile").read_text() + "RUN dd if=/dev/zero of=/large bs=1M count=200\n"
+        composed.deploy("one", status="failed", error="The disk of", Dockerfile=large)
+    finally:
+        composed.run(f"systemctl stop docker.socket docker; umount {folder}; systemctl start docker")
+    composed.deploy("two", Dockerfile=(APP / "Dockerfile").read_text())
+    assert composed.page() == "version two"
+
+
+def test_profiles_and_several_files_as_compose_takes_them(make_composed: Callable[..., Composed]) -> None:
+    composed = make_composed(recipe_options={"files": "compose.yaml deploy/production.yaml", "profiles": "extra more"})
+    over = "services:\n  web:\n    environment: { MIXED: production }\n"
+    over += "".join(
+        f"  {name}: {{ build: ., restart: unless-stopped, profiles: [{profile}] }}\n"
+        for name, profile in (("one", "extra"), ("two", "more"), ("three", "other"))
+    )
+    composed.repository.commit({"deploy/production.yaml": over})
+    first = composed.deploy("first")
+    assert set(composed.services(first)) == {"web", "api", "prepare", "clock", "db", "one", "two"}
+    assert composed.page("/env/MIXED") == "production"
+    running = composed.containers()
+    assert {"blue-one-blue-1", "blue-two-blue-1"} <= running.keys()
+    assert not [name for name in running if "three" in name]
+    composed.deployer.change(composed.environment, recipe_options={"profiles": "extra"})
+    composed.environment.refresh_from_db()
+    composed.repository.commit({"deploy/production.yaml": None, "compose.override.yaml": over})
+    second = composed.deploy("second")  # as Compose finds them: the file with its override
+    assert set(composed.services(second)) == {"web", "api", "prepare", "clock", "db", "one"}
+    assert composed.page("/env/MIXED") == "production"
+    composed.deployer.change(composed.environment, recipe_options={"files": "compose.yaml deploy/gone.yaml"})
+    composed.environment.refresh_from_db()
+    composed.deploy("third", status="failed", error="deploy/gone.yaml")
+
+
+def test_images_are_pulled_as_the_setting_says(composed: Composed) -> None:
+    image = f"{composed.vps.start_registry()}/{composed.name}:latest"
+
+    def push(text: str) -> None:
+        composed.run(
+            f"printf 'FROM devflow-base\nENV MADE={text}\n' | docker build -t {image} - && docker push {image}"
+        )
+
+    def forget() -> None:
+        composed.run(f"docker image rm {image}")
+
+    def made() -> str:
+        colour = composed.run(f"cat {composed.root}/.devflow/live").split()[0]
+        pulled = composed.containers()[f"{colour}-pulled-{colour}-1"]
+        told = composed.run(f"docker inspect --format '{{{{range .Config.Env}}}}{{{{println .}}}}{{{{end}}}}' {pulled}")
+        return next(line.removeprefix("MADE=") for line in told.splitlines() if line.startswith("MADE="))
+
+    def choose(policy: str) -> None:
+        composed.deployer.change(composed.environment, recipe_options={"pull": policy})
+        composed.environment.refresh_from_db()
+
+    pulled = f"  pulled: {{ image: '{image}', command: [sleep, '1000'], restart: unless-stopped }}\n"
+    file = FILE.replace("volumes:\n  data: {}", f"{pulled}volumes:\n  data: {{}}")
+    push("old")
+    forget()
+    composed.deploy("one", compose_yaml=file)
+    assert made() == "old", "what is missing is pulled"
+    composed.run(f"docker tag {image} kept-{composed.name}")
+    push("new")
+    composed.run(f"docker tag kept-{composed.name} {image}")
+    composed.deploy("two")
+    assert made() == "old", "what is there is not"
+    choose("always")
+    composed.deploy("three")
+    assert made() == "new"
+    composed.roll_back("two")
+    assert made() == "old", "a release has the image that it was made with"
+    choose("never")
+    forget()
+    composed.deploy("four", status="failed", error="and the pull policy is never")
+    choose("")
+    composed.deploy(
+        "five", compose_yaml=file.replace("restart: unless-stopped }", "pull_policy: never }"), status="failed"
+    )
+    composed.deploy("six", compose_yaml=file)
+    assert made() == "new"
 
 
 def test_after_a_reboot_one_colour_serves(composed: Composed) -> None:

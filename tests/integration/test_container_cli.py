@@ -6,6 +6,7 @@ import json
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -39,7 +40,7 @@ def cli(vps_docker: Vps, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
         root = f"/home/{vps_docker.user}/shop"
         made("environments", "add", "shop", "production", "--branch", "main", "--server", "box", "--root", root)
         made("variables", "set", "shop", "production", "MAIL_PASSWORD", stdin="s3cret-mail-word")
-        environment = made("environments", "show", "shop", "production", "--json").json["id"]
+        environment = UUID(made("environments", "show", "shop", "production", "--json").json["id"]).hex
         vps_docker.put(TALK, "/tmp/talk.py")
         label = f"--label devflow.environment={environment}"
         mount = "-v /tmp/talk.py:/talk.py devflow-base python3 /talk.py"

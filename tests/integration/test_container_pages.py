@@ -14,15 +14,15 @@ from django_scopes import scope, scopes_disabled
 
 from devflow.apps.containers import selectors, services
 from devflow.apps.containers.budgets import budget_set, disk_use, disk_warnings
-from devflow.apps.containers.cleaning import Preview, prune_preview
-from devflow.apps.containers.models import Action, Follow, Snapshot
+from devflow.apps.containers.cleaning import prune_preview
+from devflow.apps.containers.models import Follow, Snapshot
 from devflow.apps.deployments.models import Deployment, Release, Status
 from devflow.apps.projects.models import Environment
-from devflow.apps.servers.models import Server
 from devflow.core.errors import ConflictError
 from devflow.core.shell import MASK
 from tests.support.deployer import Deployer, WorkerProcess
 from tests.support.panel import wait_until
+from tests.support.server_pages import ServerPages
 from tests.support.vps import Vps
 
 SLEEP = 'python3 -c "import time; time.sleep(9999)"'
@@ -37,30 +37,28 @@ CHATTY = "python3 -c \"while True: print('x' * 200)\""
 
 
 @dataclass
-class Place:
-    """A server with Docker, and an environment there whose containers are made by hand, labelled as ours."""
+class Place(ServerPages):
+    """A server with Docker, and an environment there whose containers are made by hand, labelled as deployments do."""
 
-    panel: Deployer
     vps: Vps
-    server: Server
     environment: Environment
 
     def docker(self, command: str) -> str:
         return self.vps.run(f"docker {command}").stdout.strip()
 
     def labels(self, deployment: str, **more: str) -> str:
-        pairs = {"environment": str(self.environment.pk), "deployment": deployment, **more}
+        pairs = {"environment": self.environment.pk.hex, "deployment": deployment, **more}
         return " ".join(f"--label devflow.{name}={value}" for name, value in pairs.items())
 
     def image(self, deployment: str) -> str:
         """Builds an image as a deployment of ours does; its tag."""
-        tag = f"devflow/{self.environment.pk}:{deployment[-12:]}"
+        tag = f"devflow/{self.environment.pk.hex}:{deployment[-12:]}-01234567"
         recipe = f'FROM devflow-base\\nENV BUILT={deployment}\\nCMD [\\"sleep\\", \\"9999\\"]\\n'
         self.vps.run(f'printf "{recipe}" | docker build -q {self.labels(deployment)} -t {tag} -')
         return tag
 
     def deployment(self, release: str, *, is_kept: bool) -> str:
-        """A deployment that has ended, with its release; its id."""
+        """A deployment that has ended, with its release; its id, as labels have it."""
         with scope(team=self.environment.team):
             made = Deployment.objects.create(
                 team=self.environment.team,
@@ -80,47 +78,7 @@ class Place:
                 name=release,
                 pruned_at=None if is_kept else timezone.now(),
             )
-        return str(made.pk)
-
-    def look(self, *, with_disk: bool = True) -> Snapshot:
-        """What a look that begins now finds."""
-        with scopes_disabled():
-            Snapshot.objects.filter(server=self.server).update(asked_at=None, disk_at=None)
-        began = timezone.now()
-        services.look_request(actor=self.panel.actor, server=self.server, with_disk=with_disk)
-
-        def taken() -> Snapshot | None:
-            found = selectors.snapshot_get(actor=self.panel.actor, server=self.server)
-            return found if found.taken_at and found.taken_at > began else None
-
-        return wait_until(taken, 60, what=self.panel.output)
-
-    def row(self, name: str) -> selectors.ContainerRow:
-        return selectors.container_get(actor=self.panel.actor, server=self.server, container=name)
-
-    def act(self, name: str, kind: str, *, is_confirmed: bool = False) -> Action:
-        row = self.row(name)
-        return self.ended(services.container_act(actor=self.panel.actor, row=row, kind=kind, is_confirmed=is_confirmed))
-
-    def preview(self, *, with_volumes: bool = False) -> Preview:
-        self.look()
-        return prune_preview(actor=self.panel.actor, server=self.server, with_volumes=with_volumes)
-
-    def prune(self, preview: Preview) -> Action:
-        return self.ended(services.prune_start(actor=self.panel.actor, server=self.server, token=preview.token))
-
-    def ended(self, action: Action) -> Action:
-        def found() -> Action | None:
-            now = selectors.action_get(actor=self.panel.actor, server=self.server, action_id=str(action.pk))
-            return now if now.is_ended else None
-
-        return wait_until(found, 120, what=self.panel.output)
-
-    def follow(self, name: str, tail: int = 200) -> Follow:
-        return services.follow_start(actor=self.panel.actor, row=self.row(name), tail=tail)
-
-    def text(self, follow: Follow) -> str:
-        return selectors.log_text(actor=self.panel.actor, follow=follow)
+        return made.pk.hex
 
     def clear(self) -> None:
         self.vps.run("docker ps -aq | xargs -r docker rm -f >/dev/null; docker volume prune -af >/dev/null")
@@ -136,7 +94,7 @@ def made(deployer: Deployer, vps_docker: Vps) -> Place:
         project, "production", servers=[server.name], root=f"/home/{vps_docker.user}/boxes"
     )
     deployer.set_variables(environment, {"MAIL_PASSWORD": "s3cret-mail-word"})
-    return Place(deployer, vps_docker, server, environment)
+    return Place(panel=deployer, server=server, vps=vps_docker, environment=environment)
 
 
 @pytest.fixture
@@ -207,10 +165,10 @@ def test_a_clean_up_removes_what_the_preview_showed_and_nothing_else(place: Plac
     kept_image, old_image, live_image = (place.image(each) for each in (kept, old, live))
     place.docker(f"run -d --name live {place.labels(live, colour='blue', release='r2c')} {live_image}")
     place.docker(f"create --name left {place.labels(old, colour='green', release='r2b')} {old_image}")
-    place.docker(f"create --name foreign-ended --label devflow.environment={uuid4()} devflow-base true")
+    place.docker(f"create --name foreign-ended --label devflow.environment={uuid4().hex} devflow-base true")
     place.docker("create --name unlabelled devflow-base true")
     place.docker("volume create foreign")
-    ours = f"--label devflow.environment={place.environment.pk}"
+    ours = f"--label devflow.environment={place.environment.pk.hex}"
     place.docker(f"volume create {ours} --label com.docker.compose.project=p composed")
     place.docker(f"volume create {ours} loose")
     preview = place.preview()
@@ -231,7 +189,7 @@ def test_a_clean_up_removes_what_the_preview_showed_and_nothing_else(place: Plac
 def test_what_came_into_use_after_the_preview_is_left_where_it_is(place: Place) -> None:
     old, other = (place.deployment(f"r3{part}", is_kept=False) for part in "ab")
     image, tagged = place.image(old), place.image(other)
-    place.docker(f"create --name left {place.labels(old, release='r3a')} {image}")
+    place.docker(f"create --name left {place.labels(old, colour='green', release='r3a')} {image}")
     preview = place.preview()
     assert len(preview.candidates) == 3
     # the panel does not know of any of this: the server's script finds it

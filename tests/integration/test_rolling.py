@@ -197,6 +197,25 @@ def test_no_request_fails(settled: Park, deployer: Deployer, kind: str) -> None:
     print(kind, len(load.answers), "answers,", load.opened_anew, "connections opened anew")
 
 
+def test_a_server_that_is_back_gets_more_requests_little_by_little(settled: Park, deployer: Deployer) -> None:
+    settled.use("haproxy", warm_seconds="4")
+    show = "echo 'show stat' | socat - /run/haproxy/admin.sock | cut -d, -f 2,19 >>/run/weights"
+    loop = shlex.quote(f"while [ -e /run/watching ]; do {show}; sleep 0.1; done")
+    start = f"rm -f /run/weights; touch /run/watching; setsid sh -c {loop} </dev/null >/dev/null 2>&1 &"
+    settled.balancer.run(start, user="root")
+    with settled.load() as load:
+        ended = settled.deploy("warm")
+        time.sleep(1)
+    assert ended.status == "success", deployer.describe(ended)
+    lines = settled.balancer.run("rm /run/watching; cat /run/weights", user="root").stdout.split()
+    for node in settled.nodes:
+        weights = [int(line.split(",")[1]) for line in lines if line.startswith(f"{node.name},")]
+        assert [weight for weight, before in zip(weights, [-1, *weights], strict=False) if weight != before] == [
+            100, 10, 25, 50, 75, 100
+        ]  # fmt: skip
+    assert load.failed == []
+
+
 @pytest.mark.parametrize("kind", ["haproxy", "nginx"])
 def test_a_second_batch_that_fails_is_taken_back_with_the_first(settled: Park, deployer: Deployer, kind: str) -> None:
     settled.use(kind)
@@ -241,7 +260,10 @@ def test_a_node_that_goes_down_in_the_middle(settled: Park, deployer: Deployer, 
     assert settled.fewest_ready() == 2
 
 
-def test_haproxy_reloaded_and_the_worker_killed_in_the_middle(settled: Park, deployer: Deployer) -> None:
+@pytest.mark.parametrize("how", ["systemctl reload haproxy", "pkill -9 -x haproxy"])
+def test_haproxy_reloaded_or_killed_and_the_worker_killed_in_the_middle(
+    settled: Park, deployer: Deployer, how: str
+) -> None:
     settled.use("haproxy")
     first = settled.deploy("before")
     assert first.status == "success", deployer.describe(first)
@@ -257,15 +279,50 @@ def test_haproxy_reloaded_and_the_worker_killed_in_the_middle(settled: Park, dep
         deployment = deployer.request(settled.environment)
         deployer.wait(deployment, lambda _: settled.versions()[1:] == ["", "before"], 60)
         deployer.workers[-1].kill()
-        settled.balancer.run("systemctl reload haproxy")
+        settled.balancer.run(how)
         time.sleep(3)
         settled.nodes[1].run("sudo -n systemctl start app.service; rm /tmp/held")
         deployer.start_worker()
         ended = deployer.wait_ended(deployment, 60)
     assert ended.status == "success", deployer.describe(ended)
     assert settled.versions() == ["after"] * 3
-    assert [answer for answer in load.failed if answer.status] == []
-    assert load.failed == []
+    assert [answer for answer in load.failed if answer.status] == [], "no request went to the node that was away"
+    assert load.failed == [] or "kill" in how, "HAProxy itself was away for a moment"
+
+
+def test_a_configuration_that_haproxy_refuses_is_put_back(settled: Park, deployer: Deployer) -> None:
+    settled.use("haproxy")
+    first = settled.deploy("before")
+    assert first.status == "success", deployer.describe(first)
+    config = "/etc/haproxy/haproxy.cfg"
+    before = settled.balancer.run(f"cat {config}").stdout
+
+    settled.balancer.run("systemd-run --quiet --unit=squat-8099 python3 -m http.server 8099")
+    settled.balancer.run(
+        "for n in 1 2 3 4 5 6 7 8 9; do ss -Htln 'sport = :8099' | grep -q . && break; sleep 0.5; done"
+    )
+    settled.use("haproxy", listen="8099")
+    try:
+        ended = settled.deploy("taken port", timeout_seconds=150)
+    finally:
+        settled.balancer.run("systemctl stop squat-8099")
+    assert ended.status == "failed", deployer.describe(ended)
+    assert "did not reload; its configuration was put back" in ended.error
+    assert settled.balancer.run(f"cat {config}").stdout == before
+
+    settled.balancer.run(f"echo 'no such word' >>{config}")
+    settled.use("haproxy", listen="8098")
+    refused = settled.deploy("broken by hand")
+    assert refused.status == "failed", deployer.describe(refused)
+    assert "would not take its new configuration, so nothing was changed" in refused.error
+    assert settled.balancer.run(f"cat {config}").stdout == f"{before}no such word\n"
+    assert settled.versions() == ["before"] * 3
+
+    settled.balancer.run(f"sed -i '$d' {config}")
+    settled.use("haproxy")
+    again = settled.deploy("after")
+    assert again.status == "success", deployer.describe(again)
+    assert settled.balancer.run(f"ls {config}.devflow* 2>/dev/null || :").stdout == ""
 
 
 def test_cancelled_in_the_middle(settled: Park, deployer: Deployer) -> None:

@@ -209,6 +209,9 @@ def test_a_swarm_is_formed_of_servers(swarm: Swarm) -> None:
 
 def test_a_release_replaces_another_under_requests_and_none_fails(swarm: Swarm, stack: Stack) -> None:
     before = stack.deploy("v2")
+    plan = swarm.deployer.read(before).plan
+    assert plan
+    assert [each for each in plan["warnings"] if "The service db writes the volume data, which each node has" in each]
     db = stack.tasks("db")
     assert stack.answers() == {"v2"}
     with Load(list(swarm.addresses.values())) as load:
@@ -274,6 +277,16 @@ def test_a_drained_node_runs_nothing(swarm: Swarm, stack: Stack) -> None:
     assert len(stack.tasks("web")) == 2
     swarm.act(clusters.node_activate, server=server)
     assert swarm.node(node)["availability"] == "active"
+
+
+def test_a_node_with_the_only_copy_of_data_is_not_drained(swarm: Swarm, stack: Stack) -> None:
+    node = swarm.nodes[0]
+    before = stack.tasks("db")
+    refused = swarm.act(clusters.node_drain, status="failed", server=swarm.deployer.server_of(node))
+    assert f"{stack.name}_db keeps data there in " in refused
+    assert "_data, which no other node has" in refused
+    assert swarm.node(node)["availability"] == "active"
+    assert stack.tasks("db") == before
 
 
 def test_what_ran_on_a_lost_node_runs_elsewhere(swarm: Swarm, stack: Stack) -> None:

@@ -42,6 +42,13 @@ def test_held_by_its_button_and_going_on(owner: Client, world: World) -> None:
     assert 'value="abort"' not in shown
 
 
+def test_held_says_since_when_and_until_when(owner: Client, world: World) -> None:
+    page = _running(world)
+    _change(world, observed={"canary": {"5": "held 60 3 12 1000 0 10 8 1795255200 1795341600 5"}})
+    shown = owner.get(page).content.decode()
+    assert "held since 21 Nov 10:00 UTC; taken back on 22 Nov 10:00 UTC unless you say how to go on" in shown
+
+
 def test_figures_stay_when_it_has_ended(owner: Client, world: World) -> None:
     page = _running(world, finished_at=None)
     _change(world, status="success")

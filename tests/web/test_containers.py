@@ -11,7 +11,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from devflow.apps.accounts.models import Role
 from devflow.apps.containers.models import Action, Follow, Snapshot
 from devflow.apps.deployments.services import deployment_cancel
-from tests.support.containers import seen
+from tests.support.containers import image_of, seen
 from tests.web.world import World
 
 
@@ -70,9 +70,9 @@ def test_of_a_server_that_was_never_seen_nothing_is_claimed(owner: Client, world
     assert "Docker runs there" not in shown
 
 
-def test_a_container_is_shown_without_secrets(owner: Client, address: str) -> None:
+def test_a_container_is_shown_without_secrets(owner: Client, world: World, address: str) -> None:
     shown = page(owner, address)
-    assert "devflow-shop:c3" in shown
+    assert image_of(world.environment, 3) in shown
     assert "DB_PASSWORD" in shown
     assert "hunter2" not in shown
     assert "production</td>" in shown
@@ -128,27 +128,27 @@ def test_a_log_is_followed_from_the_containers_page(owner: Client, world: World,
 
 def test_images_volumes_and_networks_are_shown(owner: Client, world: World) -> None:
     seen(world.server, world.environment)
-    assert "devflow-shop:c3" in page(owner, "/servers/web-1/images/")
+    assert image_of(world.environment, 3) in page(owner, "/servers/web-1/images/")
     assert "shopdata" in page(owner, "/servers/web-1/volumes/")
     assert "172.19.0.0/16" in page(owner, "/servers/web-1/networks/")
 
 
 def test_a_clean_up_is_previewed_and_then_asked_for(owner: Client, world: World) -> None:
     deployment_cancel(actor=world.actor(), deployment=world.deployment)
-    seen(world.server, world.environment, d2=str(world.deployment.pk))
+    seen(world.server, world.environment, d2=world.deployment.pk.hex)
     shown = page(owner, "/servers/web-1/prune/")
-    assert "devflow-shop:c2" in shown
+    assert image_of(world.environment, 2) in shown
     assert "devflow-base" not in shown
     token = shown.split('name="token" value="')[1].split('"')[0]
     owner.post("/servers/web-1/prune/start/", {"token": token})
     with scope(team=world.team):
         action = Action.objects.get()
-    assert [each["names"] for each in action.given] == [["devflow-shop:c2"]]
+    assert [each["names"] for each in action.given] == [[image_of(world.environment, 2)]]
     assert "clean up" in page(owner, "/servers/web-1/prune/state/")
 
 
 def test_a_deployment_under_way_keeps_all_of_its_environment(owner: Client, world: World) -> None:
-    seen(world.server, world.environment, d2=str(world.deployment.pk))
+    seen(world.server, world.environment, d2=world.deployment.pk.hex)
     shown = page(owner, "/servers/web-1/prune/")
     assert "a deployment is under way" in shown
     assert "Nothing to remove" in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
@@ -75,7 +76,25 @@ def test_the_page_of_the_proxy(owner: Client, world: World) -> None:
     assert "away" in page
     assert owner.post(f"{HERE}/proxy/adopt/", {"server": "web-1"}, follow=True).status_code == 200
     assert environment().proxy_template == "server { <listen> 81; }"
-    assert environment().proxy_state["accepted"] == ["ab"]
+    [accepted] = environment().proxy_state["accepted"]
+    assert (accepted["server"], accepted["sum"], accepted["path"]) == ("web-1", "ab", "")
+    assert "The next deployment replaces it." in owner.get(f"{HERE}/proxy/").content.decode()
+
+
+def test_a_file_that_is_there_already_is_shown_and_adopted(owner: Client, world: World) -> None:
+    text = "server { listen 80; server_name shop.example.com; root /var/www/<shop>; }\n"
+    file = {"path": "/etc/nginx/conf.d/shop.conf", "sum": hashlib.sha256(text.encode()).hexdigest(), "text": text}
+    found = {"state": "absent", "sum": "", "text": "", "foreign": [file]}
+    change(proxy="nginx", domains=["shop.example.com"])
+    change(proxy_state={"at": "2026-11-21T10:00:00+00:00", "servers": {"web-1": found}})
+    page = owner.get(f"{HERE}/proxy/").content.decode()
+    assert "the panel did not write it" in page
+    assert "root /var/www/&lt;shop&gt;;" in page
+    assert "became" in page, "the note about the root"
+    given = {"server": "web-1", "path": file["path"]}
+    answer = owner.post(f"{HERE}/proxy/adopt/", given, follow=True).content.decode()
+    assert "is adopted: the next deployment takes its place" in answer
+    assert "root /var/www" not in environment().proxy_template
 
 
 def test_what_nobody_edited_is_not_replaced(owner: Client, world: World) -> None:

@@ -233,9 +233,18 @@ def deployment_canary(
     if as_json:
         print_json(shares)
         return
-    rows = [{**share, **{side: _side(share[side]) for side in ("new", "stable")}} for share in shares]
+    rows = [
+        {**share, "state": _state(share), "new": _side(share["new"]), "stable": _side(share["stable"])}
+        for share in shares
+    ]
     columns = {"percent": "share (%)", "state": "state", "seconds": "for (s)", "new": "new", "stable": "stable"}
     print_table(rows, columns, empty="There are no figures: it is no canary, or has had no requests yet.")
+
+
+def _state(share: dict[str, Any]) -> str:
+    """With since when it is held, and until when at most."""
+    state, since, until = str(share["state"]), share.get("held_since"), share.get("held_until")
+    return f"{state} since {since}, until {until} at most" if state == "held" and since else state
 
 
 def _side(side: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ def proxy_show(project: Project, environment: Environment, as_json: Json = False
 
 @app.command("check")
 def proxy_check(project: Project, environment: Environment, as_json: Json = False) -> None:
-    """Read the site files on the servers: were they edited by hand?"""
+    """Read the site files on the servers: were they edited by hand? Does another file serve the same domains?"""
     client = Client()
     before = client.post(*_path(project, environment), "look")["at"]
     deadline = time.monotonic() + LOOK_SECONDS
@@ -43,14 +43,21 @@ def proxy_adopt(
     project: Project,
     environment: Environment,
     server: Annotated[str, typer.Option(metavar="NAME", help="The server whose file is taken over.")],
+    file: Annotated[str, typer.Option(metavar="PATH", help="One there that is none of the panel's.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Take over a site file that was edited by hand, as the last check found it: it becomes the environment's own."""
-    found = Client().post(*_path(project, environment), "adopt", body={"server": server})
+    """Take over a site file as the last check found it: it becomes the environment's own. Without --file, the one of
+    the panel that was edited by hand."""
+    found = Client().post(*_path(project, environment), "adopt", body={"server": server, "path": file})
     if as_json:
         print_json(found)
-    else:
-        print(f"The site file of {server} is the environment's own now; the next deployment writes it.")
+        return
+    for each in next(each["foreign"] for each in found["servers"] if each["server"] == server):
+        if each["path"] == file:
+            for note in each["notes"]:
+                print(note)
+    taken = file or f"The site file of {server}"
+    print(f"{taken} is the environment's own site file now; the next deployment writes it.")
 
 
 @app.command("replace")
@@ -81,3 +88,15 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
         if each["state"]
     ]
     print_table(rows, {"server": "SERVER", "state": "SITE FILE"}, empty="No site file was read.")
+    for server in found["servers"]:
+        for file in server["foreign"]:
+            _show_foreign(server["server"], file)
+
+
+def _show_foreign(server: str, file: dict[str, Any]) -> None:
+    if file["is_accepted"]:
+        print(f"\n{server}: {file['path']} is adopted; the next deployment takes its place.")
+        return
+    print(f"\n{server}: {file['path']} serves this site, and the panel did not write it:\n{file['text'].rstrip()}")
+    adopt = f"To make it the environment's own: devflow proxy adopt … --server {server} --file {file['path']}"
+    tell(file["problem"] or adopt)

@@ -1,7 +1,7 @@
 """A balancer in front of several servers: taking some of them out of the way of requests, and giving them back.
 
 What nginx and HAProxy are asked for are the same shell functions: `check_balancer` (what is missing), `write_balancer`
-(configuration), `is_given`, `is_ready`, `shown` (of a node), `take_out`, `put_in` (nodes).
+(configuration), `is_given`, `is_ready`, `shown` (of a node), `take_out`, `put_in`, `warm_up` (nodes).
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ give() {{
       sleep 0.2
     done
   done
+  warm_up "$@"
+  for name in "$@"; do is_ready "$name" || explain "$(shown "$name"), although it was ready before it got its whole share of the requests."; done
   echo "ready: $*"
 }}
 # On the way back: those that had been taken out; one that was not ready before is not waited for, and one that could not
@@ -71,6 +73,7 @@ give() {{
 of_these() {{ these=''; for name in "$@"; do [ ! -s "$state/$name" ] || these="$these $name"; done; }}
 drain_again() {{ of_these "$@"; [ -z "$these" ] || drain $these; }}
 give_again() {{
+  warm_seconds=0
   of_these "$@"
   worst_name=''
   for name in $these; do
@@ -112,6 +115,7 @@ write_balancer() {
   if [ -f "$nginx_site" ]; then for name in $all; do is_given "$name" || out="$out $name"; done; fi
   put_nodes $out
 }
+warm_up() { :; }
 leaving_workers() { pgrep -P "$(cat /run/nginx.pid)" -f '^nginx: worker process is shutting down' || :; }
 # put_nodes NAME…: the file with these out of the way; returns when no worker that goes by the one before takes requests.
 put_nodes() {
@@ -187,6 +191,7 @@ def check(
     nodes: Sequence[tuple[str, str]],
     minimum: int,
     drain_seconds: int,
+    warm_seconds: int = 0,
     path: str,
     port: int,
     domains: Sequence[str],
@@ -203,6 +208,7 @@ def check(
         "all": " ".join(name for name, _ in nodes),
         "minimum": str(minimum),
         "drain_seconds": str(drain_seconds),
+        "warm_seconds": str(warm_seconds),
         "check_path": path,
         "check_host": host,
         "port": str(port),
@@ -211,6 +217,7 @@ def check(
         part = haproxy.part(environment_id=environment_id, nodes=nodes, port=port, path=path, host=host)
         settings |= {"backend": backend or haproxy.backend_of(environment_id), "is_ours": "" if backend else "1"}
         settings |= {"socket": socket, "config": haproxy.CONFIG, "part": part.rstrip("\n")}
+        settings |= {"lock_seconds": str(haproxy.LOCK_SECONDS)}
     else:
         file = nginx_file(environment_id=environment_id, nodes=nodes, port=port, domains=domains)
         settings |= {"nginx_include": nginx.INCLUDE, "part": file.rstrip("\n")}

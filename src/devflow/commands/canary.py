@@ -1,7 +1,8 @@
 """Judging a new release by the proxy's access log while it gets a growing share of the requests.
 
 Runs on the server, over the functions of commands/nginx.py and commands/colours.py, so that it goes on without a panel.
-A person's word comes as the file `$run/canary`: hold, resume, promote or abort.
+A person's word comes as the file `$run/canary`: hold, resume, promote or abort. A hold ends after `$hold_minutes`: the site
+stays locked meanwhile, so the release is taken back then.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ judge() {
 }
 tell() {
   now=$(($(seconds) - since))
-  note canary "$1 $new_count $new_failed $(milliseconds "$new_p95") $old_count $old_failed $(milliseconds "$old_p95") $now $share"
+  note canary "$1 $new_count $new_failed $(milliseconds "$new_p95") $old_count $old_failed $(milliseconds "$old_p95") $now $held_since $held_until $share"
 }
 send() { # SERVER…: nginx spreads the requests so
   lock_nginx
@@ -121,7 +122,7 @@ for share in $strategy_steps; do
   send "127.0.0.1:$new_port weight=$share max_fails=0" "127.0.0.1:$old_port weight=$((100 - share)) max_fails=0"
   new_lines
   rm -f "$run/canary.new" "$run/canary.old"
-  since=$(seconds) last_state=''
+  since=$(seconds) last_state='' held_since=0 held_until=0 held_at=''
   echo "$share % of the requests go to the new release"
   while :; do
     sleep "$look_seconds"
@@ -137,9 +138,17 @@ for share in $strategy_steps; do
     esac
     if [ "$verdict" = bad ]; then tell bad; explain "The new release is taken back at $share %: $fault. $why."; fi
     state=$verdict
-    if [ "$word" = hold ]; then state=held; fi
+    if [ "$word" = hold ]; then
+      state=held
+      if [ -z "$held_at" ]; then held_at=$(seconds) held_since=$(date +%s) held_until=$(($(date +%s) + hold_minutes * 60)); fi
+      if [ $(($(seconds) - held_at)) -ge $((hold_minutes * 60)) ]; then
+        tell overdue
+        explain "The new release is taken back at $share %: it was held by hand for $hold_minutes minutes, and nobody said how to go on. $why."
+      fi
+    else held_since=0 held_until=0 held_at=''
+    fi
     if [ "$state" = held ]; then
-      [ "$last_state" = held ] || echo "Held by hand at $share %: $why"
+      [ "$last_state" = held ] || echo "Held by hand at $share %, for $hold_minutes minutes at most: then the release is taken back. $why"
     elif [ "$age" -ge "$step_seconds" ]; then
       if [ "$verdict" = good ]; then tell passed; echo "$share %: good. $why"; break; fi
       if [ "$age" -ge $((2 * step_seconds)) ]; then tell few; echo "$share %: too few requests to judge, going on. $why"; break; fi

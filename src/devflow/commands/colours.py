@@ -3,7 +3,7 @@
 On the server, in `<root>/.devflow`: `live` is `<colour> <release>` of what the proxy sends traffic to, `standby` the same
 of the colour that still runs, or could. `traffic.<deployment>` holds what a deployment found and means to do, until it has
 ended: three lines, what was live, what was on standby, and `<colour> <release> <mode>` of what is to go live; `-` stands
-for nothing, and the mode is `new` or, for a release that was on standby, `standby`.
+for nothing, and the mode is `new` or, for a release that still runs on standby, `standby`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,13 @@ plan_traffic() {
   read_colours
   printf '%s\n' "${live_colour:--} ${live_release:--}" "${standby_colour:--} ${standby_release:--}" "$*" >"$traffic.next"
   mv "$traffic.next" "$traffic"
+}
+# plan_anew: the release that was meant to go on from standby is started, checked and watched like a new one.
+plan_anew() {
+  sed '3s/ standby$/ new/' "$traffic" >"$traffic.next"
+  mv "$traffic.next" "$traffic"
+  mode=new
+  tell_colour standby
 }
 # read_traffic: sets old_colour old_release (live before), spare_colour spare_release (on standby before), next_colour next_release mode.
 read_traffic() {
@@ -109,7 +116,8 @@ read_traffic
 if [ "$mode" = standby ]; then
   probe with_colour "$next_colour" "$release" runtime_look
   if [ "$code" = 0 ]; then echo "$release still runs on standby ($next_colour)"; exit 0; fi
-  echo "$release does not run on standby any more; it is started again"
+  echo "$release does not run on standby any more; it is started again, and checked like a new one"
+  plan_anew
 elif [ "$standby_colour" = "$next_colour" ]; then
   as_colour "$standby_colour" "$standby_release"
   drain "$port" "$drain_seconds"
@@ -247,7 +255,7 @@ if [ -f "$traffic" ]; then
     tell_colour standby "$spare_colour" "$spare_release"
   else
     as_colour "$next_colour" "$next_release"
-    if [ -d "$nginx_before" ]; then drain "$port" 5; fi
+    if [ -d "$nginx_before" ]; then drain "$port" "$drain_seconds"; fi
     with_colour "$next_colour" "$next_release" runtime_remove
     tell_colour standby
   fi

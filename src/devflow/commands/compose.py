@@ -12,7 +12,8 @@ that only the login user can read, since they hold the values of variables:
 
 `<root>/.devflow/base` is a link to the release that the base project is of: what a service mounts from the repository lies
 under that name, which stays the same. `<root>/.devflow/compose.volumes` has the volumes that hold data: `<key> <name>
-<driver>`.
+<driver>`, and `gone` where the Compose file has them no more. `compose.moved` has, during a deployment, the containers of
+the colour that serves which were stopped because what keeps data is of the base now.
 """
 
 from __future__ import annotations
@@ -114,8 +115,54 @@ def other_name: "\(.)-\($colour)";
 """
 )
 
+_MOVES = r"""
+# move_to_base SERVICE…: what keeps data and ran in a colour until now is stopped there before it starts in the base.
+move_to_base() {
+  keeps=" $(treated data) "
+  for each in "$@"; do
+    case $keeps in *" $each "*) ;; *) continue ;; esac
+    for side in blue green; do
+      for id in $(docker ps -q --no-trunc --filter "label=com.docker.compose.project=$base-$side" --filter "label=com.docker.compose.service=$each-$side"); do
+        echo "$each keeps data and does not run beside itself: stopping it in the colour $side"
+        echo "$id" >>"$root/.devflow/compose.moved"
+        docker update --restart no "$id" >/dev/null
+        docker stop --time "${drain_seconds:-10}" "$id" >/dev/null
+      done
+    done
+  done
+}
+# move_back: what the colour that serves has again in it, after the base is as it was.
+move_back() {
+  [ -s "$root/.devflow/compose.moved" ] || return 0
+  while read -r id; do
+    policy=$(docker inspect --format '{{index .Config.Labels "devflow.restart"}} {{index .Config.Labels "devflow.release"}}' "$id" 2>/dev/null) || continue
+    [ "${policy#* }" = "$serving" ] || continue
+    docker update --restart "${policy% *}" "$id" >/dev/null
+    docker start "$id" >/dev/null || :
+  done <"$root/.devflow/compose.moved"
+  rm -f "$root/.devflow/compose.moved"
+}
+# move_from_base WHAT-KEPT-DATA: what is of the colour now, and would write what it writes in the base, is stopped there.
+move_from_base() {
+  for each in $1; do
+    case " $(treated accepted) " in *" $each "*) continue ;; esac
+    case " $(treated replaced) " in *" $each "*) ;; *) continue ;; esac
+    for id in $(docker ps -q --no-trunc --filter "label=com.docker.compose.project=$base" --filter "label=com.docker.compose.service=$each"); do
+      docker inspect --format '{{range .Mounts}}{{if .RW}}{{or .Name .Source}}{{println}}{{end}}{{end}}' "$id" | grep . | while read -r place; do
+        grep -qF "\"$place\"" "$home/resolved.json" || continue
+        echo "$each keeps data and does not run beside itself: stopping it beside the colours"
+        docker stop --time "${drain_seconds:-10}" "$id" >/dev/null
+        break
+      done
+    done
+  done
+}
+"""
+"""Of services that keep data and change between base and colours, so that they never run in both."""
+
 FUNCTIONS = (
     f"compose_inject={quote(_INJECT)}\ncompose_base_program={quote(_BASE)}\ncompose_colour_program={quote(_COLOUR)}\n"
+    + _MOVES
     + r"""
 wait_for_docker() {
 @CHECK@}
@@ -227,14 +274,34 @@ compose_up() {
   fi
   cat "$run/up"
 }
+has_volume() { docker volume inspect "$1" >/dev/null 2>&1; }
+# no_volume_lost: every volume of the release that once held data is there.
+no_volume_lost() {
+  [ -s "$root/.devflow/compose.volumes" ] || return 0
+  volumes_of >"$run/now"
+  while read -r key name _; do
+    ! grep -q "^[^ ]* $name " "$root/.devflow/compose.volumes" || has_volume "$name" || explain "The volume $name, which held data of this environment, is not on $server any more. Nothing was changed. Bring it back from a backup; to begin with an empty one: docker volume create $name"
+  done <"$run/now"
+}
+# record_volumes: those of the release, and those of before as gone, so that they are known when they come again.
+record_volumes() {
+  volumes_of >"$run/now"
+  {
+    cat "$run/now"
+    if [ -s "$root/.devflow/compose.volumes" ]; then
+      while read -r key name driver _; do grep -q "^$key $name " "$run/now" || echo "$key $name $driver gone"; done <"$root/.devflow/compose.volumes"
+    fi
+  } >"$root/.devflow/compose.volumes.new"
+  mv "$root/.devflow/compose.volumes.new" "$root/.devflow/compose.volumes"
+}
 # make_volumes: those that only services of a colour use; Compose makes the others with the base project.
 make_volumes() {
+  no_volume_lost
   jq -r '.volumes // {} | to_entries[] | select(.value.external | not)
     | "docker volume inspect \(.value.name | @sh) >/dev/null 2>&1 || docker volume create --label \("com.docker.compose.volume=" + .key | @sh) --label \("com.docker.compose.project=" + $project | @sh) --label \("devflow.environment=" + $environment | @sh)\(if (.value.driver // "") != "" then " --driver \(.value.driver | @sh)" else "" end)\([.value.driver_opts // {} | to_entries[] | " --opt \(.key + "=" + .value | @sh)"] | join("")) \(.value.name | @sh)"' \
     --arg project "$base" --arg environment "$environment" "$home/resolved.json" >"$run/volumes"
   sh -e "$run/volumes" >/dev/null
-  volumes_of >"$root/.devflow/compose.volumes.new"
-  mv "$root/.devflow/compose.volumes.new" "$root/.devflow/compose.volumes"
+  record_volumes
 }
 volumes_of() { jq -r '.volumes // {} | to_entries[] | select(.value.external | not) | "\(.key) \(.value.name) \(.value.driver // "" | if . == "" then "local" else . end)"' "$home/resolved.json"; }
 # base_up RELEASE early|all: what is left alone runs; what is recreated is as that release has it (or what others wait for).
@@ -247,6 +314,7 @@ base_up() {
   mv -T "$base_link.next.$deployment" "$base_link"
   make_volumes
   set -f
+  move_to_base $left $which
   if [ -z "$(base_names | tr -d ' ')" ]; then
     if [ "$2" = all ]; then containers_of "$base" | xargs -r docker rm --force >/dev/null; fi
     set +f
@@ -273,6 +341,7 @@ follow_live() {
   if [ -n "$serving" ] && [ "$serving" != "$was" ] && [ -s "$root/.devflow/compose/$serving/resolved.json" ]; then
     echo "The services beside the colours are again those of $serving"
     base_up "$serving" all
+    move_back
   elif [ -z "$serving" ] && [ "$was" = "$release" ]; then
     containers_of "$base" | xargs -r docker rm --force >/dev/null
     docker network ls -q --filter "label=com.docker.compose.project=$base" | xargs -r docker network rm >/dev/null 2>&1 || :
@@ -334,20 +403,22 @@ left $compose_left
 recreated $compose_recreated
 early $compose_early
 once $compose_once
+data $compose_data
+accepted $compose_accepted
+declared $compose_declared
 proxied $compose_proxied
 inside $compose_inside
 in_place $compose_in_place
 end
 if [ -s "$root/.devflow/compose.volumes" ]; then recorded=$root/.devflow/compose.volumes; else recorded=/dev/null; fi
 volumes_of >"$run/new"
-has_volume() { docker volume inspect "$1" >/dev/null 2>&1; }
 how_to_keep() { echo "To keep what is in it, give the volume $2 in the Compose file the line 'name: $1' (or 'external: true' with it). To move it on $server: docker volume create $3 && docker run --rm -v $1:/from -v $3:/to busybox cp -a /from/. /to/. To begin with an empty volume: docker volume create $3"; }
-while read -r key name driver; do
+no_volume_lost
+while read -r key name driver gone; do
   now=$(sed -n "s/^$key //p" "$run/new")
   if [ "${now%% *}" = "$name" ]; then
-    has_volume "$name" || explain "The volume $name, which held data of this environment, is not on $server any more. Nothing was changed. Bring it back from a backup; to begin with an empty one: docker volume create $name"
     [ "${now#* }" = "$driver" ] || explain "The volume $key ($name) would change its driver from $driver to ${now#* }, and be an empty one. Nothing was changed. Take the driver $driver again, or give the new volume another name."
-  elif has_volume "$name"; then
+  elif [ -z "$gone" ] && has_volume "$name"; then
     if [ -n "$now" ]; then
       has_volume "${now%% *}" || explain "The volume $key would be ${now%% *}, a new and empty one, in place of $name. Nothing was changed. $(how_to_keep "$name" "$key" "${now%% *}")"
     else
@@ -392,17 +463,36 @@ if [ -n "$built" ]; then
   exec 7<"$(command -v docker)"
   if ! flock -n 7; then echo "Waiting for another build on $server to end."; flock 7; fi
   echo "Building$built"
-  code=0
   fresh=''; if [ "${clean:-0}" = 1 ]; then fresh=--no-cache; fi
-  ( compose -p "$base" -f build.json build $fresh $built; echo "$?" >"$run/built" ) | tee "$run/build"
+  {
+    code=0
+    compose -p "$base" -f build.json build $fresh $built || code=$?
+    echo "$code" >"$run/built"
+  } | tee "$run/build"
   exec 7<&-
   read -r code <"$run/built"
   if [ "$code" != 0 ]; then
+    if full=$(grep -i 'no space left on device' "$run/build"); then
+      explain "The disk of $server is full: $(printf '%s\n' "$full" | tail -n 1 | cut -c 1-300). Free some space there (docker system df shows what is used), and deploy again."
+    fi
     reason=$(last_error "$run/build")
-    case $reason in *"o space left"*) explain "The disk of $server is full: $reason. Free some space there (docker system df shows what is used), and deploy again." ;; esac
-    explain "The images of$built could not be built on $server: ${reason:-see the output above}"
+    said=$(grep -v '^[[:space:]]*$' "$run/build" | tail -n 4 | cut -c 1-200 | tr '\n' '/' | sed 's,/$,,; s,/, / ,g')
+    explain "The images of$built could not be built on $server: ${reason:-it ended with exit code $code}. The last lines: ${said:-there are none}"
   fi
 fi
+# check_declared SERVICE IMAGE: the plan knew of the volumes that the image has of its own.
+check_declared() {
+  case " $(treated replaced) " in *" $1 "*) ;; *) return 0 ;; esac
+  case " $(treated accepted) " in *" $1 "*) return 0 ;; esac
+  docker image inspect --format '{{range $place, $none := .Config.Volumes}}{{println $place}}{{end}}' "$2" >"$run/declared"
+  while read -r place; do
+    case " $(treated declared) " in *" $1:$place "*) continue ;; esac
+    if [ -z "$place" ] || jq -e --arg name "$1" --arg place "${place%/}" '.services[$name] | (.build != null) as $built
+      | ([.volumes[]? | select($built or .read_only) | .target], [.tmpfs // [] | if type == "string" then [.] else . end | .[] | split(":")[0]])
+      | flatten | map(rtrimstr("/")) | index($place) | select(. != null)' "$home/build.json" >/dev/null; then continue; fi
+    explain "The image of the service $1 has a volume of its own, $place, which was not known when the plan was made, since the image was not on $server. Nothing was changed. Deploy again: the plan then leaves the service alone or says what to do. Where nothing in it is to be kept, name $1 in the option replace."
+  done <"$run/declared"
+}
 : >"$home/images.new"
 for each in $wanted; do
   image=$(jq -r --arg name "$each" '.services[$name].image // ""' "$home/build.json")
@@ -414,6 +504,7 @@ for each in $wanted; do
     fi
   fi
   id=$(image_of "$image") || explain "The image $image of the service $each is not on $server$(if [ "$policy" = never ]; then echo ', and the pull policy is never'; fi)."
+  check_declared "$each" "$id"
   name=$(printf '%s' "$each" | tr 'A-Z' 'a-z')
   docker tag "$id" "devflow-$environment-$name:$release"
   printf '%s %s\n' "$each" "$id" >>"$home/images.new"
@@ -437,11 +528,13 @@ if [ "$(treated in_place)" = 1 ]; then
 else
   serving=''
   if [ -s "$root/.devflow/live" ]; then read -r _ serving <"$root/.devflow/live"; fi
+  kept_data=$(sed -n 's/^data //p' "$root/.devflow/compose/$(base_release)/treatment" 2>/dev/null) || kept_data=''
   if [ "$serving" = "$release" ]; then base_up "$release" all; else base_up "$release" early; fi
   for id in $(containers_of "$base-$colour"); do
     [ "$(docker inspect --format '{{index .Config.Labels "devflow.release"}}' "$id")" = "$release" ] || docker rm --force "$id" >/dev/null
   done
   colour_file
+  move_from_base "$kept_data"
   compose_up -p "$base-$colour" -f "$colour.json" up --detach --remove-orphans
 fi
 """
@@ -476,7 +569,7 @@ REMOVE = (
     + FUNCTIONS
     + r"""
 containers_of "$base-$colour" | xargs -r docker stop --time "${drain_seconds:-10}" >/dev/null 2>&1 || :
-containers_of "$base-$colour" | xargs -r docker rm --force --volumes >/dev/null
+containers_of "$base-$colour" | xargs -r docker rm --force >/dev/null  # not --volumes: those without a name may hold data
 docker network ls -q --filter "label=com.docker.compose.project=$base-$colour" | xargs -r docker network rm >/dev/null 2>&1 || :
 follow_live
 """
@@ -490,12 +583,14 @@ compose_of "$release"
 if ! cut -d ' ' -f 2 "$home/images" | xargs -r docker image inspect >/dev/null 2>&1; then while read -r each id; do
   docker image inspect "$id" >/dev/null 2>&1 || explain "The image of the service $each of the release $release is not on $server any more. Deploy its commit."
 done <"$home/images"; fi
+no_volume_lost
 """
 )
 
 PRUNE = (
     FUNCTIONS
     + r"""
+rm -f "$root/.devflow/compose.moved"
 for folder in "$root"/.devflow/compose/*/; do
   folder=${folder%/}
   if [ ! -d "$root/releases/${folder##*/}" ]; then rm -rf "$folder"; fi
@@ -570,12 +665,24 @@ cat "$folder/said"; part
 echo "$root/releases/$before"; part
 if [ -n "$before" ]; then cat "$root/.devflow/compose/$before/resolved.json" 2>/dev/null || :; fi
 part
+if command -v jq >/dev/null; then
+  short=$(printf '%.12s' "$commit")
+  jq -r '.services // {} | to_entries[] | "\(.key) \(if .value.build then "" else .value.image // "" end)"' "$folder/config" | while read -r each image; do
+    if [ -z "$image" ]; then
+      image=devflow-$environment-$(printf '%s' "$each" | tr 'A-Z' 'a-z'):$short
+      docker image inspect "$image" >/dev/null 2>&1 || image=$(sed -n "s/^$each //p" "$root/.devflow/compose/$before/images" 2>/dev/null) || :
+    fi
+    docker image inspect --format '{{range $place, $none := .Config.Volumes}}{{println $place}}{{end}}' "$image" 2>/dev/null | sed -n "s,^/,$each /,p" || :
+  done
+fi
+part
 """.replace("@MARK@", MARK)
 
 
 def look_into(values: Mapping[str, str], *, variables: Mapping[str, str], env: str) -> str:
     """A script that resolves the Compose file of a commit in a checkout of its own, and prints its folder, what Compose
-    made of it and said, and folder and configuration of the release before, each ended by `MARK`.
+    made of it and said, folder and configuration of the release before, and lines `<service> <path>` of the volumes that
+    images have of their own, each ended by `MARK`.
 
     It carries secrets and prints them: to be sent on standard input and read over the connection, kept nowhere. `values`
     are its variables, `env` is the text of the `.env` file.
@@ -589,11 +696,20 @@ def look_into(values: Mapping[str, str], *, variables: Mapping[str, str], env: s
     )
 
 
-def head(lists: Mapping[str, str], *, services: Iterable[str], into: Iterable[str], in_place: bool) -> str:
-    """Shell variables that `RESOLVE` reads: the plan's treatment of the services."""
+def head(
+    lists: Mapping[str, str],
+    *,
+    services: Iterable[str],
+    into: Iterable[str],
+    in_place: bool,
+    declared: Iterable[tuple[str, str]] = (),
+) -> str:
+    """Shell variables that `RESOLVE` reads: the plan's treatment of the services, and what volumes it knew of that
+    images have of their own, by service."""
     values = {
         "services": " ".join(sorted(services)),
         "into": " ".join(into),
+        "declared": " ".join(f"{name}:{place}" for name, place in declared),
         "in_place": "1" if in_place else "",
         **{name: text for name, text in lists.items() if name != "proxied_port"},
         "inside": lists.get("proxied_port", ""),

@@ -1,7 +1,9 @@
 """A release of a site as a container under a colour: `devflow-<environment>-<colour>`, on a port of 127.0.0.1.
 
 The pieces of a runtime (engine/task.py), over the options of recipes/dockerfile.py and what commands/images.py left in the
-release's folder.
+release's folder. Volumes without a name, which Docker makes where an image declares VOLUME, are of one container: they go
+when it does for good, and a release that may be gone back to keeps its container. What recreate stops is set aside as
+`devflow-<environment>-<colour>-<release>` until the deployment has ended.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ LOG_LINES = 40
 _NAMES = """\
 container=devflow-$environment-$colour
 state_of() { docker container inspect --format "$1" "$container" 2>/dev/null; }
+release_there() { state_of '{{index .Config.Labels "devflow.release"}}' || :; }
+port_there() { state_of '{{range .HostConfig.PortBindings}}{{range .}}{{.HostPort}}{{end}}{{end}}' || :; }
 last_lines() {
   echo "The last lines of $container:"
   docker logs --tail @LINES@ "$container" 2>&1 | sed 's/^/  | /' || :
@@ -67,6 +71,22 @@ for pair in $option_volumes; do
 done
 """
 
+_UNNAMED = """\
+lost=''
+for folder in $(docker image inspect --format '{{range $path, $_ := .Config.Volumes}}{{println $path}}{{end}}' "$image"); do
+  covered=''
+  for pair in $option_volumes; do
+    rest=${pair#*:}
+    if [ "${rest%:ro}" = "${folder%/}" ]; then covered=1; fi
+  done
+  [ -n "$covered" ] || lost="$lost $folder"
+done
+if [ -n "$lost" ]; then
+  echo "WARNING: the image declares VOLUME for$lost, and the option Volumes has nothing for it. What the application writes there is lost with each deployment. To keep it, give that path a volume in the settings of the environment, like shop-data:${lost##* }"
+fi
+"""
+"""Tells which of the image's own volumes would be new and empty with each release."""
+
 _PORT = """\
 inside=$option_container_port
 if [ -z "$inside" ]; then
@@ -84,11 +104,28 @@ START = (
     + f"""\
 read -r image _ <"$path/{images.IMAGE_FILE}" || explain "The release $release has no image."
 docker image inspect "$image" >/dev/null 2>&1 || explain "The image $image of the release $release is not on $server any more. Deploy its commit again."
-if docker container inspect "$container" >/dev/null 2>&1; then docker rm --force "$container" >/dev/null; fi
+was=$(release_there) made=''
+if [ -n "$was" ] && [ "$was" = "${{old_release:-}}" ] && [ "$was" != "$release" ]; then
+  docker rename "$container" "$container-$was"  # what recreate has stopped may have to be started again
+elif [ "$was" != "$release" ] && docker container inspect "$container" >/dev/null 2>&1; then
+  docker rm --force --volumes "$container" >/dev/null
+fi
+if [ "$was" != "$release" ] && docker container inspect "$container-$release" >/dev/null 2>&1; then
+  docker rename "$container-$release" "$container"
+  was=$release
+fi
+if [ "$was" = "$release" ] && [ "$(port_there)" != "$port" ]; then
+  docker rm --force "$container" >/dev/null  # the environment's port was changed; volumes without a name stay on the disk
+  was=''
+fi
+set -f
+"""
+    + _UNNAMED
+    + """\
+if [ "$was" != "$release" ]; then
 """
     + _PORT
     + """\
-set -f
 set -- --name "$container" --publish "127.0.0.1:$port:$inside" --restart no --log-driver json-file --log-opt max-size=10m --log-opt max-file=3
 set -- "$@" --label "devflow.environment=$environment" --label "devflow.deployment=$deployment" --label "devflow.release=$release" --label "devflow.colour=$colour"
 if [ -n "$option_memory" ]; then set -- "$@" --memory "$option_memory"; fi
@@ -112,10 +149,12 @@ fi
   cat "$run/container"
   explain "Docker could not make the container $container on $server: $(tail -n 1 "$run/container" | cut -c 1-400)"
 }}
+made=1
+fi
 if ! docker start "$container" >"$run/container" 2>&1; then
   cat "$run/container"
   reason=$(tail -n 1 "$run/container" | cut -c 1-400)
-  docker rm --force "$container" >/dev/null 2>&1 || :
+  if [ -n "$made" ]; then docker rm --force --volumes "$container" >/dev/null 2>&1 || :; fi
   case $reason in
     *"already allocated"*|*"already in use"*) explain "Port $port of $server, which is this environment's for its $colour colour, is taken by something else. Stop that, or choose another port in the settings of the environment." ;;
     *) explain "The container $container could not be started on $server: $reason" ;;
@@ -170,10 +209,28 @@ REMOVE = (
     + """\
 if docker container inspect "$container" >/dev/null 2>&1; then
   docker stop --time "${drain_seconds:-10}" "$container" >/dev/null 2>&1 || :
-  docker rm --force "$container" >/dev/null
+  this="$colour $(release_there)"
+  if [ "${next_colour:-} ${next_release:-}" = "$this" ] && [ "${spare_colour:-} ${spare_release:-}" = "$this" ]; then
+    docker update --restart no "$container" >/dev/null
+    echo "$container was on standby: it is kept with its data"
+  else
+    docker rm --force --volumes "$container" >/dev/null
+  fi
 fi
 """
 )
+"""One that was on standby and is gone back to (read_traffic of commands/colours.py tells) is only stopped."""
+
+PRUNE = (
+    """\
+docker ps -a --format '{{.Names}}' --filter "label=devflow.environment=$environment" | while read -r name; do
+  case $name in "devflow-$environment-blue-"*|"devflow-$environment-green-"*) ;; *) continue ;; esac
+  ! docker rm --volumes "$name" >/dev/null 2>&1 || echo "Removed the container $name"
+done
+"""
+    + images.PRUNE
+)
+"""Removes what was set aside (never what runs), and images that no kept release has."""
 
 WORDS = _NAMES + "last_lines\n"
 

@@ -1,7 +1,8 @@
 """Docker as it is looked at and tidied up: shell text, and readers of what `docker` prints.
 
 Whose a container or image is, its labels say: `devflow.environment`, `devflow.deployment`, `devflow.release` and
-`devflow.colour` where a deployment of a panel made it.
+`devflow.colour` where a deployment of a panel made it; else the name of its Compose project, or of the image. Ids of
+environments and deployments are 32 hexadecimal digits in all of these: see `identity`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from devflow.core.shell import MASK, quote
 
@@ -22,6 +24,11 @@ _KEPT_LABELS = ("devflow.", "com.docker.compose.project", "com.docker.compose.se
 """Labels that are kept and shown; others may hold passwords (of proxies, for instance)."""
 _LONGEST = 500
 """Characters of a value that is shown."""
+
+_PROJECT = re.compile(r"devflow-([0-9a-f]{32})(?:-(?:blue|green))?")
+_IMAGE_NAME = re.compile(r"(?:devflow/([0-9a-f]{32})|devflow-([0-9a-f]{32})-[a-z0-9_.-]+):([\w.-]+)")
+_STACK_IMAGE_NAME = re.compile(r"devflow-stack/([0-9a-f]{32})-[a-z0-9_.-]+:[\w.-]+")
+"""What commands/images.py, compose.py and stack.py call images."""
 
 PROBLEMS = ("missing", "denied", "stopped")
 STOP_SECONDS = 10
@@ -63,6 +70,14 @@ site() { # environment root
     done
     [ -s "$base/.devflow/lock" ] && echo "$1 locked - -"
     [ -r "$base/.devflow/volumes" ] && while IFS= read -r name; do echo "$1 volume $name -"; done <"$base/.devflow/volumes"
+    [ -r "$base/.devflow/compose.volumes" ] && while read -r _ name _; do echo "$1 volume $name -"; done <"$base/.devflow/compose.volumes"
+    for file in "$base"/releases/*/.devflow-image; do
+      [ -r "$file" ] && read -r id _ <"$file" && echo "$1 image $id -"
+    done
+    for file in "$base"/.devflow/compose/*/images; do
+      folder=${file%/images}
+      [ -r "$file" ] && [ -d "$base/releases/${folder##*/}" ] && while read -r _ id; do echo "$1 image $id -"; done <"$file"
+    done
   done
   return 0
 }
@@ -101,6 +116,37 @@ class Candidate:
     why: str = ""
 
 
+# --- whose it is ------------------------------------------------------------------------------------------------------
+
+
+def identity(value: object) -> str:
+    """An environment's or a deployment's id as labels and names on servers have it, 32 hexadecimal digits; '' where
+    this is no id."""
+    try:
+        return UUID(str(value)).hex
+    except ValueError:
+        return ""
+
+
+def environment_of(labels: Mapping[str, str], names: Iterable[str] = ()) -> str:
+    """The `identity` of the environment that this is of, as the label, the Compose project or an image's `names` say;
+    '' where none does."""
+    named = {environment for name in names if (environment := named_in(name)[0])}
+    if len(named) == 1:
+        return named.pop()
+    project = _PROJECT.fullmatch(labels.get(COMPOSE_PROJECT, ""))
+    return identity(labels.get(ENVIRONMENT, "")) or (project[1] if project else "")
+
+
+def named_in(name: str) -> tuple[str, str]:
+    """The environment and the tag (a release, or what begins with a commit) in an image's name; ('', '') in that of
+    another's. Other nodes of a swarm may need an image of a stack: no tag is told of it."""
+    if match := _IMAGE_NAME.fullmatch(name):
+        return match[1] or match[2], match[3]
+    match = _STACK_IMAGE_NAME.fullmatch(name)
+    return (match[1], "") if match else ("", "")
+
+
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
@@ -117,7 +163,8 @@ def look(sites: Iterable[tuple[str, str]], *, with_disk: bool) -> str:
 class Look:
     """What `look` found. `problem` is one of PROBLEMS, or '' where Docker answered; `is_whole` where nothing is missing
     at the end. `roles` maps an environment's id to {"live": [colour, release], "standby": …, "locked": …, "volumes": [names
-    of volumes that hold its data]}; `disk` is None where it was not asked for."""
+    of volumes that hold its data], "images": [ids of those that kept releases run from]}; `disk` is None where it was not
+    asked for."""
 
     is_whole: bool
     problem: str = ""
@@ -195,6 +242,7 @@ def image(found: Mapping[str, Any]) -> dict[str, Any]:
         "digests": [str(digest) for digest in found.get("RepoDigests") or []],
         "created_at": _time(found.get("Created")),
         "size": int(found.get("Size") or 0),
+        "lowest_layer": str(next(iter((found.get("RootFS") or {}).get("Layers") or []), "")),
         "labels": _labels((found.get("Config") or {}).get("Labels")),
     }
 
@@ -271,9 +319,12 @@ def _masked_words(words: Sequence[str], hidden: Sequence[str], *, is_ours: bool)
 # --- acting -----------------------------------------------------------------------------------------------------------
 
 _ACT = """\
-found=$($docker container inspect --format '{{index .Config.Labels "devflow.environment"}}' "$container" 2>&1) || {
+found=$($docker container inspect --format '{{index .Config.Labels "devflow.environment"}}/{{index .Config.Labels "com.docker.compose.project"}}' "$container" 2>&1) || {
   case $found in *[Nn]o\\ such*) echo '=gone' ;; *) echo "=refused $(echo "$found" | tail -n 1)" ;; esac; exit 0; }
-[ -z "$environment" ] || [ "$found" = "$environment" ] || { echo '=other'; exit 0; }
+[ -z "$environment" ] || case $found in
+  "$environment"/*|"/devflow-$environment"|"/devflow-$environment-blue"|"/devflow-$environment-green") ;;
+  *) echo '=other'; exit 0 ;;
+esac
 case $act in start) set -- ;; *) set -- --time "$stop_seconds" ;; esac
 said=$($docker container "$act" "$@" "$container" 2>&1) || { echo "=refused $(echo "$said" | tail -n 1)"; exit 0; }
 good=0; before=; tries=$settle_seconds
@@ -298,8 +349,8 @@ done
 
 
 def act(what: str, *, container: str, environment: str) -> str:
-    """A script that does `what` (restart, stop, start) with a container of this environment ('': of any), and looks
-    what came of it."""
+    """A script that does `what` (restart, stop, start) with a container of this environment (its `identity`; '': of any),
+    and looks what came of it."""
     given = {
         "act": what,
         "container": container,
@@ -402,17 +453,30 @@ is_named() { # id tags: whether a release that is kept names the image
   for base in "$root" "$sites"; do
     for word in "$1" $2; do
       if grep -qsF -e "$word" "$base"/releases/*/.devflow* "$base"/.devflow/*; then why='a release names it'; return 0; fi
+      for file in "$base"/.devflow/compose/*/images; do
+        folder=${file%/images}
+        [ -d "$base/releases/${folder##*/}" ] || continue
+        if grep -qsF -e "$word" "$file"; then why='a release names it'; return 0; fi
+      done
     done
   done
   return 1
 }
 image() { # id release tags
-  seen=$($docker image inspect --format '{{index .Config.Labels "devflow.environment"}} {{join .RepoTags " "}}' "$1" 2>/dev/null) || { tell "=gone image $1"; return 0; }
-  [ "${seen%% *}" = "$environment" ] || { tell "=kept image $1 it is not ours"; return 0; }
-  [ "$seen" = "$environment $3" ] || { tell "=kept image $1 it has other names now"; return 0; }
+  seen=$($docker image inspect --format '{{index .Config.Labels "devflow.environment"}} {{index .Config.Labels "com.docker.compose.project"}}/{{join .RepoTags " "}}' "$1" 2>/dev/null) || { tell "=gone image $1"; return 0; }
+  [ "${seen#*/}" = "$3" ] || { tell "=kept image $1 it has other names now"; return 0; }
+  whose=other
+  case ${seen%%/*} in "$environment "*|" devflow-$environment") whose=ours ;; ' '*) [ -z "$3" ] || whose=ours ;; esac
+  for name in $3; do
+    case $name in "devflow/$environment:"*|"devflow-$environment-"*) ;; *) whose=other ;; esac
+  done
+  [ "$whose" = ours ] || { tell "=kept image $1 it is not ours"; return 0; }
   used=$($docker ps -aq --filter "ancestor=$1") || { tell "=kept image $1 docker does not answer"; return 0; }
   [ -z "$used" ] || { tell "=kept image $1 a container uses it"; return 0; }
-  if is_needed "$2" '' || is_named "$1" "$3"; then tell "=kept image $1 $why"; return 0; fi
+  for name in $3 ":$2"; do
+    if is_needed "${name##*:}" ''; then tell "=kept image $1 $why"; return 0; fi
+  done
+  if is_named "$1" "$3"; then tell "=kept image $1 $why"; return 0; fi
   code=0
   for name in ${3:-"$1"}; do said=$($docker image rm "$name" 2>&1) || { code=$?; break; }; done
   if [ "$code" = 0 ] && $docker image inspect "$1" >/dev/null 2>&1; then code=1; said='another name refers to it still'; fi
@@ -425,7 +489,9 @@ volume() { # name
   [ -z "$used" ] || { tell "=kept volume $1 a container uses it"; return 0; }
   [ -z "$hold" ] || { tell "=kept volume $1 $hold"; return 0; }
   for base in "$root" "$sites"; do
-    if grep -qsxF -e "$1" "$base/.devflow/volumes"; then tell "=kept volume $1 it holds data of the environment"; return 0; fi
+    if grep -qsxF -e "$1" "$base/.devflow/volumes" || cut -d ' ' -f 2 "$base/.devflow/compose.volumes" 2>/dev/null | grep -qxF -e "$1"; then
+      tell "=kept volume $1 it holds data of the environment"; return 0
+    fi
   done
   code=0; said=$($docker volume rm "$1" 2>&1) || code=$?
   removed volume "$1" "$code" "$said"
@@ -573,8 +639,10 @@ def _roles(lines: Iterable[str]) -> dict[str, dict[str, list[str]]]:
         environment, role, colour, release, *_ = [*line.split(), "", "", "", ""]
         if role in ("live", "standby", "locked"):
             roles.setdefault(environment, {})[role] = [colour, release]
-        elif role == "volume":
-            roles.setdefault(environment, {}).setdefault("volumes", []).append(colour)
+        elif role in ("volume", "image"):
+            known = roles.setdefault(environment, {}).setdefault(f"{role}s", [])
+            if colour not in known:
+                known.append(colour)
     return roles
 
 

@@ -1,7 +1,8 @@
 """HAProxy as a balancer: its runtime API over the admin socket, and the part of its configuration that is the panel's.
 
 The shell functions are those that commands/balancer.py asks for. They read `$backend`, `$socket`, `$nodes` and, where the
-panel makes the backend (`$is_ours`), put `$part` between two marks into `$config`.
+panel makes the backend (`$is_ours`), put `$part` between two marks into `$config`. `$sum` keeps the checksum of the part that
+HAProxy serves; while another one is put in place, that of both.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 CONFIG = "/etc/haproxy/haproxy.cfg"
+LOCK_SECONDS = 120
+"""How long is waited for another environment that changes the file."""
 
 
 def backend_of(environment_id: str) -> str:
@@ -19,7 +22,7 @@ def backend_of(environment_id: str) -> str:
 def part(*, environment_id: str, nodes: Iterable[tuple[str, str]], port: int, path: str, host: str) -> str:
     """A front end on `port` and its backend: `nodes` are names and addresses, asked for `path` once a second."""
     name = backend_of(environment_id)
-    servers = "".join(f"    server {node} {address} check inter 1s fall 2 rise 1\n" for node, address in nodes)
+    servers = "".join(f"    server {node} {address} check inter 1s fall 2 rise 1 weight 100\n" for node, address in nodes)
     return f"""\
 frontend {name}
     mode http
@@ -88,12 +91,10 @@ check_balancer() {
   find_way explain
   if [ -n "$is_ours" ]; then
     is_master || explain "$me may not write $config on $server and reload HAProxy. Log in as root there, allow $me everything by sudo without a password, or make the backend yourself and name it in the settings of the strategy: then it is enough that $me is in the group haproxy."
-    if [ -s "$sum" ] && [ -n "$(part_of)" ] && [ "$(part_of | cksum)" != "$(cat "$sum")" ]; then
+    if [ -s "$sum" ] && [ -n "$(part_of)" ] && ! part_of | cksum | grep -qxF -f "$sum"; then
       explain "Somebody changed the part between '$begins' and '$ends' of $config on $server, which the panel had written. Take the change back, or remove that part: then it is written anew."
     fi
-    if without_part | grep -Eq "^[[:space:]]*bind[[:space:]]+[^[:space:]]*:$port([[:space:]]|$)"; then
-      explain "Something else in $config on $server takes requests on port $port. Choose another port, or name its backend in the settings of the strategy."
-    fi
+    unbound
     return 0
   fi
   hap "show servers state $backend" | grep -q " $backend " || explain "HAProxy on $server has no backend $backend with servers."
@@ -103,24 +104,47 @@ check_balancer() {
 }
 part_of() { awk -v a="$begins" -v z="$ends" '$0 == a { on = 1; next } $0 == z { on = 0 } on' "$config"; }
 without_part() { awk -v a="$begins" -v z="$ends" '$0 == a { on = 1 } !on; $0 == z { on = 0 }' "$config"; }
+unbound() {
+  if without_part | grep -Eq "^[[:space:]]*bind[[:space:]]+[^[:space:]]*:$port([[:space:]]|$)"; then
+    explain "Something else in $config on $server takes requests on port $port. Choose another port, or name its backend in the settings of the strategy."
+  fi
+}
+# One at a time changes the file, whichever environment's it is: the lock is on its folder, and goes with the process.
+lock_config() {
+  exec 8<"${config%/*}"
+  flock -w "$lock_seconds" 8 || explain "Something else changes $config on $server for $lock_seconds s already. Nothing was changed. See who has the folder open: fuser -v ${config%/*}"
+}
+# What is kept of the part is known before the file is changed: a run that was killed in between was no edit by hand.
+keep_sums() { { if [ -s "$sum" ]; then cat "$sum"; fi; printf '%s\\n' "$part" | cksum; } >"$sum.next"; mv "$sum.next" "$sum"; }
 # The configuration with the panel's part: tested, kept, reloaded; the one before is put back where that fails.
 write_balancer() {
   [ -n "$is_ours" ] || return 0
   find_way explain
-  [ "$(part_of)" != "$(printf '%s\\n' "$part")" ] || return 0
+  lock_config
+  write_part
+  exec 8<&-
+}
+write_part() {
+  if [ "$(part_of)" = "$part" ] && [ "$(part_of | cksum)" = "$(cat "$sum" 2>/dev/null)" ]; then return 0; fi
+  unbound  # another environment may have come first
+  next=$config.devflow-$environment before=$config.before-devflow-$environment
   out=''
   if hap "show servers state $backend" | grep -q " $backend "; then for name in $all; do is_given "$name" || out="$out $name"; done; fi
-  { without_part; printf '%s\\n%s\\n%s\\n' "$begins" "$part" "$ends"; } | as_root tee "$config.devflow" >/dev/null
-  said=$(as_root haproxy -c -q -f "$config.devflow" 2>&1) || { as_root rm -f "$config.devflow"; explain "HAProxy on $server would not take its new configuration: $(echo $said)"; }
-  as_root cp -p "$config" "$config.before-devflow"
-  as_root mv "$config.devflow" "$config"
+  as_root cp -p "$config" "$next"  # also its mode: it may hold passwords
+  { without_part; printf '%s\\n%s\\n%s\\n' "$begins" "$part" "$ends"; } | as_root tee "$next" >/dev/null
+  said=$(as_root haproxy -c -q -f "$next" 2>&1) || { as_root rm -f "$next"; explain "HAProxy on $server would not take its new configuration, so nothing was changed: $(echo $said)"; }
+  as_root cp -p "$config" "$before"
+  keep_sums
+  as_root mv "$next" "$config"
   was=$(hap_pid)
   if ! said=$(as_root systemctl reload haproxy 2>&1) || ! new_haproxy; then
-    as_root cp -p "$config.before-devflow" "$config"
+    as_root cp -p "$before" "$next"
+    as_root mv "$next" "$config"
     as_root systemctl reload haproxy || :
     explain "HAProxy on $server did not reload; its configuration was put back: $(echo $said)"
   fi
-  part_of | cksum >"$sum"
+  part_of | cksum >"$sum.next"
+  mv "$sum.next" "$sum"
   for name in $out; do case $(hap_server "$name") in '') ;; *) hap_set "$name" maint ;; esac; done
   echo "HAProxy serves $backend on port $port"
 }
@@ -165,8 +189,33 @@ keep_out() {
 }
 put_in() {
   for name in "$@"; do
+    if [ "$warm_seconds" -gt 0 ]; then
+      : >"$state/warm.$name"
+      hap_weight "$name" 10
+    elif [ -f "$state/warm.$name" ]; then
+      hap_weight "$name" 100
+      rm -f "$state/warm.$name"
+    fi
     rm -f "$state/out.$name"
     hap_set "$name" ready
   done
+}
+hap_weight() {
+  said=$(hap "set weight $backend/$(hap_server "$1") $2%" 2>&1) || said="no answer${said:+: $said}"
+  [ -z "$said" ] || explain "HAProxy on $server refused to give $1 $2 % of its weight: $said"
+}
+warm_up() {
+  [ "$warm_seconds" -gt 0 ] || return 0
+  for name in "$@"; do
+    case $(hap "get weight $backend/$(hap_server "$name")") in
+      *'(initial 100)'*) ;;
+      *) echo "The weight of $name in $backend is not 100: HAProxy cannot give it a tenth of its share exactly" ;;
+    esac
+  done
+  for percent in 25 50 75 100; do
+    sleep "$(awk -v all="$warm_seconds" 'BEGIN { print all / 4 }')"
+    for name in "$@"; do hap_weight "$name" "$percent"; done
+  done
+  for name in "$@"; do rm -f "$state/warm.$name"; done
 }
 """

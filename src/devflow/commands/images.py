@@ -152,9 +152,11 @@ if [ -n "$has_buildkit" ] && [ -z "$limits" ]; then buildkit=1; set -- "$@" --pr
 _BUILD = """\
 exec 7<"$(command -v docker)"  # one file that all users of a host have in common
 if ! flock -n 7; then
-  echo "Waiting for another build on $server to end."
+  builds=$(cat "$devflow/building" 2>/dev/null) || builds=''
+  echo "Waiting for ${builds:+the build of $builds, or }another build on $server to end."
   flock 7
 fi
+printf '%s\n' "$site" >"$devflow/building"
 echo "Building $image_name from $option_dockerfile of the commit $short"
 rm -f "$run/iid"
 {
@@ -162,6 +164,7 @@ rm -f "$run/iid"
   DOCKER_BUILDKIT=$buildkit with_variables docker build "$@" "$context" 2>&1 || built=$?
   echo "$built" >"$run/built"
 } | tee "$run/build"
+rm -f "$devflow/building"
 exec 7<&-
 read -r built <"$run/built"
 rm -rf "$context"

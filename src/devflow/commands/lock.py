@@ -21,10 +21,11 @@ printf '%s %s %s\\n' "$environment" "$deployment" "$site" >"$root/.devflow/lock"
 
 RELEASE = """\
 set -- "$root/.devflow/before.$deployment" "$root/.devflow/traffic.$deployment" "$root/.devflow/nginx.$deployment"
+set -- "$@" "$devflow/runs/$deployment"-*/docker
 if [ -s "$root/.devflow/lock" ]; then
   read -r held by rest <"$root/.devflow/lock"
   if [ "$by" = "$deployment" ]; then set -- "$@" "$root/.devflow/lock"; fi
 fi
 rm -rf "$@"
 """
-"""With it goes what the deployment had noted to be able to go back."""
+"""With it goes what the deployment had noted to be able to go back, and logins to registries of a run that was killed."""

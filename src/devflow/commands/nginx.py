@@ -1,7 +1,7 @@
 """nginx on a server: one site file for each environment, and beside it the include that says where its traffic goes.
 
 Both are in FOLDER: `<environment>.conf` and `<environment>.upstream`, which only the first one includes, so that a switch
-rewrites nothing but that. The first line of a site file holds the checksum of the rest: a file that was edited by hand is
+rewrites nothing but that. The first line of each holds the checksum of the rest: a file that was edited by hand is
 known by it. In a site file `@upstream@`, `@upstream_file@`, `@php_socket@` and `@listen6@` stand for what is only known on
 the server or does not matter for its text.
 """
@@ -15,6 +15,8 @@ from devflow.core.shell import quote
 
 FOLDER = "/etc/nginx/devflow.d"
 INCLUDE = "/etc/nginx/conf.d/devflow.conf"
+LOCK_SECONDS = 120
+"""How long another deployment that changes nginx on the same server is waited for."""
 UPSTREAM = "@upstream@"
 """Stands for the name of the upstream in a site file of one's own: `proxy_pass http://@upstream@;`"""
 
@@ -163,15 +165,25 @@ nginx_folder={FOLDER}
 nginx_site=$nginx_folder/$environment.conf
 nginx_upstream=$nginx_folder/$environment.upstream
 nginx_before=$root/.devflow/nginx.$deployment
+nginx_adopted=$nginx_folder/$environment.adopted
 upstream_name=devflow_$environment
+lock_seconds={LOCK_SECONDS}
 """ + (
     r"""
 me=$(id -un)
 PATH=$PATH:/usr/sbin:/sbin
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n -- "$@"; fi; }
 may_as_root() { [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n -l "$@" >/dev/null 2>&1; }; }
-# One at a time changes nginx's files, tests them and reloads: the lock is on the folder, and goes with the process.
-lock_nginx() { exec 8<"$nginx_folder"; flock 8; }
+# One at a time changes nginx's files, tests them and reloads: the lock is on the folder, and goes with the process. What is
+# started meanwhile and stays must not have it (see start_nginx).
+lock_nginx() {
+  exec 8<"$nginx_folder"
+  if flock -w "$lock_seconds" 8; then return 0; fi
+  said="Another process on $server has held the lock of $nginx_folder for $lock_seconds s: a deployment that changes nginx there, or a command that hangs. Nothing was changed. See which: sudo fuser -v $nginx_folder"
+  if command -v explain >/dev/null; then explain "$said"; fi
+  echo "$said" >&2
+  exit 1
+}
 nginx_write() {
   if [ -w "$nginx_folder" ]; then cat >"$1.next" && mv "$1.next" "$1"
   else as_root tee "$1.next" >/dev/null && as_root mv "$1.next" "$1"
@@ -185,11 +197,43 @@ keep_nginx() {
   for file in "$nginx_site" "$nginx_upstream"; do if [ -f "$file" ]; then cp "$file" "$nginx_before.new/"; fi; done
   mv "$nginx_before.new" "$nginx_before"
 }
+# move_file FROM TO: by one rename; what was at TO is kept beside it.
+move_file() {
+  if [ -w "${1%/*}" ] && [ -w "${2%/*}" ]; then mv -T --backup=numbered "$1" "$2"
+  else as_root mv -T --backup=numbered "$1" "$2"
+  fi
+}
+may_move() { { [ -w "${1%/*}" ] && [ -w "${2%/*}" ]; } || may_as_root mv -T --backup=numbered "$1" "$2"; }
+sum_of() { sha256sum <"$1" | cut -d ' ' -f 1; }
+# look_at_adopted: the file that is to go out of nginx, which CHECK noted, is still as the panel saw it.
+look_at_adopted() {
+  adopted='' adopted_sum=''
+  if [ -s "$run/adopts" ]; then read -r adopted_sum adopted <"$run/adopts"; fi
+  if [ -z "$adopted" ] || [ ! -e "$adopted" ]; then adopted=''; return 0; fi
+  [ "$(sum_of "$adopted")" = "$adopted_sum" ] || explain "$adopted on $server was changed since the panel read it. Nothing was changed: read the servers again on the page Proxy of the environment, and adopt the file as it is now."
+}
+# take_adopted: that file goes out of nginx, which is noted first, for the way back.
+take_adopted() {
+  [ -n "$adopted" ] || return 0
+  printf '%s\n' "$adopted" >"$nginx_before/adopted.new"; mv "$nginx_before/adopted.new" "$nginx_before/adopted"
+  target=''
+  if [ -L "$adopted" ]; then target=" (a link to $(readlink -f "$adopted"), which stays)"; fi
+  move_file "$adopted" "$nginx_adopted" || { put_back_nginx >/dev/null; explain "$adopted could not be taken out of nginx on $server; it is as it was."; }
+  echo "$adopted$target is out of nginx now; it is kept as $nginx_adopted"
+}
 forget_nginx() { rm -rf "$nginx_before" "$nginx_before.new"; }
 # write_upstream SERVER…: each as nginx takes it after `server`, like '127.0.0.1:21000 weight=5'.
 write_upstream() {
-  { printf 'upstream %s {\n' "$upstream_name"; printf '    server %s;\n' "$@"; echo '}'; } | nginx_write "$nginx_upstream"
+  { printf 'upstream %s {\n' "$upstream_name"; printf '    server %s;\n' "$@"; echo '}'; } | with_sum "$nginx_upstream"
 }
+# with_sum FILE: the text on standard input, below a line with its checksum.
+with_sum() {
+  text=$(cat; echo .)
+  text=${text%.}
+  sum=$(printf %s "$text" | sha256sum)
+  printf '# Kept by DevFlow for %s, which says what is in here. Checksum: %s\n%s' "$site" "${sum%% *}" "$text" | nginx_write "$1"
+}
+is_as_written() { sum=$(tail -n +2 "$1" | sha256sum); case $(head -n 1 "$1") in *"Checksum: ${sum%% *}") ;; *) return 1 ;; esac; }
 upstream_servers() { sed -n 's/^ *server \(.*\);$/\1/p' "$nginx_upstream" 2>/dev/null || :; }
 php_socket() {
   for socket in "/run/php/php${option_php_version:-}-fpm.sock" /run/php/php-fpm.sock /run/php/php*-fpm.sock; do
@@ -197,20 +241,22 @@ php_socket() {
   done
   echo "/run/php/php${option_php_version:-}-fpm.sock"
 }
-# write_site: the text on standard input, with what is only known here, below the line with its checksum.
+# write_site: the text on standard input, with what is only known here.
 write_site() {
   listen6='listen [::]:80;'
   [ -e /proc/net/if_inet6 ] || listen6=''
-  text=$(sed -e "s|@upstream_file@|$nginx_upstream|g" -e "s|@upstream@|$upstream_name|g" -e "s|@php_socket@|$(php_socket)|g" -e "s|@listen6@|$listen6|g"; echo .)
-  text=${text%.}
-  sum=$(printf %s "$text" | sha256sum)
-  printf '# Kept by DevFlow for %s, which says what is in here. Checksum: %s\n%s' "$site" "${sum%% *}" "$text" | nginx_write "$nginx_site"
+  sed -e "s|@upstream_file@|$nginx_upstream|g" -e "s|@upstream@|$upstream_name|g" -e "s|@php_socket@|$(php_socket)|g" -e "s|@listen6@|$listen6|g" | with_sum "$nginx_site"
 }
-# site_state: absent, ours, edited.
+# site_state: absent, ours, edited. Where the traffic goes is looked at too, if the site file includes that.
 site_state() {
   [ -f "$nginx_site" ] || { echo absent; return 0; }
-  sum=$(tail -n +2 "$nginx_site" | sha256sum)
-  case $(head -n 1 "$nginx_site") in *"Checksum: ${sum%% *}") echo ours ;; *) echo edited ;; esac
+  if is_as_written "$nginx_site" && upstream_is_ours; then echo ours; else echo edited; fi
+}
+includes_upstream() { [ -f "$nginx_upstream" ] && grep -qF "$nginx_upstream" "$nginx_site"; }
+upstream_is_ours() { if includes_upstream; then is_as_written "$nginx_upstream"; fi; }
+# site_sum: of both files as they are.
+site_sum() {
+  if includes_upstream; then cat "$nginx_site" "$nginx_upstream"; else cat "$nginx_site"; fi | sha256sum | cut -d ' ' -f 1
 }
 # test_nginx: nginx's own message, and failure, where the files as they are cannot be used.
 test_nginx() {
@@ -249,9 +295,9 @@ reload_nginx() {
 }
 start_nginx() {
   echo 'nginx does not run: it is started'
-  if [ -d /run/systemd/system ]; then as_root systemctl restart nginx; else (unset DEVFLOW_RUN; as_root nginx); fi  # not of this run: it stays
+  if [ -d /run/systemd/system ]; then as_root systemctl restart nginx; else (unset DEVFLOW_RUN; as_root nginx 8>&-); fi  # not of this run: it stays, without the lock
 }
-# put_back_nginx: both files as keep_nginx found them, and nginx serves them again.
+# put_back_nginx: both files as keep_nginx found them, and one that was adopted, and nginx serves them again.
 put_back_nginx() {
   [ -d "$nginx_before" ] || return 0
   for file in "$nginx_site" "$nginx_upstream"; do
@@ -260,7 +306,18 @@ put_back_nginx() {
     elif [ -f "$file" ]; then nginx_remove "$file"
     fi
   done
+  if [ -s "$nginx_before/adopted" ]; then
+    read -r adopted <"$nginx_before/adopted"
+    if [ ! -e "$adopted" ] && [ ! -L "$adopted" ]; then move_file "$nginx_adopted" "$adopted"; fi
+  fi
   if test_nginx; then reload_nginx; else echo 'nginx was not reloaded: it goes on with what it had'; fi
+}
+# accepted WHAT: whether a person let the panel replace that of this server: a checksum, or a checksum and a file.
+accepted() { printf '%s\n' "$proxy_accepted" | grep -qxF -e "$server $1"; }
+# accepted_before FILE: whether that was so of this file, as it was when the panel read it.
+accepted_before() {
+  printf '%s\n' "$proxy_accepted" | awk -v server="$server" -v file="$1" '
+    $1 == server && substr($0, length($1 $2) + 3) == file { found = 1 } END { exit !found }'
 }
 # named_elsewhere: prints `<domain> <file>` of each of $domains that another site file names.
 named_elsewhere() {
@@ -298,14 +355,25 @@ fi
 said=$(test_nginx) || explain "nginx's configuration on $server is broken, so nothing was changed: $said"
 """
     + r"""
-elsewhere=$(named_elsewhere | head -n 1)
-[ -z "$elsewhere" ] || explain "${elsewhere%% *} is served by ${elsewhere#* } on $server already; $nginx_site would be the second. Take the name out of that file or remove it (nginx goes on until it is reloaded), then deploy again. What is worth keeping of it can go into the environment's own site file in the settings."
+rm -f "$run/adopts"
+named_elsewhere >"$run/elsewhere"
+while read -r name file; do
+  if [ "$(head -n 1 "$run/adopts" 2>/dev/null | cut -d ' ' -f 2-)" = "$file" ]; then continue; fi
+  if [ -r "$file" ] && accepted "$(sum_of "$file") $file" && [ ! -e "$run/adopts" ]; then
+    may_move "$file" "$nginx_adopted" && may_move "$nginx_adopted" "$file" || explain "$me may not take $file out of nginx on $server, nor put it back. Allow both with a line in /etc/sudoers.d: $me ALL=(root) NOPASSWD: /usr/bin/mv -T --backup=numbered $file $nginx_adopted, /usr/bin/mv -T --backup=numbered $nginx_adopted $file"
+    printf '%s %s\n' "$(sum_of "$file")" "$file" >"$run/adopts"
+    continue
+  fi
+  ! accepted_before "$file" || explain "$file on $server was changed since the panel read it. Nothing was changed: read the servers again on the page Proxy of the environment, and adopt the file as it is now."
+  explain "$name is served by $file on $server already; $nginx_site would be the second. Adopt that file on the page Proxy of the environment (devflow proxy check, then adopt): the deployment then takes its place without a request lost. Or take the name out of it."
+done <"$run/elsewhere"
 if [ "$(site_state)" = edited ]; then
-  sum=$(sha256sum "$nginx_site"); sum=${sum%% *}
-  case " ${proxy_accepted:-} " in
-    *" $sum "*) echo "$nginx_site was edited by hand; it is replaced as wanted" ;;
-    *) explain "$nginx_site on $server was edited by hand since the panel wrote it. Nothing was changed: compare it on the page Proxy of the environment, and take it over or replace it there." ;;
-  esac
+  if accepted "$(site_sum)"; then echo "$nginx_site was edited by hand; it is replaced as wanted"
+  else
+    edited=$nginx_site
+    if is_as_written "$nginx_site"; then edited=$nginx_upstream; fi
+    explain "$edited on $server was edited by hand since the panel wrote it. Nothing was changed: compare it on the page Proxy of the environment, and take it over or replace it there."
+  fi
 fi
 """
 )
@@ -313,19 +381,29 @@ fi
 
 READ = (
     """\
-root=$1; environment=$2; deployment=check; run=$(mktemp -d); trap 'rm -rf "$run"' EXIT
+root=$1; environment=$2; domains=$3; deployment=check; server=here; run=$(mktemp -d); trap 'rm -rf "$run"' EXIT
 explain() { echo "problem $*"; exit 0; }
 """
     + FUNCTIONS
     + r"""
 command -v nginx >/dev/null || explain "nginx is not installed."
+packed() { head -c 262144 "$1" | base64 | tr -d '\n'; echo; }
 echo "state $(site_state)"
-if [ -f "$nginx_site" ]; then sha256sum "$nginx_site" | sed 's/^/sum /; s/  .*//'; fi
-echo text
-if [ -f "$nginx_site" ]; then head -c 262144 "$nginx_site" | base64; fi
+if [ -f "$nginx_site" ]; then
+  echo "sum $(site_sum)"
+  printf 'text '; packed "$nginx_site"
+  if ! upstream_is_ours; then printf 'upstream '; packed "$nginx_upstream"; fi
+fi
+[ -n "$domains" ] || exit 0
+named_elsewhere | sed 's/^[^ ]* //' | sort -u | while read -r file; do
+  case $file in "$nginx_folder"/*) continue ;; esac
+  printf 'foreign %s ' "$(printf %s "$file" | base64 | tr -d '\n')"
+  if [ -r "$file" ]; then printf '%s ' "$(sum_of "$file")"; packed "$file"; else echo '- -'; fi
+done
 """
 )
-"""With a site's folder and the environment's id as `$1` and `$2`: the state of its site file, and its text in base64."""
+"""With a site's folder, the environment's id and its domains as `$1` to `$3`: the state of its site file, and its text in
+base64 (and of the upstream, where that was edited); then each other file that serves one of the domains."""
 
 
 def install(text: str, *, servers: str = "") -> str:
@@ -334,8 +412,10 @@ def install(text: str, *, servers: str = "") -> str:
     upstream = f"write_upstream {servers}\n" if servers else ""
     return f"""\
 lock_nginx
+look_at_adopted
 keep_nginx
 {upstream}printf %s {quote(text)} | write_site
+take_adopted
 if ! said=$(test_nginx); then
   put_back_nginx >/dev/null
   explain "nginx on $server refuses the site file of this environment, so it was put back: $said"

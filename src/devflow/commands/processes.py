@@ -1,8 +1,8 @@
 """A release run as a process beside another one: a unit of systemd for each environment and colour.
 
 The system's units where the login user is root or may do all by sudo, else the user's own. The command is that of the
-recipe's option `start_command`; it finds its port in PORT, and the environment's variables as they were deployed. Of the
-two units only that of the live colour is enabled: after a reboot that one comes up.
+recipe's option `start_command`; it finds the environment's variables as they were deployed, and its port in PORT, which no
+variable can change. Of the two units only that of the live colour is enabled: after a reboot that one comes up.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ fi
 """
 )
 
+# The port is given by env: systemd would let a variable PORT of the file have the last word.
 # The control group: the shell that starts the application does not pass the signal on, so all processes get it.
 START = (
     _UNIT
@@ -63,8 +64,7 @@ Type=exec
 $account
 WorkingDirectory=$folder
 EnvironmentFile=-$variables
-Environment=PORT=$port
-ExecStart=/bin/sh -c "$command"
+ExecStart=/usr/bin/env PORT=$port /bin/sh -c "$command"
 Restart=on-failure
 RestartSec=1
 KillMode=control-group
@@ -76,6 +76,7 @@ END
 if [ "$scope" = --user ]; then cp "$run/unit" "$unit_folder/$unit"; else as_root tee "$unit_folder/$unit" <"$run/unit" >/dev/null; fi
 systemd daemon-reload
 systemd start "$unit" || { unit_log; explain "$unit does not start on $server: it is $(unit_is ActiveState) ($(unit_is Result)). Its log: journalctl $scope -u $unit"; }
+! grep -qs '^PORT=' "$root/shared/.env.d/$release" || echo "The variable PORT is not used: this colour's port is $port"
 echo "$unit is started on port $port ($scope)"
 """
 )

@@ -24,12 +24,15 @@ UNDO_SECONDS = 180
 
 _STACK = r"""
 def number: if type == "string" and test("^[0-9]+$") then tonumber else . end;
+def is_of_system: . == $path or startswith($path + "/") or test("^(/var)?/run/|^/(dev|sys|proc)/|^/etc/(localtime|timezone)$");
 {services, networks, volumes, configs, secrets} | with_entries(select(.value != null))
 | .services |= with_entries(
     .key as $name
     | .value |= (
         (.mem_limit // null) as $memory | (.cpus // null) as $cpus | (.scale // null) as $scale
-        | ([.volumes[]? | select(.type == "volume")] | length > 0) as $keeps
+        | (((.labels // {})["devflow.replace"] // "") | tostring | ascii_downcase) as $said
+        | ($said == "false" or ($said != "true" and ([.volumes[]? | select(.read_only != true)
+            | select(.type == "volume" or (.type == "bind" and (.source | is_of_system | not)))] | length > 0))) as $keeps
         | del(.build, .depends_on, .container_name, .restart, .profiles, .pull_policy, .platform, .develop, .attach,
               .scale, .mem_limit, .cpus, .links)
         | with_entries(select(.value != null))
@@ -235,7 +238,7 @@ SPECIFY = (
 home_of "$release"
 umask 077
 images=$(jq -Rn '[inputs | split(" ") | {key: .[0], value: .[1]}] | from_entries' "$home/stack.images")
-jq --argjson images "$images" --arg monitor "$strategy_monitor_seconds" --arg environment "$environment" "$stack_program" "$home/resolved.json" >"$home/stack.new"
+jq --argjson images "$images" --arg monitor "$strategy_monitor_seconds" --arg environment "$environment" --arg path "$root/releases/$release" "$stack_program" "$home/resolved.json" >"$home/stack.new"
 jq -r '.services | keys[]' "$home/stack.new" | while read -r each; do
   printf '%s %s\n' "$each" "$( ( jq -cS --arg name "$each" '.services[$name] | del(.deploy)' "$home/stack.new"; grep "^$each " "$home/images" ) | sha256sum | cut -c 1-16)"
 done >"$run/specs"

@@ -47,21 +47,49 @@ dk swarm join-token --quiet "$role" && dk info --format '{{json .Swarm}}'
 ROTATE = """\
 dk swarm join-token --rotate --quiet "$role" >/dev/null
 """
-"""A token is an argument of `docker swarm join`, for the moment that it takes: afterwards it is worth nothing."""
+"""Where a token was an argument of `docker swarm join` (see JOIN), all users of the server could read it for that moment:
+afterwards it is worth nothing."""
 
 JOIN = """\
+socket=${DOCKER_HOST:-unix:///var/run/docker.sock}
+socket=${socket#unix://}
+join() {
+  if [ ! -w "$socket" ] || ! command -v curl >/dev/null; then
+    dk swarm join ${address:+--advertise-addr "$address"} --token "$token" "$manager" >/dev/null || exit 1
+    return
+  fi
+  said=$(printf '{"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": "%s", "RemoteAddrs": ["%s"], "JoinToken": "%s"}' "$address" "$manager" "$token" |
+    curl -sS -g -m 50 --unix-socket "$socket" -H 'Content-Type: application/json' --data-binary @- http://docker/swarm/join 2>&1)
+  [ -z "$said" ] || fail "$said"
+}
 state=$(dk info --format '{{.Swarm.LocalNodeState}}') || exit 1
 case $state in
-  inactive) dk swarm join ${address:+--advertise-addr "$address"} --token "$token" "$manager" >/dev/null || exit 1 ;;
+  inactive) join ;;
   active) ;;
   *) fail "Docker says of its swarm here: $state. To take it out of that: docker swarm leave --force" ;;
 esac
 dk info --format '{{json .Swarm}}'
 """
+"""Docker's own command takes the token as an argument only; its socket takes it as a text that nobody else reads. The
+command is for users who may not write to the socket."""
 
-DRAIN = """\
+_KEEPS = r"""
+ids=$(dk node ps --no-trunc --quiet --filter desired-state=running "$node") || exit 1
+services=''
+[ -z "$ids" ] || services=$(dk inspect --type task --format '{{.ServiceID}}' $ids | sort -u)
+for each in $services; do
+  seen=$(dk service inspect --format 'n:{{.Spec.Name}}{{println}}{{if .Spec.Mode.Global}}global{{println}}{{end}}{{with .Spec.TaskTemplate.Placement}}{{range .Constraints}}c:{{.}}{{println}}{{end}}{{end}}{{range .Spec.TaskTemplate.ContainerSpec.Mounts}}{{if eq .Type "volume"}}{{if not .ReadOnly}}v:{{or .Source "a volume without a name"}}:{{with .VolumeOptions}}{{with .DriverConfig}}{{.Name}}:{{index .Options "type"}}{{end}}{{end}}{{println}}{{end}}{{end}}{{end}}' "$each" 2>/dev/null) || continue
+  if printf '%s\n' "$seen" | grep -qE '^(global|c:(node\.(id|hostname|labels\.[^ =!]+)|engine\.labels\.[^ =!]+) *==)'; then continue; fi
+  volume=$(printf '%s\n' "$seen" | awk -F: '$1 == "v" && ($3 == "" || $3 == "local") && $4 !~ /^(nfs4?|cifs|smb3|ceph|glusterfs)$/ { print $2; exit }')
+  [ -z "$volume" ] || fail "$(printf '%s\n' "$seen" | sed -n 's/^n://p') keeps data there in $volume, which no other node has: it would start elsewhere with an empty one. Nothing was changed. Pin it to the node in its Compose file (deploy.placement.constraints) and deploy, so that it waits for the node; or scale it to 0, move the data, and drain then."
+done
+"""
+DRAIN = f"""\
+if [ -z "${{force:-}}" ]; then
+{_KEEPS}fi
 dk node update --availability drain "$node" >/dev/null
 """
+"""Refused, but with `force`, where a service would leave its data behind."""
 ACTIVATE = """\
 dk node update --availability active "$node" >/dev/null
 """
@@ -74,12 +102,13 @@ case $(dk node inspect --format '{{.Spec.Role}}' "$node") in manager) dk node de
 LEAVE = """\
 tries=40
 until said=$(dk swarm leave ${force:+--force} 2>&1); do
-  case $said in *'not part of a swarm'*) exit 0 ;; esac
+  case $said in *'not part of a swarm'*) break ;; esac
   tries=$((tries - 1)); [ "$tries" -gt 0 ] || fail "$said"
   sleep 0.5
 done
+dk info --format '{{json .Swarm}}'
 """
-"""A manager that was demoted takes a moment to notice."""
+"""A manager that was demoted takes a moment to notice. Prints what Docker knows of its swarm then."""
 REMOVE_NODE = """\
 tries=40
 until said=$(dk node rm ${force:+--force} "$node" 2>&1); do

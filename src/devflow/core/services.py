@@ -2,6 +2,11 @@
 
 A service is *replaced* (a new one beside the old, in the project of the release's colour), *left* alone (it keeps data
 and is unchanged) or *recreated* in place (two of it cannot run side by side, which the reason tells).
+
+What keeps data never runs twice on the same data: a known store, by its image or by where it mounts a volume; what has
+a volume without a name; and what writes a named volume, or a folder of the server, unless two or more services write it
+already, and all of them are the application's own: built from the repository, of the image of the service behind the
+proxy, or web servers.
 """
 
 from __future__ import annotations
@@ -12,32 +17,81 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 REPLACED, LEFT, RECREATED = "replaced", "left", "recreated"
-_DATABASES = re.compile(
-    r"(?:^|/)(?:mssql/server|postgres|postgis|pgvector|timescaledb|mysql|mariadb|percona|mongo|redis|valkey|keydb|memcached|rabbitmq"
-    r"|kafka|zookeeper|nats|elasticsearch|opensearch|solr|meilisearch|typesense|minio|etcd|cassandra|scylla|couchdb"
-    r"|neo4j|influxdb|clickhouse(?:-server)?|cockroach|registry|vault)(?:[:@]|$)"
+_STORES = frozenset(
+    """
+    postgres postgresql postgis pgvector timescaledb mysql mariadb percona mongo mongodb redis valkey keydb dragonfly
+    kvrocks rabbitmq kafka redpanda zookeeper nats mosquitto elasticsearch opensearch solr meilisearch typesense qdrant
+    weaviate milvus chroma minio etcd consul cassandra scylla couchdb couchbase neo4j arangodb influxdb clickhouse
+    cockroach cockroachdb rethinkdb surrealdb tarantool mssql registry vault
+    """.split()  # noqa: SIM905 (words read better so)
 )
+_ABOUT_STORES = frozenset(
+    """
+    exporter express commander insight redisinsight admin ui gui web browser console proxy router bouncer operator
+    backup dump client cli tools box mc connect rest
+    """.split()  # noqa: SIM905
+)
+"""Words of images that talk to a store and are none, like redis-commander."""
+_FAMILIES = ("mssql", "mysql", "mongodb")
+"""Those whose image is called by its edition: mssql/server, mysql/community-server."""
+_DATA_PATHS = (
+    *(f"/var/lib/{name}" for name in sorted(_STORES)),
+    "/data/db",
+    "/data/configdb",
+    "/bitnami",
+    "/var/opt/mssql",
+    "/var/solr",
+    "/var/lib/influxdb2",
+    "/opt/couchdb/data",
+    "/opt/couchbase/var",
+    "/usr/share/elasticsearch/data",
+    "/usr/share/opensearch/data",
+    "/qdrant/storage",
+    "/meili_data",
+    "/etcd-data",
+    "/vault/file",
+    "/cockroach/cockroach-data",
+    "/home/postgres/pgdata",
+)
+_WEB_SERVERS = frozenset({"nginx", "openresty", "caddy", "httpd", "apache", "traefik", "haproxy", "varnish"})
+_OF_THE_SYSTEM = (
+    *("/run", "/var/run", "/dev", "/sys", "/proc", "/lib/modules", "/etc/ssl/certs"),
+    *("/etc/localtime", "/etc/timezone", "/etc/hosts", "/etc/passwd", "/etc/group", "/etc/machine-id"),
+)
+"""Of the server, and nobody's data: sockets, devices, its clock."""
+_LABEL = "devflow.replace"
 _IGNORED = ("build", "depends_on", "pull_policy", "profiles")
 _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A volume of the file: its name in Docker. One that `is_external` is not made by Compose."""
+    """A volume of the file: its name in Docker. One that `is_external` is not made by Compose; one that `is_remote`
+    lies on a file server.
+    """
 
     key: str
     name: str
     driver: str = ""
     is_external: bool = False
+    is_remote: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether each server has one of its own."""
+        return self.driver in ("", "local") and not self.is_remote
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What decides about one service; nothing in it is secret.
 
-    `volumes` are the named ones it may write, `folders` those of the host (in the repository: from `./`). `once` is
+    `volumes` are the named ones it may write, `folders` those of the host (in the repository: from `./`). `known_paths`
+    are those of its mounts where stores keep their data, `unnamed` where it has a volume without a name, `declared` all
+    volumes of its image, as far as the server has that. `label` is what its label `devflow.replace` says. `once` is
     true for one that others wait for to have ended. `changed` says in words what is another than in the release before,
-    None where there was no such service. `restarts` is false where it does not come back after a reboot.
+    None where there was no such service. `restarts` is false where it does not come back after a reboot. `is_pinned` is
+    true where a swarm may not move it to another node.
     """
 
     name: str
@@ -51,6 +105,11 @@ class Facts:
     addresses: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    known_paths: tuple[str, ...] = ()
+    unnamed: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
+    label: str = ""
+    is_pinned: bool = False
     needs: tuple[str, ...] = ()
     once: bool = False
     restarts: bool = True
@@ -101,13 +160,17 @@ class Service:
 @dataclass(frozen=True, slots=True)
 class Treatment:
     """`proxied` is the service behind the proxy, listening on `port`; `early` are recreated ones that replaced ones
-    wait for. `problem` is why it cannot be deployed so, with what to do; '' where it can."""
+    wait for. `data` are those that keep data; of `accepted` ones somebody said that two may run side by side. `problem`
+    is why it cannot be deployed so, with what to do; '' where it can.
+    """
 
     services: tuple[Service, ...] = ()
     proxied: str = ""
     port: int = 0
     early: tuple[str, ...] = ()
     once: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     problem: str = ""
 
@@ -121,9 +184,11 @@ def read(
     folder: str,
     before: Mapping[str, Any] | None = None,
     folder_before: str = "",
+    declared: Mapping[str, Sequence[str]] | None = None,
     warnings: Iterable[str] = (),
 ) -> Composition:
-    """The composition of what `docker compose config` printed in `folder`, compared with that of the release before."""
+    """The composition of what `docker compose config` printed in `folder`, compared with that of the release before.
+    `declared` are the volumes of the services' images, by service, where the images are known."""
     services = config.get("services") or {}
     ended = {
         name
@@ -134,12 +199,12 @@ def read(
     earlier = (before or {}).get("services") or {}
     facts = []
     for name, service in sorted(services.items()):
-        found = _facts(name, service, folder=folder, once=name in ended)
+        found = _facts(name, service, (declared or {}).get(name, ()), folder=folder, once=name in ended)
         if name in earlier:
             found = replace(found, changed=_changes(service, folder, earlier[name], folder_before))
         facts.append(found)
     volumes = [
-        Volume(key, each.get("name") or key, each.get("driver") or "", bool(each.get("external")))
+        Volume(key, each.get("name") or key, each.get("driver") or "", bool(each.get("external")), _is_remote(each))
         for key, each in sorted((config.get("volumes") or {}).items())
     ]
     return Composition(tuple(facts), tuple(volumes), tuple(warnings))
@@ -160,37 +225,50 @@ def treat(
     """
     known = {facts.name: facts for facts in composition.services}
     proxied, port, problem = _proxied(composition, choices) if has_proxy or not in_place else ("", 0, "")
-    problem = problem or _unknown(choices, known) or _lost_folders(known.values(), shared, top)
-    exclusive = _exclusive(composition)
-    chosen = {name: _one(facts, choices, proxied, exclusive, in_place) for name, facts in known.items()}
+    problem = problem or _unknown(choices, known) or _mislabelled(known.values())
+    problem = problem or _lost_folders(known.values(), shared, top)
+    data = _data(composition, shared, proxied)
+    chosen = {name: _one(facts, choices, proxied, data[name], in_place) for name, facts in known.items()}
     _spread(chosen, known)
     services = tuple(chosen[name] for name in known)
     if not problem and not in_place and proxied and chosen[proxied].treatment != REPLACED:
         problem = (
             f"The service {proxied} is behind the proxy and cannot be replaced without downtime: "
             f"{chosen[proxied].reason}. Change that in the Compose file, say that two may run side by side (option "
-            "replace), or take the strategy recreate."
+            f'replace, or the label {_LABEL}: "true"), or take the strategy recreate.'
         )
     replaced = {service.name for service in services if service.treatment == REPLACED}
     needed = _closure(replaced, known)
+    accepted = tuple(name for name in sorted(replaced) if name in choices.replace or known[name].label == "true")
     return Treatment(
         services=services,
         proxied=proxied,
         port=port,
         early=tuple(each.name for each in services if each.treatment == RECREATED and each.name in needed),
         once=tuple(facts.name for facts in known.values() if facts.once),
-        warnings=(*composition.warnings, *_warnings(known, services, proxied)),
+        data=tuple(name for name in known if data[name]),
+        accepted=accepted,
+        warnings=(*composition.warnings, *_accepted_risks(accepted, known, data), *_warnings(known, services, proxied)),
         problem=problem,
     )
+
+
+def written(facts: Facts) -> tuple[str, ...]:
+    """What the service writes that outlives it: named volumes, and folders of the server (from `/`)."""
+    return (*facts.volumes, *(folder for folder in facts.folders if _is_lasting(folder, ())))
 
 
 # --- facts of a service ---
 
 
-def _facts(name: str, service: Mapping[str, Any], *, folder: str, once: bool) -> Facts:
+def _facts(name: str, service: Mapping[str, Any], declared: Sequence[str], *, folder: str, once: bool) -> Facts:
     ports = [port for port in service.get("ports") or [] if (port.get("protocol") or "tcp") == "tcp"]
     exposed = [int(port) for port in service.get("expose") or [] if str(port).isdigit()]
-    mounts = [mount for mount in service.get("volumes") or [] if not mount.get("read_only")]
+    all_mounts = service.get("volumes") or []
+    mounts = [mount for mount in all_mounts if not mount.get("read_only")]
+    taken = {str(mount.get("target")).rstrip("/") for mount in all_mounts}
+    taken |= {each.partition(":")[0].rstrip("/") for each in _listed(service.get("tmpfs"))}
+    unnamed = [str(mount["target"]) for mount in mounts if mount.get("type") == "volume" and not mount.get("source")]
     networks = (service.get("networks") or {}).values()
     restart = (service.get("restart") or "no").partition(":")[0]
     policy = ((service.get("deploy") or {}).get("restart_policy") or {}).get("condition")
@@ -208,6 +286,16 @@ def _facts(name: str, service: Mapping[str, Any], *, folder: str, once: bool) ->
         ),
         volumes=tuple(mount["source"] for mount in mounts if mount.get("type") == "volume" and mount.get("source")),
         folders=tuple(_relative(mount["source"], folder) for mount in mounts if mount.get("type") == "bind"),
+        known_paths=tuple(
+            str(mount["target"])
+            for mount in mounts
+            if _is_kept(mount, folder)
+            and _is_known_path(str(mount["target"]), () if service.get("build") else declared)
+        ),
+        unnamed=(*unnamed, *(place for place in declared if place.rstrip("/") not in taken)),
+        declared=tuple(declared),
+        label=str((service.get("labels") or {}).get(_LABEL) or "").lower(),
+        is_pinned=_is_pinned(service.get("deploy") or {}),
         needs=tuple(service.get("depends_on") or {}),
         once=once,
         restarts=once or restart in ("always", "unless-stopped") or policy == "any",
@@ -223,6 +311,37 @@ def _namespaces(service: Mapping[str, Any]) -> tuple[str, ...]:
     found = [(key, str(service.get(key) or "")) for key in ("network_mode", "pid", "ipc", "uts")]
     shared = [f"{key}: {value}" for key, value in found if value == "host" or ":" in value]
     return (*shared, *("volumes_from" for _ in (service.get("volumes_from") or [])[:1]))
+
+
+def _listed(told: Any) -> list[str]:
+    return [told] if isinstance(told, str) else list(told or ())
+
+
+def _is_kept(mount: Mapping[str, Any], folder: str) -> bool:
+    """Whether what is written there outlives the release."""
+    if mount.get("type") == "bind":
+        return not _relative(mount["source"], folder).startswith("./")
+    return bool(mount.get("type") == "volume")
+
+
+def _is_known_path(path: str, declared: Iterable[str]) -> bool:
+    return any(_is_in(path.strip("/"), place) for place in (*_DATA_PATHS, *declared))
+
+
+def _is_pinned(deploy: Mapping[str, Any]) -> bool:
+    """Whether its tasks stay on their nodes: one on each, or told by a constraint which."""
+    constraints = (deploy.get("placement") or {}).get("constraints") or []
+    return deploy.get("mode") == "global" or any(
+        re.match(r"(node\.(id|hostname|labels\.\S+)|engine\.labels\.\S+)\s*==", str(each)) for each in constraints
+    )
+
+
+def _is_remote(volume: Mapping[str, Any]) -> bool:
+    options = volume.get("driver_opts") or {}
+    return str(options.get("type") or "").lower() in _FILE_SERVERS
+
+
+_FILE_SERVERS = ("nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs")
 
 
 def _shown_port(port: Mapping[str, Any]) -> str:
@@ -276,15 +395,16 @@ def _placed(value: Any, folder: str) -> Any:
 # --- the rules ---
 
 
-def _one(facts: Facts, choices: Choices, proxied: str, exclusive: Mapping[str, str], in_place: bool) -> Service:
+def _one(facts: Facts, choices: Choices, proxied: str, data: str, in_place: bool) -> Service:
     name = facts.name
     for wanted, treatment in ((choices.leave, LEFT), (choices.recreate, RECREATED), (choices.replace, REPLACED)):
         if name in wanted and not (in_place and treatment == REPLACED):
             return Service(name, treatment, "chosen in the settings")
-    holds = "" if name == proxied or facts.is_built else _holds(facts, exclusive)
-    if holds:
-        return _stateful(facts, holds)
-    blocked = "the strategy recreates in place" if in_place else _blocked(facts, proxied, exclusive)
+    if facts.label == "true" and not in_place:
+        return Service(name, REPLACED, f"its label {_LABEL} says that two may run side by side")
+    if data and name != proxied and not facts.is_built:
+        return _stateful(facts, data)
+    blocked = "the strategy recreates in place" if in_place else _blocked(facts, proxied, data)
     if not blocked:
         return Service(name, REPLACED, _how_replaced(facts, proxied))
     if facts.changed == () and not facts.is_built:
@@ -301,20 +421,64 @@ def _stateful(facts: Facts, holds: str) -> Service:
     return Service(facts.name, LEFT, f"{holds}, and it is unchanged")
 
 
-def _holds(facts: Facts, exclusive: Mapping[str, str]) -> str:
-    for volume in facts.volumes:
-        if volume in exclusive:
-            return f"it alone writes the volume {volume}"
-    if _is_data(facts):
-        return f"{facts.image.rpartition('/')[2]} keeps data"
-    return ""
+def _data(composition: Composition, shared: Sequence[str], proxied: str) -> dict[str, str]:
+    """By service why it keeps data that only one of it may write; '' where it keeps none, or shares it."""
+    names = {volume.key: volume.name for volume in composition.volumes}
+    places = {
+        facts.name: {
+            **{names.get(key, key): f"the volume {key}" for key in facts.volumes},
+            **{folder: f"the folder {folder}" for folder in facts.folders if _is_lasting(folder, shared)},
+        }
+        for facts in composition.services
+    }
+    known = {facts.name: facts for facts in composition.services}
+    application = known[proxied].image if proxied else ""
+    return {name: _keeps(facts, places, known, application) for name, facts in known.items()}
 
 
-def _is_database(image: str) -> bool:
-    return bool(_DATABASES.search(image.partition("@")[0]))
+def _keeps(facts: Facts, places: Mapping[str, Mapping[str, str]], known: Mapping[str, Facts], application: str) -> str:
+    for place, called in places[facts.name].items():
+        writers = [known[name] for name, written in places.items() if any(_overlap(place, each) for each in written)]
+        is_applications = all(_is_of_application(each, application) for each in writers)
+        if len(writers) == 1 and not (is_applications and place.startswith("./")):  # a shared folder is there for that
+            return f"it alone writes {called}"
+        if not is_applications:
+            others = ", ".join(each.name for each in writers if each is not facts)
+            return f"it writes {called}, as {others} does, and not all of them are the application's own"
+    if facts.known_paths:
+        return f"it keeps data in {facts.known_paths[0]}, as stores do"
+    if facts.unnamed:
+        return f"it keeps data in {facts.unnamed[0]}, a volume without a name"
+    return f"{facts.image.rpartition('/')[2]} keeps data" if _is_data(facts) and not facts.is_built else ""
 
 
-def _blocked(facts: Facts, proxied: str, exclusive: Mapping[str, str]) -> str:
+def _is_of_application(facts: Facts, application: str) -> bool:
+    """Whether it shares its files with others of its kind, so that one more does no harm."""
+    if facts.known_paths or (_is_data(facts) and not facts.is_built):
+        return False
+    return facts.is_built or facts.image == application or bool(_words(facts.image) & _WEB_SERVERS)
+
+
+def _is_lasting(folder: str, shared: Sequence[str]) -> bool:
+    """Whether what is written there is still there for the next release, and is anybody's data."""
+    if folder.startswith("./"):
+        return any(_is_in(folder[2:], place) or _is_in(place.strip("/"), folder[2:]) for place in shared)
+    return not any(_is_in(folder.strip("/"), place) for place in _OF_THE_SYSTEM)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two volumes are the same, or one of two folders is in the other."""
+    one, other = one.rstrip("/"), other.rstrip("/")
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
+def _words(image: str) -> set[str]:
+    """The words of an image's name, without registry and tag."""
+    *parents, last = re.sub(r":[^/:]*$", "", image.partition("@")[0]).lower().split("/")
+    return set(re.split(r"[-_.]", last)) | {parent for parent in parents[-1:] if parent in _FAMILIES}
+
+
+def _blocked(facts: Facts, proxied: str, data: str) -> str:
     """Why two of it cannot run side by side; '' where they can."""
     if facts.container_name:
         return f"container_name: {facts.container_name} can be that of one container only"
@@ -326,10 +490,9 @@ def _blocked(facts: Facts, proxied: str, exclusive: Mapping[str, str]) -> str:
         return f"it has the fixed address {', '.join(facts.addresses)}"
     if facts.has_devices:
         return "it uses devices of the server"
-    for volume in facts.volumes:
-        if volume in exclusive:
-            return f"it alone writes the volume {volume}, and two at once might spoil it"
-    return ""
+    if data:
+        return f"{data}, and two at once might spoil or lose it"
+    return f"its label {_LABEL} says that two may not run side by side" if facts.label == "false" else ""
 
 
 def _how_replaced(facts: Facts, proxied: str) -> str:
@@ -362,15 +525,6 @@ def _closure(names: set[str], known: Mapping[str, Facts]) -> set[str]:
     return found
 
 
-def _exclusive(composition: Composition) -> dict[str, str]:
-    """Volumes that one service alone writes, with its name."""
-    writers: dict[str, set[str]] = {}
-    for facts in composition.services:
-        for volume in facts.volumes:
-            writers.setdefault(volume, set()).add(facts.name)
-    return {volume: next(iter(names)) for volume, names in writers.items() if len(names) == 1}
-
-
 def _proxied(composition: Composition, choices: Choices) -> tuple[str, int, str]:
     """The service behind the proxy, its port in the container, or why that is not clear."""
     known = {facts.name: facts for facts in composition.services}
@@ -399,7 +553,8 @@ def _proxied(composition: Composition, choices: Choices) -> tuple[str, int, str]
 
 
 def _is_data(facts: Facts) -> bool:
-    return bool(facts.image) and _is_database(facts.image)
+    words = _words(facts.image)
+    return bool(words & _STORES) and not words & _ABOUT_STORES
 
 
 def _unknown(choices: Choices, known: Mapping[str, Facts]) -> str:
@@ -408,6 +563,13 @@ def _unknown(choices: Choices, known: Mapping[str, Facts]) -> str:
             if name not in known:
                 listed = ", ".join(known) or "none"
                 return f"The Compose file has no service {name} (option {option}). It has: {listed}."
+    return ""
+
+
+def _mislabelled(services: Iterable[Facts]) -> str:
+    for facts in services:
+        if facts.label not in ("", "true", "false"):
+            return f'The label {_LABEL} of the service {facts.name} is neither "true" nor "false". Correct it.'
     return ""
 
 
@@ -432,6 +594,23 @@ def _is_in(path: str, place: str) -> bool:
     return path == place or path.startswith(f"{place}/")
 
 
+def _accepted_risks(accepted: Iterable[str], known: Mapping[str, Facts], data: Mapping[str, str]) -> list[str]:
+    """What may become of the data of services that are replaced because somebody said so."""
+    told = []
+    for name in accepted:
+        if known[name].unnamed:
+            places = ", ".join(known[name].unnamed)
+            told.append(
+                f"Each release of the service {name} begins with an empty {places}: a volume without a name. To keep "
+                "what is in it, give it a name in the Compose file."
+            )
+        elif data[name]:
+            told.append(
+                f"Two of the service {name} run side by side for a while, as was chosen, although {data[name]}."
+            )
+    return told
+
+
 def _warnings(known: Mapping[str, Facts], services: Iterable[Service], proxied: str) -> list[str]:
     asleep = [name for name, facts in known.items() if not facts.restarts]
     told = []
@@ -452,6 +631,8 @@ def lists(treatment: Treatment) -> dict[str, str]:
     return found | {
         "early": " ".join(treatment.early),
         "once": " ".join(treatment.once),
+        "data": " ".join(treatment.data),
+        "accepted": " ".join(treatment.accepted),
         "proxied": treatment.proxied,
         "proxied_port": str(treatment.port or ""),
     }

@@ -116,18 +116,29 @@ async def look_at_services(
         said = done.stderr.strip() or f"exit code {done.exit_code}"
         raise RemoteError(f"{target.name}, docker compose config: {said[-2000:]}", server=target.name)
     try:
-        folder, config, said, folder_before, before = (part.strip() for part in done.stdout.split(compose.MARK)[:5])
+        parts = [part.strip() for part in done.stdout.split(compose.MARK)]
+        folder, config, said, folder_before, before, volumes = parts[:6]
         return services.read(
             json.loads(config),
             folder=folder,
             before=json.loads(before) if before else None,
             folder_before=folder_before,
+            declared=_by_service(volumes),
             warnings=[line for line in map(_said, said.splitlines()) if line],
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RemoteError(
             f"{target.name}: docker compose config printed what cannot be read ({error}).", server=target.name
         ) from error
+
+
+def _by_service(lines: str) -> dict[str, list[str]]:
+    """What lines `<service> <path>` tell."""
+    found: dict[str, list[str]] = {}
+    for line in lines.splitlines():
+        service, _, place = line.partition(" ")
+        found.setdefault(service, []).append(place)
+    return found
 
 
 def _said(line: str) -> str:

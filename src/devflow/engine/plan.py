@@ -46,9 +46,10 @@ class Site:
     Of variables it has the keys only: a plan holds no secrets. `mirror` names the project's mirror on a server.
     `options` are the values of the recipe's options, all of them, `strategy_options` of the strategy's; `tools` is what
     each run begins with. `proxy` ('', nginx) is what serves `domains` on each server, from `proxy_template` where the
-    site file is an own one; one edited by hand is replaced where its SHA-256 is in `proxy_accepted`. `port` is the
-    first of two on 127.0.0.1 that are this environment's own there (blue's; green's is the next), 0 without. `balancer`
-    and `builder` are servers beside, or among, the targets.
+    site file is an own one; `proxy_accepted` has `SERVER SHA-256` of one that was edited by hand and is to be replaced,
+    and `SERVER SHA-256 PATH` of another file whose place the site takes. `port` is the first of two on 127.0.0.1 that
+    are this environment's own there (blue's; green's is the next), 0 without. `balancer` and `builder` are servers
+    beside, or among, the targets.
     """
 
     name: str

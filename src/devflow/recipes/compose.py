@@ -151,5 +151,11 @@ def fit(recipe: Recipe, composition: Composition, treatment: Treatment, *, in_pl
     ]
     return replace(
         recipe,
-        tools=compose.head(services.lists(treatment), services=names, into=into, in_place=in_place),
+        tools=compose.head(
+            services.lists(treatment),
+            services=names,
+            into=into,
+            in_place=in_place,
+            declared=[(facts.name, place) for facts in composition.services for place in facts.declared],
+        ),
     )

@@ -41,6 +41,13 @@ OPTIONS: tuple[Option, ...] = (
         pattern=r"\d{1,2}(\.\d)?",
     ),
     colours.number("min_requests", "Requests to judge", "With fewer than these the release is not judged.", 50, 99999),
+    Option(
+        "hold_minutes",
+        "Held at most (min)",
+        "How long it may be held by hand; then the release is taken back. From 1 to 9999.",
+        default="1440",
+        pattern=r"[1-9]\d{0,3}",
+    ),
     *colours.OPTIONS,
 )
 
@@ -84,7 +91,7 @@ def rollback(site: Site, recipe: Recipe) -> list[Task]:
 
 
 def _shares(site: Site, runtime: Runtime) -> Task:
-    names = ("step_seconds", "max_errors", "latency_factor", "min_requests")
+    names = ("step_seconds", "max_errors", "latency_factor", "min_requests", "hold_minutes")
     values = "".join(f"{name}={quote(_option(site, name))}\n" for name in names)
     functions = colours.functions(runtime, "look") + nginx.FUNCTIONS + canary.FUNCTIONS
     shares = " %, ".join(share for share in _option(site, "steps").split() if share != "100")

@@ -135,9 +135,16 @@ def switch(site: Site, runtime: Runtime, *, servers: str) -> str:
         + 'with_colour "$next_colour" "$release" runtime_enable\n'
         + releases.ACTIVATE
         + nginx.RELOAD
+        + _STILL_RUNS
         + 'tell_colour live "$next_colour" "$release"\ntell_colour standby "$old_colour" "$old_release"\n'
         + 'echo "$domains: traffic goes to $next_colour ($release)"\n'
     )
+
+
+# Where nginx is killed in this moment, its old workers are gone as they are after a reload.
+_STILL_RUNS = """\
+nginx_runs || start_nginx || explain "nginx on $server ended meanwhile and does not start: systemctl status nginx"
+"""
 
 
 def watch_task(runtime: Runtime) -> Task:

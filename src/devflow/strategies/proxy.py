@@ -37,7 +37,7 @@ def checks(site: Site) -> list[Task]:
     """Preflight: nginx is there and in order, and nobody else serves the domains. Nothing is changed."""
     if not site.proxy:
         return []
-    accepted = f"proxy_accepted={quote(' '.join(site.proxy_accepted))}\n"
+    accepted = "proxy_accepted=" + quote("\n".join(site.proxy_accepted)) + "\n"
     return [_own("check nginx", Phase.PREFLIGHT, accepted + nginx.CHECK, "nginx and its configuration are in order")]
 
 
@@ -54,15 +54,20 @@ def go_live(site: Site, recipe: Recipe) -> list[Task]:
 
 def text_of(site: Site, recipe: Recipe) -> str:
     """The site file of the environment, whatever its strategy."""
+    return site_text(site, *served(site, recipe))
+
+
+def served(site: Site, recipe: Recipe) -> tuple[str, str]:
+    """What nginx serves: `upstream`, or `php` or `static` and the folder."""
     if recipe.runtime is not None:
-        return site_text(site, "upstream")
+        return "upstream", ""
     folder = f"{site.root}/current"
     output = (site.options or {}).get("output", "") if recipe.name == "static" else ""
     if recipe.name in _IN_PUBLIC:
         folder += "/public"
     elif output:
         folder += f"/{output}"
-    return site_text(site, "php" if recipe.name in _PHP else "static", folder)
+    return ("php" if recipe.name in _PHP else "static"), folder
 
 
 def site_text(site: Site, serves: str, folder: str = "") -> str:

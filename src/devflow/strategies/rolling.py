@@ -42,6 +42,13 @@ OPTIONS: tuple[Option, ...] = (
         pattern=r"([1-9]\d{0,2}|[1-9]\d?%)?",
     ),
     colours.number("drain_seconds", "Time to drain (s)", "How long requests to a server may go on.", 30, 9999),
+    colours.number(
+        "warm_seconds",
+        "Time to warm up (s)",
+        "HAProxy gives a server that is back a tenth of its requests, and all only after so long.",
+        0,
+        999,
+    ),
     Option(
         "check_path",
         "Path of the check",
@@ -93,6 +100,8 @@ def problem(site: Site, recipe: Recipe) -> str:
         return "rolling needs a balancer: choose the server that spreads the requests."
     if _option(site, "balancer") == "nginx" and not site.domains:
         return "nginx balances by domain: give the environment one, or take HAProxy."
+    if _option(site, "balancer") == "nginx" and int(_option(site, "warm_seconds")):
+        return "nginx cannot give a server more requests little by little: take HAProxy, or no time to warm up."
     unknown = sorted(set(_given(site)) - servers)
     if unknown:
         return f"The addresses name servers that the environment does not have: {', '.join(unknown)}."
@@ -159,6 +168,7 @@ def _own_of_balancer(site: Site) -> list[Task]:
         nodes=[(target.name, _address(site, target)) for target in site.targets],
         minimum=_minimum(site),
         drain_seconds=int(_option(site, "drain_seconds")),
+        warm_seconds=int(_option(site, "warm_seconds")),
         path=_option(site, "check_path"),
         port=int(_option(site, "listen")),
         domains=site.domains,

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from devflow.commands import releases, stack
 from devflow.core import services
-from devflow.core.services import Composition, Service
+from devflow.core.services import Composition, Facts, Service
 from devflow.engine.plan import Site
 from devflow.engine.task import Option, Phase, Recipe, Task, Where
 from devflow.strategies import atomic
@@ -61,14 +61,34 @@ def fit(recipe: Recipe) -> Recipe:
 
 def treat(composition: Composition) -> tuple[Service, ...]:
     """What is done with each service, for the plan. The swarm leaves alone what has not changed."""
-    return tuple(
-        Service(facts.name, services.RECREATED, "keeps data: where it has changed, the old task ends first")
-        if facts.volumes
-        else Service(
-            facts.name, services.REPLACED, "where it has changed, replica by replica; the new one starts first"
-        )
-        for facts in composition.services
-    )
+    return tuple(_treat(facts) for facts in composition.services)
+
+
+def warnings(composition: Composition) -> tuple[str, ...]:
+    """Services that a swarm may start on another node, where what they have written is not."""
+    volumes = {volume.key: volume for volume in composition.volumes}
+    told = []
+    for facts in composition.services:
+        places = [
+            f"the volume {place}" if place in volumes else f"the folder {place}"
+            for place in services.written(facts)
+            if place not in volumes or volumes[place].is_local
+        ]
+        places += [f"{place}, a volume without a name" for place in facts.unnamed]
+        if places and not facts.is_pinned:
+            told.append(
+                f"The service {facts.name} writes {', '.join(places)}, which each node has for itself: when the node "
+                "is drained or lost, it starts elsewhere with an empty one. Pin it to a node (in the file under "
+                "deploy.placement.constraints: node.hostname == …), or give it a volume on a file server."
+            )
+    return tuple(told)
+
+
+def _treat(facts: Facts) -> Service:
+    if facts.label != "true" and (services.written(facts) or facts.label == "false"):
+        why = "keeps data" if services.written(facts) else "its label devflow.replace says that two may not run"
+        return Service(facts.name, services.RECREATED, f"{why}: where it has changed, the old task ends first")
+    return Service(facts.name, services.REPLACED, "where it has changed, replica by replica; the new one starts first")
 
 
 def deploy(site: Site, recipe: Recipe) -> list[Task]:

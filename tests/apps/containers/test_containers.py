@@ -21,7 +21,7 @@ from devflow.apps.deployments.models import Deployment, Release, Status
 from devflow.apps.projects.grants import environment_protect
 from devflow.core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from devflow.core.shell import MASK
-from tests.support.containers import seen
+from tests.support.containers import image_of, seen
 from tests.support.shop import Shop
 
 
@@ -30,7 +30,7 @@ def row(shop: Shop, name: str = "shop-blue", actor: Actor | None = None) -> sele
 
 
 def deployed(shop: Shop, release: str, *, is_kept: bool, status: str = Status.SUCCESS, commit: str = "") -> str:
-    """A deployment of production with its release; its id."""
+    """A deployment of production with its release; its id, as labels have it."""
     with scope(team=shop.team):
         made = Deployment.objects.create(
             team=shop.team,
@@ -46,7 +46,7 @@ def deployed(shop: Shop, release: str, *, is_kept: bool, status: str = Status.SU
         Release.objects.create(
             team=shop.team, environment=shop.environment, deployment=made, name=release, pruned_at=pruned_at
         )
-    return str(made.pk)
+    return made.pk.hex
 
 
 def preview(shop: Shop, *, with_volumes: bool = False, actor: Actor | None = None) -> Preview:
@@ -149,8 +149,8 @@ def test_a_token_of_single_projects_sees_their_containers_only(looked: Shop) -> 
 def test_images_and_volumes_are_told_with_who_uses_them(looked: Shop) -> None:
     actor, server = looked.actor(), looked.server("web1")
     images = {each.found["tags"][0]: each for each in selectors.image_list(actor=actor, server=server)}
-    assert images["devflow-shop:c3"].used_by == ("shop-blue",)
-    assert images["devflow-shop:c2"].used_by == ()
+    assert images[image_of(looked.environment, 3)].used_by == ("shop-blue",)
+    assert images[image_of(looked.environment, 2)].used_by == ()
     assert images["devflow-base:latest"].owner.words == "not ours"
     volumes = {each.found["name"]: each for each in selectors.volume_list(actor=actor, server=server)}
     assert volumes["shopdata"].owner.words == f"used by {looked.environment}"
@@ -274,16 +274,68 @@ def test_what_no_kept_release_needs_may_go(shop: Shop) -> None:
     d1, d2 = (deployed(shop, name, is_kept=False) for name in ("r1", "r8"))
     d3 = deployed(shop, "r3", is_kept=True)
     seen(shop.server("web1"), shop.environment, d1=d1, d2=d2, d3=d3)
-    assert names(preview(shop)) == ["devflow-shop:c2"], "shop-old is on standby, and uses c1"
+    assert names(preview(shop)) == [image_of(shop.environment, 2)], "shop-old is on standby, and uses c1"
 
 
 def test_what_is_kept_by_its_deployment_its_commit_or_its_tag_stays(shop: Shop) -> None:
     commit = "c2" + "0" * 38
     d2 = deployed(shop, "r8", is_kept=False, commit=commit)
     seen(shop.server("web1"), shop.environment, d2=d2)
-    assert names(preview(shop)) == ["devflow-shop:c2"]
+    assert names(preview(shop)) == [image_of(shop.environment, 2)]
     deployed(shop, "r9", is_kept=True, commit=commit)
     assert names(preview(shop)) == [], "a release that is kept has the same commit, so the same image"
+
+
+def test_what_a_kept_release_runs_from_stays_whatever_its_labels_say(shop: Shop) -> None:
+    d2 = deployed(shop, "r8", is_kept=False)
+    snapshot = seen(shop.server("web1"), shop.environment, d2=d2)
+    assert names(preview(shop)) == [image_of(shop.environment, 2)]
+    (image,) = [each for each in snapshot.content["images"] if image_of(shop.environment, 2) in each["tags"]]
+    with scope(team=shop.team):
+        snapshot.content["roles"][shop.environment.pk.hex]["images"] = [image["id"]]
+        snapshot.save()
+    assert names(preview(shop)) == []
+
+
+def renamed(shop: Shop, *tags: str) -> None:
+    """The recorded image of d2 has no labels, and these names: as one of a Compose project."""
+    snapshot = seen(shop.server("web1"), shop.environment)
+    (image,) = [each for each in snapshot.content["images"] if image_of(shop.environment, 2) in each["tags"]]
+    image |= {"labels": {}, "tags": list(tags)}
+    with scope(team=shop.team):
+        snapshot.save()
+
+
+def test_images_of_a_compose_project_are_known_by_their_names(shop: Shop) -> None:
+    commit = "abcdef012345" + "0" * 28
+    name = f"devflow-{shop.environment.pk.hex}-web"
+    deployed(shop, "20261121-104501-1234af", is_kept=False, commit=commit)
+    for tags in ([f"{name}:20261121-104501-1234af"], [f"{name}:abcdef012345"]):
+        renamed(shop, *tags)
+        assert names(preview(shop)) == tags
+        images = selectors.image_list(actor=shop.actor(), server=shop.server("web1"))
+        assert {each.owner.environment for each in images if tags[0] in each.found["tags"]} == {shop.environment}
+    renamed(shop, f"{name}:20261121-104501-1234af", "postgres:16")
+    assert names(preview(shop)) == [], "somebody else's name is on it, too"
+    renamed(shop, f"{name}:20261121-104502-0000ff")
+    assert names(preview(shop)) == [], "no deployment that is known made it"
+    deployed(shop, "20261121-104503-5678bc", is_kept=True)
+    renamed(shop, f"{name}:20261121-104501-1234af", f"{name}:20261121-104503-5678bc")
+    assert names(preview(shop)) == [], "a kept release has the same image"
+
+
+def test_a_container_that_somebody_started_from_our_image_stays(shop: Shop) -> None:
+    d1 = deployed(shop, "r2", is_kept=False)
+    snapshot = seen(shop.server("web1"), shop.environment, d1=d1)
+    snapshot.content["roles"] = {}
+    (old,) = [each for each in snapshot.content["containers"] if each["name"] == "shop-old"]
+    with scope(team=shop.team):
+        snapshot.save()
+    assert "shop-old" in names(preview(shop))
+    del old["labels"]["devflow.colour"]
+    with scope(team=shop.team):
+        snapshot.save()
+    assert "shop-old" not in names(preview(shop))
 
 
 def test_what_no_deployment_that_is_known_made_stays(looked: Shop) -> None:
@@ -305,7 +357,7 @@ def test_volumes_go_only_when_asked_for_and_named_by_nothing(looked: Shop) -> No
     assert names(preview(looked, with_volumes=True)) == ["spare"]
     with scope(team=looked.team):
         snapshot = Snapshot.objects.get()
-        snapshot.content["roles"][str(looked.environment.pk)]["volumes"] = ["spare"]
+        snapshot.content["roles"][looked.environment.pk.hex]["volumes"] = ["spare"]
         snapshot.save()
     assert names(preview(looked, with_volumes=True)) == [], "the environment has noted that its data is there"
 
@@ -318,9 +370,11 @@ def test_a_clean_up_takes_what_the_preview_showed_and_nothing_newer(shop: Shop) 
     d1 = deployed(shop, "r7", is_kept=False)
     seen(server, shop.environment, d1=d1, d2=d2)
     action = services.prune_start(actor=shop.actor(), server=server, token=token)
-    assert [list(each["names"]) for each in action.given] == [["devflow-shop:c2"]]
+    assert [list(each["names"]) for each in action.given] == [[image_of(shop.environment, 2)]]
     with scope(team=shop.team):
-        assert Event.objects.get(action="server.pruned").after == {"removed": ["image devflow-shop:c2"]}
+        assert Event.objects.get(action="server.pruned").after == {
+            "removed": [f"image {image_of(shop.environment, 2)}"]
+        }
 
 
 def test_what_is_needed_again_is_no_more_among_what_goes(shop: Shop) -> None:
@@ -363,6 +417,19 @@ def test_what_a_project_takes_is_counted_once(looked: Shop) -> None:
     assert server.containers == 29_200
     assert server.folders == 24_576
     assert not use.is_over
+
+
+def test_images_that_share_no_layer_are_both_counted(looked: Shop) -> None:
+    """What containers of the project use counts too, also where it has no label and no name of ours."""
+    with scope(team=looked.team):
+        snapshot = Snapshot.objects.get()
+        (image,) = [each for each in snapshot.content["images"] if image_of(looked.environment, 2) in each["tags"]]
+        image["lowest_layer"] = "sha256:another"
+        (used,) = [each for each in snapshot.content["images"] if image_of(looked.environment, 3) in each["tags"]]
+        used |= {"labels": {}, "tags": ["postgres:16"]}
+        snapshot.save()
+    (server,) = disk_use(actor=looked.actor(), project=looked.project).servers
+    assert server.images == 2 * 38_590_000 + 3 * 2
 
 
 def test_a_budget_is_set_and_told_when_it_is_passed(looked: Shop) -> None:

@@ -11,6 +11,7 @@ from django_scopes import scope
 
 from devflow.apps.containers import jobs, selectors, services
 from devflow.apps.containers.models import Action, Follow, LogPart, Snapshot
+from devflow.apps.deployments.planning import site_of
 from devflow.apps.projects.variables import variables_set
 from devflow.core.errors import ConnectError
 from devflow.core.shell import MASK
@@ -62,11 +63,11 @@ def look(shop: Shop, server: Server) -> Snapshot:
     return selectors.snapshot_get(actor=shop.actor(), server=web1)
 
 
-def acted(shop: Shop, output: str, kind: str = "restart") -> Action:
+def acted(shop: Shop, output: str, kind: str = "restart", server: Server | None = None) -> Action:
     seen(shop.server("web1"), shop.environment)
     row = selectors.container_get(actor=shop.actor(), server=shop.server("web1"), container="shop-blue")
     action = services.container_act(actor=shop.actor(), row=row, kind=kind, is_confirmed=True)
-    async_to_sync(jobs.act)(action_id=str(action.pk), reach=Server(output))  # type: ignore[arg-type]
+    async_to_sync(jobs.act)(action_id=str(action.pk), reach=server or Server(output))  # type: ignore[arg-type]
     with scope(team=shop.team):
         return Action.objects.get(pk=action.pk)
 
@@ -83,7 +84,7 @@ def followed(shop: Shop, server: Server) -> tuple[Follow, str]:
 def test_what_was_seen_is_kept_without_secrets(open_for_many: Shop) -> None:
     shop = open_for_many
     variables_set(actor=shop.actor(), environment=shop.environment, values={"WORD": "production"})
-    text = RECORDED.replace(ENVIRONMENT, str(shop.environment.pk))
+    text = RECORDED.replace(ENVIRONMENT, shop.environment.pk.hex)
     assert "hunter2hunter2" in text
     snapshot = look(shop, Server(text[:5000], text[5000:]))
     kept = str(snapshot.content)
@@ -93,6 +94,17 @@ def test_what_was_seen_is_kept_without_secrets(open_for_many: Shop) -> None:
     (ours,) = [each for each in snapshot.content["containers"] if each["name"] == "shop-blue"]
     assert dict(ours["env"])["APP_ENV"] == MASK, "a variable of the environment has this value"
     assert snapshot.disk["build_cache"] == 99
+
+
+def test_servers_are_asked_by_what_deployments_call_the_environment(open_for_many: Shop) -> None:
+    shop, looked, asked = open_for_many, Server("=end\n"), Server("=seen running - 0 0 x\n")
+    look(shop, looked)
+    acted(shop, "", server=asked)
+    with scope(team=shop.team):
+        identity = site_of(shop.environment).environment_id
+    assert f"site {identity} " in looked.scripts[0]
+    assert f"folder {identity} " in looked.scripts[0]
+    assert f"environment={identity}\n" in asked.scripts[0]
 
 
 def test_of_a_server_that_is_away_the_last_look_stays_with_its_age(open_for_many: Shop) -> None:

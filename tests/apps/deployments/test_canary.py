@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django_scopes import scope
 
@@ -15,6 +17,7 @@ from tests.support.shop import Shop
 LINES = {
     "25": "good 120 1 31 360 0 30 12 25",
     "5": "passed 50 0 30 950 2 31 300 5",
+    "50": "held 70 0 20 70 0 20 40 1795255200 1795341600 50",
     "99": "a line that nobody understands",
 }
 
@@ -70,7 +73,10 @@ def test_a_viewer_may_not_and_there_are_four_words(shop: Shop, canary: Deploymen
 
 
 def test_figures_by_share(shop: Shop, canary: Deployment) -> None:
-    first, second = canary_shares(actor=shop.actor(Role.VIEWER), deployment=canary)
+    first, second, third = canary_shares(actor=shop.actor(Role.VIEWER), deployment=canary)
     assert (first.percent, first.told, first.seconds) == (5, "passed", 300)
     assert (first.stable.requests, first.stable.failed, first.stable.error_percent) == (950, 2, 0.21)
     assert (second.percent, second.state, second.new.requests, second.new.p95_ms) == (25, "good", 120, 31)
+    assert (second.held_since, second.held_until) == (None, None)
+    assert (third.told, third.held_since) == ("held", datetime(2026, 11, 21, 10, tzinfo=UTC))
+    assert third.held_until == datetime(2026, 11, 22, 10, tzinfo=UTC)

@@ -80,8 +80,8 @@ backend devflow_e1
     option httpchk
     http-check send meth GET uri /up ver HTTP/1.1 hdr Host localhost
     http-check expect status 200-399
-    server web1 10.0.0.1:80 check inter 1s fall 2 rise 1
-    server web2 10.0.0.2:8080 check inter 1s fall 2 rise 1
+    server web1 10.0.0.1:80 check inter 1s fall 2 rise 1 weight 100
+    server web2 10.0.0.2:8080 check inter 1s fall 2 rise 1 weight 100
 """
     )
 

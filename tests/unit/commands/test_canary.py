@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,40 @@ def test_a_rotated_log_loses_nothing(log: Log, rotate: str) -> None:
 def test_a_log_that_is_cut_short_is_read_from_its_beginning(log: Log) -> None:
     ran = log.judge(log.add(line(NEW) * 5, "one"), f': >"$log"\n{log.add(line(NEW) * 2, "two")}')
     assert [said.split(" ", 2)[1] for said in ran.lines] == ["5", "7"]
+
+
+def held(machine: Machine, tmp_path: Path, *, minutes: int, resumes: bool = False) -> Ran:
+    """A release that somebody holds from its first share on; the clock runs a minute at each look."""
+    (machine.root / ".devflow").mkdir()
+    (tmp_path / "access.log").write_text("")
+    stand_ins = f"""\
+read_traffic() {{ old_colour=blue old_release=r1 next_colour=green next_release=r2 mode=new; }}
+as_colour() {{ port=21000; [ "$1" = blue ] || port=21001; }}
+with_colour() {{ :; }}
+send() {{ :; }}
+sleep() {{ passed=$((passed + 60)); }}
+seconds() {{ echo "$passed"; }}
+heard() {{ word=hold; if [ {int(resumes)} = 1 ] && [ $((passed / 60 % 3)) = 0 ]; then word=resume; fi; }}
+passed=0 log={tmp_path}/access.log strategy_steps='5 50'
+step_seconds=600 max_errors=1 latency_factor=2 min_requests=0 hold_minutes={minutes}
+"""
+    return machine.run(canary.FUNCTIONS + stand_ins + canary.RUN)
+
+
+def test_one_that_is_held_is_taken_back_when_nobody_comes(machine: Machine, tmp_path: Path) -> None:
+    ran = held(machine, tmp_path, minutes=3)
+    assert ran.code == 1
+    assert "taken back at 5 %: it was held by hand for 3 minutes, and nobody said how to go on" in ran.explained
+    assert "Held by hand at 5 %, for 3 minutes at most: then the release is taken back. " in "\n".join(ran.lines)
+    first, *_, last = (note.split() for note in ran.notes("canary"))
+    assert (first[0], last[0]) == ("held", "overdue")
+    assert first[-1] == last[-1] == "5"
+    since, until = map(int, first[8:10])
+    assert until - since == 180
+    assert abs(since - time.time()) < 60
+
+
+def test_one_that_goes_on_may_be_held_as_long_again(machine: Machine, tmp_path: Path) -> None:
+    ran = held(machine, tmp_path, minutes=3, resumes=True)
+    assert ran.code == 0, ran
+    assert [note.split()[0] for note in ran.notes("canary")][-1] == "passed"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from devflow.commands import compose
+from tests.support.machine import Machine, Ran
 
 pytestmark = pytest.mark.skipif(shutil.which("jq") is None, reason="jq, which servers need, is not here")
 
@@ -186,3 +187,132 @@ def test_every_text_is_shell(name: str) -> None:
         subprocess.run(["dash" if shutil.which("dash") else "sh", "-n"], input=text, text=True, check=False).returncode
         == 0
     )
+
+
+DOCKER = """\
+case "$*" in
+  "version"*) echo 26 ;;
+  "volume inspect "*) [ -e "$FOLDER/volumes/$3" ] ;;
+  "volume create "*) for name; do :; done; : >"$FOLDER/volumes/$name" ;;
+  "image inspect "*Volumes*) cat "$FOLDER/declared" ;;
+  "image inspect "*) echo sha256:1 ;;
+  "compose "*build*) cat "$FOLDER/built"; exit "$(cat "$FOLDER/code")" ;;
+esac
+"""
+
+
+class Server:
+    """A machine with a stand-in of docker, and a release of which a Compose file was read."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        machine.tool("docker", f"FOLDER={machine.folder}\n{DOCKER}")
+        (machine.folder / "volumes").mkdir()
+        (machine.folder / "declared").write_text("\n")
+        self.record = machine.root / ".devflow" / "compose.volumes"
+        self.release("r2")
+
+    def release(self, name: str, *, treatment: str = "replaced web\n", **volumes: str) -> None:
+        home = self.machine.root / ".devflow" / "compose" / name
+        home.mkdir(parents=True, exist_ok=True)
+        named = {key: {"name": value} for key, value in volumes.items()}
+        services = {"web": {"build": {"context": "."}, "volumes": [{"type": "volume", "target": "/files"}]}}
+        (home / "resolved.json").write_text(json.dumps({"services": services, "volumes": named}))
+        (home / "images").write_text("web sha256:1\n")
+        (home / "treatment").write_text(treatment)
+
+    def has(self, *volumes: str) -> None:
+        for volume in volumes:
+            (self.machine.folder / "volumes" / volume).touch()
+
+    def lost(self, volume: str) -> None:
+        (self.machine.folder / "volumes" / volume).unlink()
+
+    @property
+    def volumes(self) -> set[str]:
+        return {path.name for path in (self.machine.folder / "volumes").iterdir()}
+
+    def run(self, script: str, *, release: str = "r2") -> Ran:
+        return self.machine.run(script, release=release, options={"pull": "", "wait_seconds": "1"})
+
+    def make_volumes(self, release: str) -> Ran:
+        return self.run(f'{compose.FUNCTIONS}\ncompose_of "$release"\nmake_volumes\n', release=release)
+
+    def build(self, output: str, code: int = 17) -> Ran:
+        (self.machine.folder / "built").write_text(output)
+        (self.machine.folder / "code").write_text(f"{code}\n")
+        return self.run(compose.IMAGES)
+
+
+@pytest.fixture
+def server(machine: Machine) -> Server:
+    return Server(machine)
+
+
+def test_a_volume_that_was_dropped_once_is_not_forgotten(server: Server) -> None:
+    server.release("r1", data="x_data", more="x_more")
+    server.release("r2", data="x_data")
+    assert server.make_volumes("r1").code == 0
+    assert server.volumes == {"x_data", "x_more"}
+    assert server.make_volumes("r2").code == 0
+    assert server.record.read_text() == "data x_data local\nmore x_more local gone\n"
+    server.lost("x_more")
+    for script in (compose.KEEPS, f'{compose.FUNCTIONS}\ncompose_of "$release"\nmake_volumes\n'):
+        ran = server.run(script, release="r1")
+        assert ran.code != 0
+        assert "The volume x_more, which held data of this environment, is not on web1 any more" in ran.explained
+        assert "docker volume create x_more" in ran.explained
+    assert server.volumes == {"x_data"}
+    server.has("x_more")
+    assert server.run(compose.KEEPS, release="r1").code == 0
+    assert server.make_volumes("r1").code == 0
+    assert server.record.read_text() == "data x_data local\nmore x_more local\n"
+
+
+def test_a_volume_that_was_renamed_stays_known_by_its_old_name(server: Server) -> None:
+    server.release("r1", data="x_data")
+    server.release("r2", data="x_moved")
+    server.make_volumes("r1")
+    server.has("x_moved")
+    assert server.make_volumes("r2").code == 0
+    server.lost("x_data")
+    assert "The volume x_data" in server.run(compose.KEEPS, release="r1").explained
+    assert server.run(compose.KEEPS, release="r2").code == 0
+
+
+def test_a_failing_build_is_told_with_its_own_lines(server: Server) -> None:
+    ran = server.build("Step 1/2 : FROM x\nnpm ERR! missing script: build\nThe command returned a non-zero code: 17\n")
+    assert ran.code != 0
+    assert "The images of web could not be built on web1:" in ran.explained
+    assert "npm ERR! missing script: build / The command returned" in ran.explained
+    assert "npm ERR! missing script: build" in ran.lines
+    silent = server.build("Building\n")
+    assert "it ended with exit code 17. The last lines: Building" in silent.explained
+
+
+def test_a_disk_that_is_full_is_named(server: Server) -> None:
+    ran = server.build(
+        "Building\nwrite /var/lib/docker/x: no space left on device\nERROR: Service 'web' failed to build\n"
+    )
+    assert ran.explained.startswith("The disk of web1 is full: write /var/lib/docker/x: no space left on device.")
+
+
+@pytest.mark.parametrize(
+    ("declared", "treatment", "is_refused"),
+    [
+        ("/data\n", "replaced web\n", True),
+        ("/data\n", "replaced web\ndeclared web:/data\n", False),
+        ("/data\n", "replaced web\naccepted web\n", False),
+        ("/data\n", "recreated web\n", False),
+        ("/files/\n", "replaced web\n", False),
+        ("\n", "replaced web\n", False),
+    ],
+)
+def test_a_volume_of_an_image_that_the_plan_did_not_know(
+    server: Server, declared: str, treatment: str, is_refused: bool
+) -> None:
+    (server.machine.folder / "declared").write_text(declared)
+    server.release("r2", treatment=treatment)
+    ran = server.build("Building\n", 0)
+    assert ("has a volume of its own, /data" in ran.explained) is is_refused, ran.items
+    assert (ran.code != 0) is is_refused

@@ -18,8 +18,18 @@ DOCKER = """\
 printf '%s\\n' "$@" >>"$DOCKER_CALLS"
 echo --- >>"$DOCKER_CALLS"
 case "$1 $2" in
-  "container inspect") [ -e "$DOCKER_STATE" ] || exit 1; case $* in *RestartCount*) cat "$DOCKER_STATE" ;; esac ;;
-  "image inspect") case $* in *ExposedPorts*) cat "$DOCKER_PORTS" ;; *) echo there ;; esac ;;
+  "container inspect")
+    for name; do :; done
+    if [ -d "$DOCKER_THERE/$name" ]; then
+      case $* in *devflow.release*) cat "$DOCKER_THERE/$name/release" ;; *Port*) echo "${DOCKER_PORT:-20011}" ;; esac
+      exit 0
+    fi
+    [ -e "$DOCKER_STATE" ] || exit 1; case $* in *RestartCount*) cat "$DOCKER_STATE" ;; esac ;;
+  "rename "*) mv "$DOCKER_THERE/$2" "$DOCKER_THERE/$3" ;;
+  "rm "*) for name; do :; done; rm -rf "$DOCKER_THERE/$name" ;;
+  "ps "*) ls "$DOCKER_THERE" ;;
+  "image inspect")
+    case $* in *Config.Volumes*) cat "$DOCKER_DECLARED" ;; *Exposed*) cat "$DOCKER_PORTS" ;; *) echo there ;; esac ;;
   "volume inspect") [ -e "$DOCKER_VOLUMES/$3" ] || exit 1 ;;
   "volume create") for name; do :; done; : >"$DOCKER_VOLUMES/$name" ;;
   "start "*) if [ -e "$DOCKER_START" ]; then cat "$DOCKER_START" >&2; exit 1; fi ;;
@@ -32,9 +42,11 @@ COLOUR = 'colour=green port=20011\npath=$root/releases/r2\nmkdir -p "$path" "$ro
 @pytest.fixture
 def docker(machine: Machine) -> Machine:
     """The machine with a stand-in of docker, and a release that has an image."""
-    names = ("calls", "state", "ports", "start", "volumes")
+    names = ("calls", "state", "ports", "start", "volumes", "there", "declared")
     machine.tool("docker", "".join(f"DOCKER_{name.upper()}={machine.folder}/{name}\n" for name in names) + DOCKER)
     (machine.folder / "volumes").mkdir()
+    (machine.folder / "there").mkdir()
+    (machine.folder / "declared").write_text("\n")
     (machine.folder / "ports").write_text("8000/tcp\n")
     folder = machine.root / "releases" / "r2"
     folder.mkdir(parents=True)
@@ -50,6 +62,16 @@ def created(machine: Machine) -> list[str]:
     """The arguments of `docker create`."""
     asked = (machine.folder / "calls").read_text().split("---\n")
     return next(words.splitlines() for words in asked if words.startswith("create\n"))
+
+
+def calls(machine: Machine) -> str:
+    return (machine.folder / "calls").read_text()
+
+
+def there(machine: Machine, name: str, release: str) -> None:
+    """A container is there already."""
+    (machine.folder / "there" / name).mkdir()
+    (machine.folder / "there" / name / "release").write_text(f"{release}\n")
 
 
 class TestStart:
@@ -114,6 +136,86 @@ class TestVolumes:
         assert ran.code == 1
         assert "The volume shop-data, which held this environment's data, is not on web1 any more." in ran.explained
         assert not (docker.folder / "volumes" / "shop-data").exists()
+
+
+class TestVolumesWithoutAName:
+    """Docker makes them where an image declares VOLUME; they go with the container that they are of, not before."""
+
+    @pytest.mark.parametrize(
+        ("volumes", "told"),
+        [
+            ("", "/data /var/lib/x/"),
+            ("shop:/data", "/var/lib/x/"),
+            ("shop:/data ./x:/var/lib/x:ro", ""),
+            ("shop:/var", "/data /var/lib/x/"),
+        ],
+    )
+    def test_what_is_not_kept_is_told(self, docker: Machine, volumes: str, told: str) -> None:
+        (docker.folder / "declared").write_text("/data\n/var/lib/x/\n\n")
+        warned = [line for line in start(docker, volumes=volumes).lines if "WARNING" in line]
+        assert [f"the image declares VOLUME for {told}, and" in line for line in warned] == [True] * bool(told)
+
+    def test_those_of_an_older_release_go_with_its_container(self, docker: Machine) -> None:
+        there(docker, NAME, "r1")
+        assert start(docker).code == 0
+        assert f"rm\n--force\n--volumes\n{NAME}\n" in calls(docker)
+        assert "create\n" in calls(docker)
+
+    def test_a_release_that_is_there_already_is_started_as_it_is(self, docker: Machine) -> None:
+        there(docker, NAME, "r2")
+        assert start(docker).code == 0
+        assert "rm\n" not in calls(docker)
+        assert "create\n" not in calls(docker)
+        assert f"start\n{NAME}\n" in calls(docker)
+
+    def test_it_is_not_thrown_away_where_it_cannot_be_started(self, docker: Machine) -> None:
+        there(docker, NAME, "r2")
+        (docker.folder / "start").write_text("no such device\n")
+        assert "could not be started" in start(docker).explained
+        assert "rm\n" not in calls(docker)
+
+    def test_one_on_another_port_is_made_anew_and_its_data_stays_on_the_disk(self, docker: Machine) -> None:
+        there(docker, NAME, "r2")
+        ran = docker.run("DOCKER_PORT=1; export DOCKER_PORT\n" + COLOUR + containers.START, options=DEFAULTS)
+        assert ran.code == 0
+        assert f"rm\n--force\n{NAME}\n" in calls(docker)
+        assert "create\n" in calls(docker)
+
+    def test_what_recreate_stopped_is_set_aside_and_started_again(self, docker: Machine) -> None:
+        there(docker, NAME, "r1")
+        assert docker.run("old_release=r1\n" + COLOUR + containers.START, options=DEFAULTS).code == 0
+        assert f"{NAME}-r1" in (each.name for each in (docker.folder / "there").iterdir())
+        assert "rm\n" not in calls(docker)
+        there(docker, NAME, "r2")
+        folder = docker.root / "releases" / "r1"
+        folder.mkdir()
+        (folder / images.IMAGE_FILE).write_text(f"{ID} devflow/e0e0e0e0:0\n")
+        (docker.folder / "calls").unlink()
+        back = f"{COLOUR}old_release=r1 release=r1 path=$root/releases/r1\n{containers.START}"
+        assert docker.run(back, options=DEFAULTS).code == 0
+        assert f"rm\n--force\n--volumes\n{NAME}\n" in calls(docker)
+        assert f"rename\n{NAME}-r1\n{NAME}\n" in calls(docker)
+        assert "create\n" not in calls(docker)
+
+    def test_what_was_set_aside_goes_when_the_deployment_has_ended(self, docker: Machine) -> None:
+        for name in (NAME, f"{NAME}-r1", "devflow-e0e0e0e0-base"):
+            there(docker, name, "r1")
+        docker.run(containers.PRUNE, options=DEFAULTS)
+        assert f"rm\n--volumes\n{NAME}-r1\n" in calls(docker)
+        assert calls(docker).count("rm\n") == 1
+
+    @pytest.mark.parametrize(
+        ("next_release", "spare", "is_kept"),
+        [("r2", "green r2", True), ("r3", "green r2", False), ("r2", "green r1", False), ("r2", "blue r2", False)],
+    )
+    def test_one_on_standby_that_is_gone_back_to_keeps_them(
+        self, docker: Machine, next_release: str, spare: str, is_kept: bool
+    ) -> None:
+        there(docker, NAME, "r2")
+        colour, release = spare.split()
+        given = f"next_colour=green next_release={next_release} spare_colour={colour} spare_release={release}\n{COLOUR}"
+        assert docker.run(given + containers.REMOVE, options=DEFAULTS).code == 0
+        assert (f"rm\n--force\n--volumes\n{NAME}\n" not in calls(docker)) is is_kept
 
 
 class TestLook:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_a_whole_look_is_read() -> None:
 def test_a_container_is_read_with_what_pages_show() -> None:
     found = CONTAINERS["shop-blue"]
     assert (found["state"], found["health"], found["restarts"]) == ("running", "healthy", 0)
-    assert found["image"] == "devflow-shop:c3"
+    assert docker.named_in(found["image"]) == (ENVIRONMENT, "c30000000000-3a2b3c4d")
     assert found["ports"] == ["127.0.0.1:18080→80/tcp"]
     assert found["mounts"] == [{"kind": "volume", "source": "shopdata", "target": "/data", "is_read_only": False}]
     assert found["restart_policy"] == "unless-stopped"
@@ -138,7 +139,95 @@ def test_secrets_in_a_command_are_masked() -> None:
     ]
 
 
+# --- whose it is ------------------------------------------------------------------------------------------------------
+
+DASHED = str(UUID(ENVIRONMENT))
+OTHER = "f" * 32
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ({"devflow.environment": ENVIRONMENT}, []),
+        ({"devflow.environment": DASHED}, []),
+        ({"com.docker.compose.project": f"devflow-{ENVIRONMENT}"}, []),
+        ({"com.docker.compose.project": f"devflow-{ENVIRONMENT}-green"}, []),
+        ({}, [f"devflow/{ENVIRONMENT}:0123456789ab-01234567"]),
+        ({}, ["postgres:16", f"devflow-{ENVIRONMENT}-db:20261121-104501-1234af"]),
+        ({}, [f"devflow-stack/{ENVIRONMENT}-web:0123456789ab"]),
+        ({"devflow.environment": OTHER}, [f"devflow-{ENVIRONMENT}-web:r1"]),
+    ],
+)
+def test_whose_it_is_labels_projects_and_names_say(labels: dict[str, str], names: list[str]) -> None:
+    assert docker.environment_of(labels, names) == ENVIRONMENT == docker.identity(UUID(ENVIRONMENT))
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ({}, []),
+        ({"devflow.environment": "production"}, []),
+        ({"com.docker.compose.project": f"my-devflow-{ENVIRONMENT}"}, []),
+        ({"com.docker.compose.project": f"devflow-{ENVIRONMENT}-blue-2"}, []),
+        ({}, [f"example.com/devflow/{ENVIRONMENT}:1", "<none>:<none>"]),
+        ({}, [f"devflow/{ENVIRONMENT}:1", f"devflow/{OTHER}:1"]),
+    ],
+)
+def test_what_says_nothing_or_two_things_is_nobodys(labels: dict[str, str], names: list[str]) -> None:
+    assert docker.environment_of(labels, names) == ""
+
+
+def test_a_look_tells_what_kept_releases_run_from_and_where_data_is(tmp_path: Path) -> None:
+    """The script's own shell, over a site of each kind; docker knows nothing."""
+    made, gone = tmp_path / "site/releases/r1", tmp_path / "site/.devflow/compose/r0"
+    kept = tmp_path / "site/.devflow/compose/r1"
+    for folder in (made, gone, kept):
+        folder.mkdir(parents=True)
+    (made / ".devflow-image").write_text(f"{IMAGE} devflow/e1:c1\n")
+    (kept / "images").write_text(f"web {OTHER_IMAGE}\ndb {IMAGE}\n")
+    (gone / "images").write_text("web sha256:none\n")
+    (tmp_path / "site/.devflow/volumes").write_text("shop-data\n")
+    (tmp_path / "site/.devflow/compose.volumes").write_text("db p_db local\n")
+    script = docker.look([("e1", str(tmp_path / "site"))], with_disk=False)
+    script = script.replace(docker.FIND, "docker=true; version=1\n")
+    given = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "home")}
+    ran = subprocess.run(["sh", "-s"], input=script, text=True, capture_output=True, env=given, check=True)
+    roles = docker.parse_look(ran.stdout).roles
+    assert roles == {"e1": {"volumes": ["shop-data", "p_db"], "images": [IMAGE, OTHER_IMAGE]}}
+
+
 # --- acting -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_ours"),
+    [
+        ("e1/", True),
+        ("e1/devflow-e1-blue", True),
+        ("/devflow-e1", True),
+        ("/devflow-e1-green", True),
+        ("/", False),
+        ("e2/devflow-e1", False),
+        ("/devflow-e1-x", False),
+        ("<no value>/<no value>", False),
+    ],
+)
+def test_only_what_is_of_the_environment_is_acted_on(tmp_path: Path, labels: str, is_ours: bool) -> None:
+    tool = tmp_path / "docker"
+    tool.write_text(
+        f"""#!/bin/sh
+case "$*" in
+  version*) echo 26 ;;
+  *Labels*) echo '{labels}' ;;
+  *State*) echo 'exited - 0 0 x' ;;
+esac
+"""
+    )
+    tool.chmod(0o755)
+    given = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    script = docker.act("stop", container="c1", environment="e1")
+    ran = subprocess.run(["sh", "-s"], input=script, text=True, capture_output=True, env=given, check=True)
+    assert docker.parse_act(ran.stdout).outcome == ("seen" if is_ours else "other")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +282,7 @@ case "$1 $2" in
   'container inspect') echo "${container_is:-exited e1}" ;;
   'image inspect')
     [ ! -e "$state/gone" ] || exit 1
-    [ "$3" != --format ] || echo "${image_is:-e1 devflow/e1:c1}" ;;
+    [ "$3" != --format ] || echo "${image_is:-e1 /devflow/e1:c1}" ;;
   'volume inspect') echo "${volume_is:-e1 }" ;;
   'ps -aq') printf %s "$used" ;;
   'image rm') echo "$*" >>"$state/done"; touch "$state/gone" ;;
@@ -280,8 +369,12 @@ def test_what_is_of_an_environment_that_is_not_known_is_never_touched(site: Site
         (box(), {"container_is": "running e1"}, "it is running now"),
         (box(), {"container_is": "exited other"}, "it is not ours"),
         (box(), {"container_is": "exited "}, "it is not ours"),
-        (image(), {"image_is": "other devflow/e1:c1"}, "it is not ours"),
-        (image(), {"image_is": "e1 devflow/e1:c1 theirs:1"}, "it has other names now"),
+        (image(), {"image_is": "other /devflow/e1:c1"}, "it is not ours"),
+        (image(), {"image_is": "e1 /devflow/e1:c1 theirs:1"}, "it has other names now"),
+        (image(names=("theirs:1",)), {"image_is": "e1 /theirs:1"}, "it is not ours"),
+        (image(names=("theirs:1",)), {"image_is": " /theirs:1"}, "it is not ours"),
+        (image(names=()), {"image_is": " /"}, "it is not ours"),
+        (image(names=()), {"image_is": " devflow-e2/"}, "it is not ours"),
         (image(), {"used": "abc"}, "a container uses it"),
         (Candidate("volume", "data", "e1"), {"volume_is": "e1 composed"}, "it is not ours alone"),
         (Candidate("volume", "data", "e1"), {"volume_is": " "}, "it is not ours alone"),
@@ -302,6 +395,7 @@ def test_what_has_changed_since_is_kept(site: Site, candidate: Candidate, given:
         ("standby", "blue r1", image(), "its release is on standby"),
         ("lock", "e1 d1 shop", image(), "a deployment is under way"),
         ("volumes", "data", Candidate("volume", "data", "e1"), "it holds data of the environment"),
+        ("compose.volumes", "db data local", Candidate("volume", "data", "e1"), "it holds data of the environment"),
         ("images", f"{IMAGE} devflow/e1:c1", image(release=""), "a release names it"),
     ],
 )
@@ -323,6 +417,38 @@ def test_an_image_that_a_kept_release_names_stays_whatever_its_labels_say(site: 
         [("kept", "a release names it"), ("kept", "it has other names now")],
         [],
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "given"),
+    [
+        (("devflow-e1-web:c1",), " /devflow-e1-web:c1"),
+        (("devflow-e1-web:c1",), " devflow-e1/devflow-e1-web:c1"),
+        ((), "e1 /"),
+        ((), " devflow-e1/"),
+    ],
+)
+def test_images_of_a_compose_project_are_known_by_their_names(site: Site, names: tuple[str, ...], given: str) -> None:
+    found, done = site.prune(image(names=names), image_is=given)
+    assert (found, done) == ([("removed", "")], [f"image rm {''.join(names) or IMAGE}"])
+
+
+def test_an_image_that_a_kept_release_of_a_compose_project_runs_from_stays(site: Site) -> None:
+    folder = site.root / ".devflow/compose/r9"
+    folder.mkdir(parents=True)
+    (folder / "images").write_text(f"web {IMAGE}\n")
+    (site.root / "releases/r9").mkdir()
+    candidate = image(names=("devflow-e1-web:r8",), release="")
+    assert site.prune(candidate, image_is=" /devflow-e1-web:r8") == ([("kept", "a release names it")], [])
+    (site.root / "releases/r9").rmdir()
+    assert site.prune(candidate, image_is=" /devflow-e1-web:r8")[0] == [("removed", "")]
+
+
+def test_an_image_with_the_name_of_a_kept_release_stays(site: Site) -> None:
+    (site.root / "releases/r9").mkdir()
+    candidate = image(names=("devflow-e1-web:r8", "devflow-e1-web:r9"), release="r8")
+    found = site.prune(candidate, image_is=" /devflow-e1-web:r8 devflow-e1-web:r9")
+    assert found == ([("kept", "its release can be rolled back to")], [])
 
 
 def test_a_clean_up_waits_for_no_lock_for_ever(site: Site) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from devflow.commands import images
 from devflow.engine.script import RunSecrets
 from devflow.recipes.dockerfile import OPTIONS
-from tests.support.machine import Machine
+from tests.support.machine import Machine, Ran
 
 ID = "sha256:" + "a" * 64
 DEFAULTS = {option.name: option.default for option in OPTIONS}
@@ -95,6 +98,76 @@ class TestBring:
         assert ran.code == 1
         assert ran.explained == "The builder is away."
         assert ("await", "image") in ran.frames
+
+
+BUILT = """\
+set -- "${2:-}" "$@"
+case $2 in
+  build)
+    echo "begin $site" >>"$DOCKER_ORDER"; sleep "$BUILD_SECONDS"; echo "end $site" >>"$DOCKER_ORDER"
+    while [ $# -gt 0 ]; do if [ "$1" = --iidfile ]; then echo "$DOCKER_ID" >"$2"; fi; shift; done ;;
+  info) case $* in *DockerRootDir*) echo / ;; *) echo "$KERNEL" ;; esac ;;
+  buildx) exit 1 ;;
+  image) echo "$DOCKER_ID" ;;
+esac
+"""
+GIVEN = (
+    'export site; context=$root/context-$deployment; mkdir -p "$context"; echo "FROM x" >"$context/Dockerfile"\n'
+    + ("commit=0123456789abcdef short=0123456789ab tag=0123 image_name=devflow/e:0123\n")
+)
+
+
+class TestBuild:
+    @pytest.fixture
+    def builder(self, docker: Machine) -> Machine:
+        self.put(docker, kernel="true true")
+        return docker
+
+    def put(self, machine: Machine, *, kernel: str, seconds: float = 0) -> None:
+        values = f"DOCKER_ID={ID}\nDOCKER_ORDER={machine.folder}/order\nKERNEL='{kernel}'\nBUILD_SECONDS={seconds}\n"
+        machine.tool("docker", f'echo "$*" >>{machine.folder}/calls\n{values}{BUILT}')
+
+    def build(self, machine: Machine, *, name: str = "shop production", deployment: str = "d2", **options: str) -> Ran:
+        text = GIVEN + images.FUNCTIONS + images._ROOM + images._ARGUMENTS + images._BUILD
+        return machine.run(text, options=DEFAULTS | {"build_disk": "1"} | options, name=name, deployment=deployment)
+
+    def test_too_little_memory_is_told_before_anything_is_built(self, builder: Machine) -> None:
+        ran = self.build(builder, build_free_memory="999999999")
+        assert ran.code == 1
+        assert re.fullmatch(
+            r"Only \d+ MB of memory are free on web1; building an image wants 999999999 MB\. .*", ran.explained
+        )
+        assert not any(call.startswith("build") for call in calls(builder))
+
+    def test_limits_of_the_build_are_the_builders(self, builder: Machine) -> None:
+        ran = self.build(builder, build_free_memory="1", build_memory="512m", build_cpus="1.5")
+        assert ran.code == 0, ran.items
+        [built] = [call for call in calls(builder) if call.startswith("build --file")]
+        assert " --memory 512m --memory-swap 512m --cpu-period 100000 --cpu-quota 150000 " in built
+
+    @pytest.mark.parametrize(("kernel", "missing"), [("false true", "memory"), ("true false", "CPU")])
+    def test_a_kernel_without_limits_is_told(self, builder: Machine, kernel: str, missing: str) -> None:
+        self.put(builder, kernel=kernel)
+        ran = self.build(builder, build_free_memory="1", build_memory="512m", build_cpus="1.5")
+        assert f"Built without a limit of {missing}: the kernel of web1 has none for containers." in ran.lines
+        [built] = [call for call in calls(builder) if call.startswith("build --file")]
+        assert ("--memory" in built, "--cpu-quota" in built) == (missing != "memory", missing != "CPU")
+
+    def test_one_builds_after_the_other_and_is_told_for_whom_it_waits(self, builder: Machine) -> None:
+        self.put(builder, kernel="true true", seconds=2)
+        order = builder.folder / "order"
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(self.build, builder, name="blog production", deployment="d3", build_free_memory="1")
+            deadline = time.monotonic() + 10
+            while not order.exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            second = self.build(builder, build_free_memory="1")
+            assert (first.result().code, second.code) == (0, 0)
+        assert order.read_text().splitlines() == [
+            f"{word} {site}" for site in ("blog production", "shop production") for word in ("begin", "end")
+        ]
+        assert "Waiting for the build of blog production, or another build on web1 to end." in second.lines
+        assert not (builder.home / ".devflow" / "building").exists()
 
 
 class TestPrune:

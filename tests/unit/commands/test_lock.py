@@ -43,6 +43,16 @@ def test_only_its_holder_releases_it(locked: Machine) -> None:
     assert holder(locked) == ""
 
 
+def test_logins_to_a_registry_of_a_killed_run_go_with_it(locked: Machine) -> None:
+    login = locked.home / ".devflow" / "runs" / "d1-5e5e5e5e-1-forward" / "docker" / "config.json"
+    other = locked.home / ".devflow" / "runs" / "d9-5e5e5e5e-1-forward" / "docker" / "config.json"
+    for each in (login, other):
+        each.parent.mkdir(parents=True)
+        each.write_text("{}")
+    assert locked.run(lock.RELEASE, deployment="d1").code == 0
+    assert (login.parent.exists(), other.exists()) == (False, True)
+
+
 def test_releasing_twice_is_no_error(locked: Machine) -> None:
     assert [locked.run(lock.RELEASE, deployment="d1").code for _ in range(2)] == [0, 0]
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from devflow.apps.deployments import proxy
 from devflow.commands import nginx
 from tests.support.machine import Machine, Ran
 
@@ -105,7 +110,14 @@ def server(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def shell(server: Machine, text: str) -> str:
     """The texts with another folder than /etc/nginx."""
-    return text.replace(nginx.FOLDER, str(server.folder / "devflow.d")).replace("/run/nginx.pid", "/nowhere")
+    for path, here in (
+        (nginx.FOLDER, str(server.folder / "devflow.d")),
+        (nginx.INCLUDE, str(server.folder / "include.conf")),
+        ("/run/nginx.pid", str(server.folder / "nginx.pid")),
+        ("/run/systemd/system", "/nowhere"),
+    ):
+        text = text.replace(path, here)
+    return text
 
 
 def site_path(server: Machine) -> Path:
@@ -138,7 +150,7 @@ def test_what_nginx_refuses_is_put_back(server: Machine) -> None:
     assert ran.explained.endswith("so it was put back: nginx: [emerg] broken in a.conf:1 ")
     assert site_path(server).read_text() == before
     upstream = site_path(server).with_suffix(".upstream").read_text()
-    assert upstream == "upstream devflow_e0e0e0e0 {\n    server 127.0.0.1:1;\n}\n"
+    assert upstream.partition("\n")[2] == "upstream devflow_e0e0e0e0 {\n    server 127.0.0.1:1;\n}\n"
 
 
 def test_what_was_not_there_is_not_there_again(server: Machine) -> None:
@@ -174,7 +186,7 @@ def test_a_file_edited_by_hand_is_refused_unless_it_was_given_up(server: Machine
     site_path(server).write_text("server { by hand; }\n")
     digest = hashlib.sha256(site_path(server).read_bytes()).hexdigest()
     check = shell(server, nginx.CHECK).replace(nginx.INCLUDE, str(include))
-    ran = server.run(f"proxy_accepted='{digest if accepted else ''}'\n{check}")
+    ran = server.run(f"proxy_accepted='web1 {digest if accepted else ''}'\n{check}")
     assert (ran.code == 0) == accepted, ran
     assert accepted or "was edited by hand" in ran.explained
     assert "by hand" in site_path(server).read_text()
@@ -189,3 +201,189 @@ def test_a_broken_configuration_is_told_in_its_own_words(server: Machine) -> Non
     ran = server.run(shell(server, nginx.CHECK).replace(nginx.INCLUDE, str(include)))
     assert ran.code == 1
     assert ran.explained.endswith("is broken, so nothing was changed: nginx: [emerg] broken in a.conf:1 ")
+
+
+@pytest.mark.parametrize("server_name", ["web1", "web2"])
+def test_what_was_accepted_of_another_server_is_not_of_this_one(server: Machine, server_name: str) -> None:
+    install(server, "server { one; }\n")
+    site_path(server).write_text("server { by hand; }\n")
+    digest = hashlib.sha256(site_path(server).read_bytes()).hexdigest()
+    assert (checked(server, f"{server_name} {digest}").code == 0) == (server_name == "web1")
+
+
+def test_an_upstream_edited_by_hand_is_noticed(server: Machine) -> None:
+    text = "include @upstream_file@;\n"
+    install(server, text, servers='"127.0.0.1:1"')
+    assert state(server) == "ours"
+    path = site_path(server).with_suffix(".upstream")
+    path.write_text(path.read_text().replace(":1;", ":2;"))
+    assert state(server) == "edited"
+    ran = checked(server)
+    assert ran.explained.startswith(f"{path} on web1 was edited by hand")
+    told = server.run(shell(server, f"{nginx.FUNCTIONS}site_sum\n")).lines[-1]
+    assert checked(server, f"web1 {told}").code == 0
+    install(server, "no upstream\n")
+    assert state(server) == "ours", "what no site file includes does not matter"
+
+
+# --- the lock, and what is reloaded -----------------------------------------------------------------------------------
+
+
+def test_an_nginx_that_is_started_does_not_have_the_lock(server: Machine) -> None:
+    server.tool("nginx", 'case $* in "") sleep 20 </dev/null >/dev/null 2>&1 & echo $! >"$HOME/daemon" ;; esac')
+    ran = server.run(shell(server, f"{nginx.FUNCTIONS}lock_nginx\nstart_nginx\n"))
+    daemon = int((server.home / "daemon").read_text())
+    try:
+        assert ran.code == 0, ran
+        assert Path(f"/proc/{daemon}").exists()
+        folder = os.open(server.folder / "devflow.d", os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(folder)
+    finally:
+        os.kill(daemon, 9)
+
+
+def test_a_lock_that_is_never_let_go_is_told(server: Machine) -> None:
+    folder = os.open(server.folder / "devflow.d", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        ran = server.run(shell(server, nginx.FUNCTIONS.replace("lock_seconds=120", "lock_seconds=1")) + "lock_nginx\n")
+    finally:
+        os.close(folder)
+    assert ran.code == 1
+    assert "has held the lock" in ran.explained
+    assert "sudo fuser -v" in ran.explained
+
+
+MASTER = r"""
+$0 = "nginx: master process nginx"; my $serving = "$ENV{HOME}/serving";
+sub worker { my ($name) = @_; my $pid = fork; return $pid if $pid;
+  $0 = "nginx: worker process"; open my $f, ">", $serving; print $f $name; close $f;
+  $SIG{QUIT} = sub { $0 = "nginx: worker process is shutting down"; sleep 30; exit }; sleep 1 while 1; }
+my $old = worker("old"); my $told = 0; $SIG{HUP} = sub { $told = 1 };
+$SIG{TERM} = sub { kill 9, $old; exit };
+open my $f, ">", "$ENV{HOME}/../nginx.pid"; print $f "$$\n"; close $f;
+while (1) { select undef, undef, undef, 0.05; next unless $told; $told = 0;
+  sleep 2; my $new = worker("new"); select undef, undef, undef, 0.2; kill "QUIT", $old;
+  $SIG{TERM} = sub { kill 9, $old, $new; exit }; }
+"""
+
+
+def test_a_switch_is_over_when_no_old_worker_takes_requests(server: Machine) -> None:
+    """An nginx that goes on with the old configuration for two seconds, as one with much to do does."""
+    server.tool("nginx", f'case $* in "-s reload") kill -HUP "$(cat {server.folder}/nginx.pid)" ;; esac')
+    (server.folder / "master.pl").write_text(MASTER)
+    master = subprocess.Popen(["perl", server.folder / "master.pl"], env=dict(server.environment()))
+    try:
+        deadline = time.monotonic() + 10
+        while not (server.home / "serving").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        ran = server.run(shell(server, f'{nginx.FUNCTIONS}{nginx.RELOAD}cat "$HOME/serving"; echo\n'))
+        assert (ran.code, ran.lines) == (0, ["new"])
+    finally:
+        master.terminate()
+        master.wait(5)
+
+
+# --- a site that is there already -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def foreign(server: Machine) -> Path:
+    path = server.home / "shop.conf"
+    path.write_text("server { server_name shop.test; }\n")
+    return path
+
+
+def checked(server: Machine, accepted: str = "", then: str = "") -> Ran:
+    server.tool("pgrep", "exit 1")
+    (server.folder / "include.conf").touch()
+    text = f"proxy_accepted='{accepted}'\n{nginx.CHECK}"
+    return server.run(shell(server, text), *([shell(server, then)] if then else []), domains=("shop.test",))
+
+
+def adopting(server: Machine, foreign: Path, then: str, text: str = "server { server_name shop.test; }\n") -> Ran:
+    accepted = f"web1 {hashlib.sha256(foreign.read_bytes()).hexdigest()} {foreign}"
+    return checked(server, accepted, f"{then}{nginx.FUNCTIONS}{nginx.install(text)}")
+
+
+def test_a_foreign_file_is_refused_until_it_is_adopted(server: Machine, foreign: Path) -> None:
+    ran = checked(server)
+    assert f"shop.test is served by {foreign} on web1 already" in ran.explained
+    assert "Adopt that file" in ran.explained
+    ran = adopting(server, foreign, "")
+    assert ran.code == 0, ran
+    assert not foreign.exists()
+    kept = site_path(server).with_suffix(".adopted")
+    assert kept.read_text() == "server { server_name shop.test; }\n"
+    assert state(server) == "ours"
+
+
+def test_the_link_of_a_foreign_file_goes_and_its_target_stays(server: Machine, foreign: Path) -> None:
+    link = server.home / "enabled.conf"
+    foreign.rename(target := server.home / "available")
+    link.symlink_to(target)
+    ran = adopting(server, link, "")
+    assert ran.code == 0, ran
+    assert f"{link} (a link to {target}, which stays) is out of nginx now" in ran.lines[-1]
+    assert target.exists()
+    assert not link.is_symlink()
+
+
+@pytest.mark.parametrize("before_check", [True, False])
+def test_a_foreign_file_that_was_changed_since_is_refused(server: Machine, foreign: Path, before_check: bool) -> None:
+    change = f"echo '# mine' >>{foreign}\n"
+    if before_check:
+        digest = hashlib.sha256(foreign.read_bytes()).hexdigest()
+        foreign.write_text("server { server_name shop.test; } # mine\n")
+        ran = checked(server, f"web1 {digest} {foreign}")
+    else:
+        ran = adopting(server, foreign, change)
+    assert ran.code == 1
+    assert f"{foreign} on web1 was changed since the panel read it" in ran.explained
+    assert "# mine" in foreign.read_text()
+    assert not site_path(server).exists()
+
+
+def test_a_second_foreign_file_is_refused(server: Machine, foreign: Path) -> None:
+    other = server.home / "other.conf"
+    other.write_text("server { server_name shop.test; }\n# another\n")
+    ran = adopting(server, foreign, "")
+    assert ran.code == 1
+    assert f"served by {other}" in ran.explained
+    assert foreign.exists()
+
+
+def test_a_foreign_file_comes_back_where_nginx_refuses_and_on_the_way_back(server: Machine, foreign: Path) -> None:
+    before = foreign.read_text()
+    ran = adopting(server, foreign, "", text="broken\n")
+    assert "so it was put back" in ran.explained
+    assert foreign.read_text() == before
+    assert not site_path(server).exists()
+    (server.root / ".devflow" / "nginx.d2").rename(server.folder / "away")
+    assert adopting(server, foreign, "").code == 0
+    assert not foreign.exists()
+    back = shell(server, f"{nginx.FUNCTIONS}put_back_nginx\n")
+    assert server.run(back).code == 0
+    assert server.run(back).code == 0
+    assert foreign.read_text() == before
+    assert list((server.folder / "devflow.d").iterdir()) == []
+
+
+def test_what_is_read_of_a_server(server: Machine, foreign: Path) -> None:
+    install(server, "server { one; }\n")
+    script = server.folder / "read"
+    script.write_text(shell(server, nginx.READ))
+    where = [str(server.root), ID, "shop.test"]
+    done = subprocess.run(
+        ["sh", script, *where], env=server.environment(), stdout=subprocess.PIPE, text=True, check=True
+    )
+    found = proxy.read(done.stdout)
+    assert found["state"] == "ours"
+    assert found["text"] == site_path(server).read_text()
+    text = foreign.read_text()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    assert found["foreign"] == [{"path": str(foreign), "sum": digest, "text": text}]

@@ -50,11 +50,34 @@ def specified(**changes: Any) -> dict[str, Any]:
     document = json.loads(json.dumps(RESOLVED))
     for name, change in changes.items():
         document["services"][name] |= change
-    return jq(stack._STACK, document, monitor="5", environment="e1")
+    return jq(stack._STACK, document, monitor="5", environment="e1", path="/srv/www/shop/releases/2")
 
 
 def scaled(document: dict[str, Any], scaled_json: str, nodes: int = 3) -> dict[str, Any]:
     return jq(stack._SCALED, document, release="r2", nodes=str(nodes), scaled_json=scaled_json)
+
+
+@pytest.mark.parametrize(
+    ("change", "order"),
+    [
+        ({}, "start-first"),
+        ({"volumes": [{"type": "bind", "source": "/srv/pg", "target": "/data"}]}, "stop-first"),
+        ({"volumes": [{"type": "bind", "source": "/srv/pg", "target": "/data", "read_only": True}]}, "start-first"),
+        ({"volumes": [{"type": "bind", "source": "/srv/www/shop/releases/2/x", "target": "/x"}]}, "start-first"),
+        ({"volumes": [{"type": "bind", "source": "/var/run/docker.sock", "target": "/x"}]}, "start-first"),
+        ({"volumes": [{"type": "volume", "target": "/data"}]}, "stop-first"),
+        ({"labels": {"devflow.replace": "false"}}, "stop-first"),
+        (
+            {
+                "labels": {"devflow.replace": "true"},
+                "volumes": [{"type": "volume", "source": "data", "target": "/data"}],
+            },
+            "start-first",
+        ),
+    ],
+)
+def test_a_folder_of_the_server_or_a_label_decides_too(change: dict[str, Any], order: str) -> None:
+    assert specified(web=change)["services"]["web"]["deploy"]["update_config"]["order"] == order
 
 
 def test_what_a_swarm_does_not_know_is_left_out_and_the_rest_is_as_it_was() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -86,9 +88,80 @@ def test_a_script_is_read_from_standard_input_and_quotes_what_it_is_given() -> N
     assert done.stdout == nasty
 
 
+@pytest.mark.parametrize("has_curl", [True, False])
+def test_a_join_token_is_no_argument_where_the_socket_takes_it(tmp_path: Path, has_curl: bool) -> None:
+    """Only Docker's own command wants it as an argument."""
+    socket = tmp_path / "docker.sock"
+    socket.touch()
+    state = f"{tmp_path}/state"
+    answers = f'case $* in *.LocalNodeState*) cat {state} ;; "swarm join"*) echo active >{state} ;; esac'
+    (tmp_path / "state").write_text("inactive\n")
+    joins = f"cat >{tmp_path}/body; echo active >{state}"
+    for name, text in {"docker": answers, **({"curl": joins} if has_curl else {})}.items():
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{tmp_path}/calls\n{text}\n')
+        (tmp_path / name).chmod(0o755)
+    for name in ("cat", "tail", "id", "sudo"):
+        (tmp_path / name).symlink_to(f"/bin/{name}")
+    text = swarm.script(swarm.JOIN, token="SWMTKN-1-x", manager="10.0.0.1:2377", address="10.0.0.2")
+    environment = {"PATH": str(tmp_path), "DOCKER_HOST": f"unix://{socket}"}
+    done = subprocess.run(["/bin/dash", "-s"], input=text, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "state").read_text() == "active\n"
+    assert ("SWMTKN-1-x" in (tmp_path / "calls").read_text()) == (not has_curl)
+    if has_curl:
+        assert json.loads((tmp_path / "body").read_text()) == {
+            "ListenAddr": "0.0.0.0:2377",
+            "AdvertiseAddr": "10.0.0.2",
+            "RemoteAddrs": ["10.0.0.1:2377"],
+            "JoinToken": "SWMTKN-1-x",
+        }
+
+
 @pytest.mark.parametrize(
     "name", ["FORM", "TOKEN", "ROTATE", "JOIN", "DRAIN", "DEMOTE", "LEAVE", "REMOVE_NODE", "SCALE", "LOOK"]
 )
 def test_scripts_are_right_for_a_posix_shell(name: str) -> None:
     text = swarm.script(getattr(swarm, name))
     assert subprocess.run(["dash", "-n"], input=text, text=True, check=False).returncode == 0
+
+
+SERVICE = """\
+n:shop_db
+c:node.role == worker
+v:shop_far:local:nfs
+v:shop_data:
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "force", "is_refused"),
+    [
+        (SERVICE, "", True),
+        (SERVICE.replace("shop_data:", "shop_data:local:"), "", True),
+        (SERVICE, "yes", False),
+        (SERVICE.replace("shop_data:", "shop_data:rexray:"), "", False),
+        (SERVICE.replace("node.role == worker", "node.hostname==web2"), "", False),
+        (SERVICE.replace("node.role == worker", "node.labels.disk == ssd"), "", False),
+        (SERVICE.replace("node.role == worker", "node.hostname != web2"), "", True),
+        (SERVICE.replace("c:node.role == worker", "global"), "", False),
+        ("n:shop_web\n", "", False),
+    ],
+)
+def test_a_node_with_the_only_copy_of_data_is_not_drained(
+    tmp_path: Path, told: str, force: str, is_refused: bool
+) -> None:
+    docker = tmp_path / "docker"
+    (tmp_path / "told").write_text(told)
+    docker.write_text(
+        "#!/bin/sh\n"
+        'case "$1 $2" in "node ps") echo task1 ;; "inspect --type") echo service1 ;;\n'
+        f'  "service inspect") cat {tmp_path}/told ;; "node update") touch {tmp_path}/drained ;; esac\n'
+    )
+    docker.chmod(0o755)
+    text = swarm.script(swarm.DRAIN, node="n1", force=force)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(["sh", "-s"], input=text, env={"PATH": path}, capture_output=True, text=True, check=False)
+    assert (tmp_path / "drained").exists() is not is_refused
+    assert (done.returncode != 0) is is_refused
+    if is_refused:
+        assert "shop_db keeps data there in shop_data, which no other node has" in done.stderr

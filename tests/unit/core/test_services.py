@@ -88,14 +88,27 @@ def test_a_usual_project() -> None:
         ({"image": "x", "networks": {"default": None}}, "replaced", "nothing in it forbids"),
         ({"image": "x", "volumes": [volume("up")]}, "left", "it alone writes the volume up"),
         ({"image": "x", "volumes": [volume("up", read_only=True)]}, "replaced", "nothing in it forbids"),
-        ({"image": "x", "volumes": [volume("data")]}, "replaced", "nothing in it forbids"),
+        ({"image": "x", "volumes": [volume("data")]}, "left", "it writes the volume data, as db does, and not all"),
         ({"build": {"context": FOLDER}, "volumes": [volume("up")]}, "recreated", "it alone writes the volume up"),
         (
             {"build": {"context": FOLDER}, "volumes": [volume("up")], "ports": [port(1, "1")]},
             "recreated",
             "publishes port 1",
         ),
-        ({"image": "x", "volumes": [bind("/srv/files")]}, "replaced", "nothing in it forbids"),
+        ({"image": "x", "volumes": [bind("/srv/files")]}, "left", "it alone writes the folder /srv/files"),
+        ({"image": "x", "volumes": [bind("/srv/files", read_only=True)]}, "replaced", "nothing in it forbids"),
+        ({"image": "x", "volumes": [bind("/var/run/docker.sock")]}, "replaced", "nothing in it forbids"),
+        ({"image": "x", "volumes": [bind("/etc/localtime")]}, "replaced", "nothing in it forbids"),
+        ({"image": "x", "volumes": [bind(f"{FOLDER}/nginx.conf")]}, "replaced", "nothing in it forbids"),
+        ({"build": {"context": FOLDER}, "volumes": [bind("/srv/files")]}, "recreated", "alone writes the folder"),
+        ({"image": "x", "volumes": [{"type": "volume", "target": "/d"}]}, "left", "keeps data in /d, a volume without"),
+        ({"image": "x", "volumes": [{"type": "tmpfs", "target": "/d"}]}, "replaced", "nothing in it forbids"),
+        ({"image": "x", "labels": {"devflow.replace": "false"}}, "recreated", "says that two may not run"),
+        (
+            {"image": "redis:7", "labels": {"devflow.replace": "true"}},
+            "replaced",
+            "its label devflow.replace says that two may run side by side",
+        ),
         ({"image": "redis:7-alpine"}, "left", "redis:7-alpine keeps data"),
         ({"image": "registry.test:5000/team/mariadb@sha256:00"}, "left", "keeps data"),
         ({"image": "mcr.microsoft.com/mssql/server:2022"}, "left", "server:2022 keeps data"),
@@ -141,6 +154,185 @@ def test_paths_in_the_release_are_the_same_ones() -> None:
     now = {**DB, "volumes": [volume("data"), bind(f"{FOLDER}/init.sql", read_only=True)]}
     before = {**DB, "volumes": [volume("data"), bind(f"{BEFORE}/init.sql", read_only=True)]}
     assert told(treated({"web": WEB, "db": now}, {"db": before}))["db"][0] == "left"
+
+
+@pytest.mark.parametrize(
+    "image",
+    """
+    postgres postgres:16-alpine bitnami/postgresql:16 bitnami/postgresql-repmgr docker.io/library/mysql:8
+    mysql/mysql-server mysql/community-server:8.4 mariadb:11 bitnami/mariadb-galera percona/percona-server
+    mongo:7 bitnami/mongodb-sharded
+    mongodb/mongodb-community-server redis/redis-stack redis/redis-stack-server:7 bitnami/redis-cluster valkey/valkey
+    eqalpha/keydb timescale/timescaledb-ha:pg16 postgis/postgis pgvector/pgvector:pg16 clickhouse/clickhouse-server
+    cassandra neo4j:5 influxdb minio/minio rabbitmq:3-management nats:2 nats-streaming confluentinc/cp-kafka
+    apache/kafka:3.8 getmeili/meilisearch typesense/typesense qdrant/qdrant semitechnologies/weaviate solr couchdb
+    bitnami/etcd quay.io/coreos/etcd:v3.5 reg.test:5000/team/postgres@sha256:00 mcr.microsoft.com/mssql/server:2022
+    """.split(),  # noqa: SIM905
+)
+def test_stores_are_known_by_their_images(image: str) -> None:
+    assert told(treated({"web": WEB, "it": {"image": image}}))["it"][0] == "left"
+
+
+@pytest.mark.parametrize(
+    "image",
+    """
+    memcached memcached:1.6-alpine redis-commander rediscommander/redis-commander mongo-express oliver006/redis_exporter
+    provectuslabs/kafka-ui redis/redisinsight mysql/mysql-router prom/mysqld-exporter postgrest/postgrest adminer
+    phpmyadmin nginx:alpine minio/mc team/server:2 natsio/nats-box
+    """.split(),  # noqa: SIM905
+)
+def test_what_keeps_nothing_may_run_twice(image: str) -> None:
+    assert told(treated({"web": WEB, "it": {"image": image}}))["it"][0] == "replaced"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/var/lib/postgresql/data",
+        "/var/lib/mysql",
+        "/data/db",
+        "/bitnami/postgresql",
+        "/var/lib/redis",
+        "/qdrant/storage",
+    ],
+)
+def test_a_mount_where_stores_keep_data_is_one(target: str) -> None:
+    """Though another service of the application writes the same volume."""
+    for source in (volume("up", target), bind("/srv/pg") | {"target": target}):
+        services = {"web": WEB, "it": {"image": "acme/own", "volumes": [source]}}
+        assert told(treated(services))["it"][0] == "left"
+        built = {"build": {"context": FOLDER}, "volumes": [source]}
+        found = told(treated({"web": WEB, "it": built, "other": {**built, "restart": "always"}}))
+        assert (found["it"][0], found["other"][0]) == ("recreated", "recreated")
+
+
+def test_the_data_of_a_store_that_a_backup_writes_too() -> None:
+    """Whatever the two images are called."""
+    for backup in ("acme/store", "alpine", "offen/docker-volume-backup"):
+        store = {"image": "acme/store", "volumes": [volume("up")], "restart": "always"}
+        services = {"web": WEB, "store": store, "backup": {**store, "image": backup}}
+        found = told(treated(services))
+        assert found["store"] == (
+            "left",
+            "it writes the volume up, as backup does, and not all of them are the application's own: started once, "
+            "then left alone",
+        )
+        assert found["backup"][0] == "left"
+        services["backup"]["volumes"] = [volume("up", read_only=True)]
+        found = told(treated(services))
+        assert found["store"][0] == "left"
+        assert found["backup"][0] == "replaced"
+
+
+def test_names_of_the_same_place_are_one() -> None:
+    config = {
+        "services": {
+            "web": WEB,
+            "a": {"build": {"context": FOLDER}, "volumes": [volume("one")]},
+            "b": {"image": "acme/store", "volumes": [volume("two")]},
+            "c": {"build": {"context": FOLDER}, "volumes": [bind("/srv/files")]},
+            "d": {"image": "acme/store", "volumes": [bind("/srv/files/pg/")]},
+        },
+        "volumes": {"one": {"name": "same"}, "two": {"name": "same", "external": True}},
+    }
+    found = told(treat(read(config, folder=FOLDER), Choices()))
+    assert "as b does" in found["a"][1]
+    assert "as d does" in found["c"][1]
+    assert (found["b"][0], found["d"][0]) == ("left", "left")
+
+
+@pytest.mark.parametrize("mount", [volume("up"), bind("/srv/uploads")])
+def test_an_upload_folder_of_one_application_is_shared(mount: dict[str, Any]) -> None:
+    pulled = {"image": "ghcr.io/team/shop:1", "volumes": [mount], "restart": "always"}
+    built = {"build": {"context": FOLDER}, "volumes": [mount], "restart": "always"}
+    proxy = {"image": "nginx:alpine", "volumes": [mount], "restart": "always"}
+    for own in (pulled, built):
+        web = {**own, "ports": [port(8000, "8080")]}
+        found = treated({"web": web, "worker": own, "files": proxy})
+        assert found.problem == ""
+        assert {each.treatment for each in found.services} == {"replaced"}
+        assert found.data == ()
+        alien = {**own, "build": None, "image": "acme/store"}
+        found = treated({"web": web, "worker": own, "store": alien})
+        assert "it writes the volume up" in found.problem or "it writes the folder /srv/uploads" in found.problem
+
+
+def test_a_shared_folder_of_the_environment_is_data() -> None:
+    services = {"web": WEB, "it": {"image": "acme/store", "volumes": [bind(f"{FOLDER}/state")]}}
+    for shared, treatment in (((), "replaced"), (("state",), "left"), (("state/deep",), "left")):
+        found = treat(composition(**services), Choices(), shared=shared)
+        assert told(found)["it"][0] == treatment
+
+
+def declared(service: dict[str, Any], *places: str, **choices: Any) -> Treatment:
+    config = {"services": {"web": WEB, "it": service}, "volumes": {"data": {}, "more": {}}}
+    return treat(read(config, folder=FOLDER, declared={"it": places}), Choices(**choices))
+
+
+def test_volumes_that_an_image_has_of_its_own() -> None:
+    found = declared({"image": "acme/store"}, "/state")
+    assert told(found)["it"] == (
+        "left",
+        "it keeps data in /state, a volume without a name: started once, then left alone",
+    )
+    assert found.data == ("it",)
+    tmpfs = {"image": "acme/store", "tmpfs": ["/state:size=1m"]}
+    assert told(declared(tmpfs, "/state/"))["it"][0] == "replaced"
+    assert (
+        told(declared({"image": "x", "volumes": [volume("data", "/state", read_only=True)]}, "/state"))["it"][0]
+        == "replaced"
+    )
+    above = {"image": "x", "volumes": [volume("data", "/state", read_only=True)]}
+    assert told(declared(above, "/state/deep"))["it"][0] == "left", "Docker makes a volume of its own in there"
+    built = declared({"build": {"context": FOLDER}}, "/state")
+    assert told(built)["it"] == (
+        "recreated",
+        "it keeps data in /state, a volume without a name, and two at once might spoil or lose it",
+    )
+    shared = {"build": {"context": FOLDER}, "volumes": [volume("data", "/state")]}
+    config = {"services": {"web": WEB, "it": shared, "other": shared}, "volumes": {"data": {}}}
+    found = treat(read(config, folder=FOLDER, declared={"it": ["/state"]}), Choices())
+    assert told(found)["it"][0] == "replaced"
+
+
+def test_what_is_accepted_is_warned_of() -> None:
+    found = declared({"image": "acme/store", "restart": "always"}, "/state", replace=("it",))
+    assert found.accepted == ("it",)
+    assert found.warnings == (
+        "Each release of the service it begins with an empty /state: a volume without a name. To keep what is in it, "
+        "give it a name in the Compose file.",
+    )
+    own = {**WEB, "volumes": [volume("data")], "labels": {"devflow.replace": "TRUE"}}
+    found = treated({"web": own})
+    assert (found.problem, found.accepted) == ("", ("web",))
+    assert found.warnings == (
+        "Two of the service web run side by side for a while, as was chosen, although it alone writes the volume data.",
+    )
+
+
+def test_a_label_says_otherwise() -> None:
+    def labelled(value: str) -> dict[str, Any]:
+        return {**WEB, "labels": {"devflow.replace": value}}
+
+    assert "cannot be replaced without downtime: its label" in treated({"web": labelled("false")}).problem
+    assert 'is neither "true" nor "false"' in treated({"web": labelled("perhaps")}).problem
+    found = treated({"web": WEB, "db": {**DB, "labels": {"devflow.replace": "true"}}}, leave=("db",))
+    assert told(found)["db"] == ("left", "chosen in the settings")
+    mail = {"image": "mail", "labels": {"devflow.replace": "false"}}
+    assert told(treated({"web": WEB, "mail": mail}, {"mail": mail}))["mail"][0] == "left"
+    in_place = treat(composition(web=labelled("true")), Choices(), in_place=True, has_proxy=False)
+    assert told(in_place)["web"][0] == "recreated"
+
+
+def test_where_a_swarm_may_move_it() -> None:
+    def pinned(**deploy: Any) -> bool:
+        return composition(web={**WEB, "deploy": deploy}).services[0].is_pinned
+
+    assert not pinned()
+    assert not pinned(placement={"constraints": ["node.role == manager", "node.hostname != a"]})
+    assert pinned(mode="global")
+    for constraint in ("node.hostname == a", "node.id==a", "node.labels.disk == ssd", "engine.labels.x == y"):
+        assert pinned(placement={"constraints": ["node.role == worker", constraint]})
 
 
 def test_what_cannot_run_twice_is_left_while_it_is_unchanged() -> None:
@@ -242,6 +434,7 @@ def test_the_service_behind_the_proxy() -> None:
         (f"{FOLDER}/state", (), None, False),
         (f"{FOLDER}/state/x", ("state",), ("src",), False),
         ("/srv/state", (), ("src",), False),
+        (f"{FOLDER}/state", ("state",), ("src",), False),
         (FOLDER, (), ("src",), False),
     ],
 )
@@ -249,7 +442,15 @@ def test_a_folder_for_data_beside_the_files_of_the_commit(
     source: str, shared: tuple[str, ...], top: tuple[str, ...] | None, is_lost: bool
 ) -> None:
     found = treat(composition(web={**WEB, "volumes": [bind(source)]}), Choices(), shared=shared, top=top)
-    assert bool(found.problem) is is_lost
+    assert ("would begin with an empty one" in found.problem) is is_lost
+    # an application may write a shared folder of its own from two colours, a folder of the server only when it is told
+    assert bool(found.problem) is (is_lost or source == "/srv/state")
+
+
+def test_a_volume_on_a_file_server_is_not_local() -> None:
+    config = {"volumes": {"a": {"driver": "local", "driver_opts": {"type": "nfs"}}, "b": {"driver": "x"}, "c": None}}
+    config["volumes"]["c"] = {}
+    assert [each.is_local for each in read(config, folder=FOLDER).volumes] == [False, False, True]
 
 
 def test_volumes() -> None:

@@ -56,15 +56,27 @@ def test_scripts_are_told_the_treatment() -> None:
     assert fitted.tools.splitlines() == [
         "compose_services='db job web'",
         "compose_into='job web'",
+        "compose_declared=''",
         "compose_in_place=''",
         "compose_replaced=web",
         "compose_left=db",
         "compose_recreated=job",
         "compose_early=''",
         "compose_once=''",
+        "compose_data=db",
+        "compose_accepted=''",
         "compose_proxied=web",
         "compose_inside=8000",
     ]
+
+
+def test_scripts_are_told_what_images_keep() -> None:
+    store = Facts("store", image="acme/store", unnamed=("/state",), declared=("/state", "/more"))
+    found = Composition((store, WEB))
+    treatment = recipe.treat(found, {"replace": "store"}, in_place=False, has_proxy=True)
+    told = recipe.fit(RECIPES["compose"], found, treatment, in_place=False).tools.splitlines()
+    assert "compose_declared='store:/state store:/more'" in told
+    assert "compose_accepted=store" in told
 
 
 def test_the_strategies_that_can() -> None:

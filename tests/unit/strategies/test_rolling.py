@@ -57,6 +57,8 @@ def test_addresses() -> None:
         (NAMES, {}, ""),
         (("web1",), {}, "at least two servers"),
         (("web1", "web2"), {"minimum": "2"}, "2 cannot stay ready"),
+        (NAMES, {"warm_seconds": "30"}, "nginx cannot give a server more requests little by little"),
+        (NAMES, {"warm_seconds": "30", "balancer": "haproxy"}, ""),
         (("web1", "web2"), {"batch": "2", "minimum": "1"}, "With 2 of 2 servers at once, 1 cannot stay ready"),
         (("web1", "web2"), {"nodes": "web9=10.0.0.1"}, "does not have: web9"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devflow.core.services import Composition, Facts
+from devflow.core.services import Composition, Facts, Volume
 from devflow.engine.plan import Plan, compose
 from devflow.engine.task import Phase
 from devflow.recipes import compose as compose_recipe
@@ -48,6 +48,38 @@ def test_the_plan_says_what_ends_before_the_new_one_starts() -> None:
         ("web", "replaced"),
         ("db", "recreated"),
     ]
+
+
+def test_the_plan_warns_of_what_may_start_on_a_node_without_its_data() -> None:
+    volumes = (
+        Volume("data", "x_data"),
+        Volume("far", "x_far", "local", is_remote=True),
+        Volume("own", "own", "rexray"),
+    )
+    composition = Composition(
+        (
+            Facts("db", volumes=("far", "data")),
+            Facts("files", folders=("/srv/files", "/var/run/docker.sock", "./conf")),
+            Facts("state", unnamed=("/state",)),
+            Facts("pinned", volumes=("data",), is_pinned=True),
+            Facts("far", volumes=("far", "own"), folders=("./conf",)),
+            Facts("web"),
+        ),
+        volumes,
+    )
+    told = swarm.warnings(composition)
+    assert [warning.partition(", which")[0] for warning in told] == [
+        "The service db writes the volume data",
+        "The service files writes the folder /srv/files",
+        "The service state writes /state, a volume without a name",
+    ]
+    assert "starts elsewhere with an empty one" in told[0]
+    assert "node.hostname ==" in told[0]
+
+
+def test_the_plan_says_what_may_not_run_beside_itself() -> None:
+    facts = (Facts("a", folders=("/srv/a",)), Facts("b", label="false"), Facts("c", volumes=("data",), label="true"))
+    assert [each.treatment for each in swarm.treat(Composition(facts))] == ["recreated", "recreated", "replaced"]
 
 
 def test_nothing_of_a_project_on_one_server_is_run() -> None:

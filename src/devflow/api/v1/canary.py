@@ -1,5 +1,6 @@
 """Canaries: how they do, and what a person wants of them."""
 
+from datetime import datetime
 from typing import Literal
 
 from ninja import Router
@@ -32,8 +33,10 @@ class SideOut(BaseModel):
 
 class ShareOut(BaseModel):
     percent: int = Field(description="Of the requests.")
-    state: str = Field(description="good, few (requests), bad, held, passed, promoted or aborted.")
+    state: str = Field(description="good, few (requests), bad, held, overdue, passed, promoted or aborted.")
     seconds: int
+    held_since: datetime | None = Field(description="When it was held by hand; null where it is not.")
+    held_until: datetime | None = Field(description="When it is taken back unless somebody says how to go on.")
     new: SideOut
     stable: SideOut
 
@@ -43,6 +46,8 @@ class ShareOut(BaseModel):
             percent=share.percent,
             state=share.state,
             seconds=share.seconds,
+            held_since=share.held_since,
+            held_until=share.held_until,
             new=SideOut.of(share.new),
             stable=SideOut.of(share.stable),
         )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from devflow.api.auth import ApiRequest
 from devflow.api.schemas import Input
 from devflow.apps.deployments import proxy
+from devflow.apps.deployments.accepted import accepted_of, is_accepted
 from devflow.apps.deployments.planning import site_text_of
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.selectors import environment_get
@@ -17,6 +18,24 @@ router = Router(tags=["environments"])
 
 class AdoptIn(Input):
     server: str = Field(description="Name of the server whose file is taken over.", examples=["web-1"])
+    path: str = Field(
+        "",
+        max_length=1000,
+        description="A file there that is none of the panel's (`foreign`); without it, the one edited by hand.",
+        examples=["/etc/nginx/sites-enabled/shop"],
+    )
+
+
+class ForeignFile(BaseModel):
+    """Another file of nginx that serves one of the environment's domains. `template` is what adopting makes of it, and
+    `notes` say what is changed in it; `problem` why it cannot be adopted."""
+
+    path: str
+    text: str
+    is_accepted: bool = Field(description="Adopted: the next deployment takes its place.")
+    template: str
+    notes: list[str]
+    problem: str
 
 
 class SiteFile(BaseModel):
@@ -26,6 +45,8 @@ class SiteFile(BaseModel):
     state: str | None = None
     is_accepted: bool = Field(False, description="Edited by hand, and replaced by the next deployment.")
     text: str = ""
+    upstream: str = Field("", description="What says where the traffic goes, where that was edited by hand.")
+    foreign: list[ForeignFile] = Field(default_factory=list)
     error: str | None = None
 
 
@@ -53,9 +74,11 @@ def proxy_look(request: ApiRequest, slug: str, name: str) -> ProxyOut:
 
 @router.post("projects/{slug}/environments/{name}/proxy/adopt", response=ProxyOut)
 def proxy_adopt(request: ApiRequest, slug: str, name: str, payload: AdoptIn) -> ProxyOut:
-    """Makes the file that was edited by hand on `server` the environment's own site file. 409 without one."""
+    """Makes the file that was edited by hand on `server`, or with `path` one that is none of the panel's, the
+    environment's own site file. 409 where the last look found none, or it cannot be."""
     environment = environment_get(actor=request.auth, slug=slug, name=name)
-    return _shown(proxy.proxy_adopt(actor=request.auth, environment=environment, server=payload.server))
+    adopted = proxy.proxy_adopt(actor=request.auth, environment=environment, server=payload.server, path=payload.path)
+    return _shown(adopted)
 
 
 @router.post("projects/{slug}/environments/{name}/proxy/replace", response=ProxyOut)
@@ -67,13 +90,15 @@ def proxy_replace(request: ApiRequest, slug: str, name: str) -> ProxyOut:
 
 def _shown(environment: Environment) -> ProxyOut:
     state = environment.proxy_state
-    accepted = state.get("accepted", [])
+    accepted = accepted_of(environment)
     servers = [
         SiteFile(
             server=name,
             state=found.get("state"),
-            is_accepted=found.get("sum") in accepted,
+            is_accepted=is_accepted(accepted, name, found),
             text=found.get("text", ""),
+            upstream=found.get("upstream", ""),
+            foreign=[ForeignFile(**each) for each in proxy.foreign_list(environment, name)],
             error=found.get("error"),
         )
         for name, found in state.get("servers", {}).items()

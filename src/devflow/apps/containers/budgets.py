@@ -14,6 +14,7 @@ from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.audit.services import change_record
 from devflow.apps.containers.models import Budget, Snapshot
+from devflow.apps.containers.owners import identity_of
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.servers.models import Server
 from devflow.commands import docker
@@ -67,7 +68,8 @@ class DiskUse:
 
 
 def disk_use(*, actor: Actor, project: Project) -> DiskUse:
-    """As of the last look at each server. Image layers that releases share are counted once."""
+    """As of the last look at each server. Image layers that releases share are counted once, and images that containers
+    of the project use as its own."""
     actor.require(rights.READ, project)
     with scope(team=actor.team):
         return _use(project)
@@ -112,7 +114,7 @@ def _use(project: Project) -> DiskUse:
             machines.setdefault(server, []).append(environment)
     snapshots = {each.server_id: each for each in Snapshot.objects.filter(server__in=machines)}
     uses = [
-        _server_use(server, snapshots.get(server.pk), {str(one.pk) for one in environments})
+        _server_use(server, snapshots.get(server.pk), {docker.identity(one.pk) for one in environments})
         for server in sorted(machines, key=lambda server: server.name)
     ]
     return DiskUse(tuple(uses), budget.megabytes if budget else 0)
@@ -123,14 +125,14 @@ def _server_use(server: Server, snapshot: Snapshot | None, environments: set[str
         return ServerUse(server.name, 0, 0, 0, 0, None)
     disk, content = snapshot.disk, snapshot.content
     containers = _of(content.get("containers", []), environments)
-    images = {each["id"] for each in _of(content.get("images", []), environments)}
-    layers = [disk["images"].get(image, [0, 0]) for image in sorted(images)]
+    used = {each["image_id"] for each in containers}
+    images = [each for each in content.get("images", []) if each["id"] in used or identity_of(each) in environments]
     mounted = {mount["source"] for each in containers for mount in each["mounts"] if mount["kind"] == "volume"} | {
         each["name"] for each in _of(content.get("volumes", []), environments)
     }
     return ServerUse(
         server=server.name,
-        images=sum(own for own, _ in layers) + max((shared for _, shared in layers), default=0),
+        images=_layers(images, disk["images"]),
         containers=sum(disk["containers"].get(each["id"]) or 0 for each in containers),
         volumes=sum(disk["volumes"].get(name) or 0 for name in mounted),
         folders=sum(disk["folders"].get(environment, 0) for environment in environments),
@@ -138,5 +140,16 @@ def _server_use(server: Server, snapshot: Snapshot | None, environments: set[str
     )
 
 
+def _layers(images: Iterable[Mapping[str, Any]], sizes: Mapping[str, Any]) -> int:
+    """What is each one's own, and once what those share that begin with the same layer: others share nothing."""
+    total, shared_by = 0, dict[str, int]()
+    for image in images:
+        own, shared = sizes.get(image["id"], [0, 0])
+        total += own
+        lowest = image.get("lowest_layer", "")
+        shared_by[lowest] = max(shared_by.get(lowest, 0), shared)
+    return total + sum(shared_by.values())
+
+
 def _of(rows: Iterable[Mapping[str, Any]], environments: set[str]) -> list[Mapping[str, Any]]:
-    return [each for each in rows if each["labels"].get(docker.ENVIRONMENT) in environments]
+    return [each for each in rows if identity_of(each) in environments]

@@ -9,13 +9,12 @@ from typing import Any
 from uuid import UUID
 
 from django.core import signing
-from django.db.models import Q
 from django_scopes import scope
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.containers.models import Snapshot
-from devflow.apps.containers.owners import LIVE, STANDBY, environments_on, role_of
+from devflow.apps.containers.owners import LIVE, STANDBY, environments_on, identity_of, role_of
 from devflow.apps.containers.selectors import snapshot_get
 from devflow.apps.deployments.models import ENDED, Deployment, Release
 from devflow.apps.projects.models import Environment
@@ -29,6 +28,8 @@ VALID_SECONDS = 3600
 _MARK_LENGTH = 16
 """So much of a digest of an id is enough in a token: what was shown is found again by it among what still may go."""
 _SHORT_COMMIT = 7
+_COMMIT_IN_TAG = 12
+"""Tags of images begin with so much of the commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +49,45 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is needed to go back to one of an environment's releases; `deployments` are those that labels name, by their
-    ids and by their releases."""
+    """What is needed to go back to one of an environment's releases: `images` are ids that servers name. `deployments`
+    are all that there were, by their ids (`docker.identity`), their releases and the beginnings of their commits."""
 
     releases: frozenset[str]
     deployment_ids: frozenset[str]
     commits: frozenset[str]
+    images: frozenset[str]
     deployments: Mapping[str, Deployment]
 
-    def holds(self, labels: Mapping[str, str], names: Iterable[str]) -> bool:
-        deployment = self._deployment(labels)
+    def holds(self, found: Mapping[str, Any]) -> bool:
+        labels, names = found["labels"], [*found.get("tags", ()), *found.get("digests", ())]
+        deployment = self._deployment(found)
         return (
-            labels.get(docker.RELEASE, "") in self.releases
-            or labels.get(docker.DEPLOYMENT, "") in self.deployment_ids
+            found["id"] in self.images
+            or labels.get(docker.RELEASE, "") in self.releases
+            or docker.identity(labels.get(docker.DEPLOYMENT, "")) in self.deployment_ids
             or labels.get(docker.COMMIT, "") in self.commits
             or bool(deployment and deployment.commit in self.commits)
+            or any(docker.named_in(name)[1] in self.releases for name in names)
             or any(commit[:_SHORT_COMMIT] in name for commit in self.commits for name in names)
         )
 
-    def release_of(self, labels: Mapping[str, str]) -> str:
-        deployment = self._deployment(labels)
-        return labels.get(docker.RELEASE, "") or (deployment.release if deployment else "")
+    def release_of(self, found: Mapping[str, Any]) -> str:
+        deployment = self._deployment(found)
+        return str(found["labels"].get(docker.RELEASE, "")) or (deployment.release if deployment else "")
 
-    def knows(self, labels: Mapping[str, str]) -> bool:
-        return self._deployment(labels) is not None
+    def knows(self, found: Mapping[str, Any]) -> bool:
+        return self._deployment(found) is not None
 
-    def _deployment(self, labels: Mapping[str, str]) -> Deployment | None:
-        found = self.deployments.get(labels.get(docker.DEPLOYMENT, ""))
-        return found or self.deployments.get(labels.get(docker.RELEASE) or "-")
+    def _deployment(self, found: Mapping[str, Any]) -> Deployment | None:
+        labels = found["labels"]
+        tags = [docker.named_in(name)[1] for name in found.get("tags", ())]
+        words = (
+            docker.identity(labels.get(docker.DEPLOYMENT, "")),
+            labels.get(docker.RELEASE, ""),
+            *tags,
+            *(tag[:_COMMIT_IN_TAG] for tag in tags),
+        )
+        return next((self.deployments[word] for word in words if word and word in self.deployments), None)
 
 
 def prune_preview(*, actor: Actor, server: Server, with_volumes: bool = False) -> Preview:
@@ -128,8 +140,10 @@ def _managed(actor: Actor, server: Server) -> list[Environment]:
 def _of(environment: Environment, snapshot: Snapshot, *, with_volumes: bool) -> list[Candidate]:
     content = snapshot.content
     mine = {part: _mine(content.get(part, []), environment) for part in ("containers", "images", "volumes")}
-    kept = _kept(environment, [each["labels"] for part in mine.values() for each in part])
-    containers = [each for each in mine["containers"] if _is_left_over(each, content.get("roles", {}), kept)]
+    roles = content.get("roles", {})
+    known = roles.get(docker.identity(environment.pk), {})
+    kept = _kept(environment, known.get("images", ()))
+    containers = [each for each in mine["containers"] if _is_left_over(each, roles, kept)]
     going = {each["id"] for each in containers}
     using = [each for each in content.get("containers", []) if each["id"] not in going]
     found = [_container(each, environment, snapshot, kept) for each in containers]
@@ -141,7 +155,7 @@ def _of(environment: Environment, snapshot: Snapshot, *, with_volumes: bool) -> 
     ]
     if with_volumes:
         named = {mount["source"] for each in content.get("containers", []) for mount in each["mounts"]}
-        named |= set(content.get("roles", {}).get(str(environment.pk), {}).get("volumes", ()))
+        named |= set(known.get("volumes", ()))
         found += [
             _volume(each, environment, snapshot)
             for each in mine["volumes"]
@@ -151,32 +165,32 @@ def _of(environment: Environment, snapshot: Snapshot, *, with_volumes: bool) -> 
 
 
 def _is_left_over(found: Mapping[str, Any], roles: Mapping[str, Any], kept: _Kept) -> bool:
-    """A container that does not run, is neither live nor on standby, and belongs to no release that is kept."""
-    labels = found["labels"]
-    is_of_compose = bool(labels.get(docker.COMPOSE_PROJECT)) and not labels.get(docker.COLOUR)
+    """A container of a colour that does not run, is neither live nor on standby, and is of no release that is kept.
+    One without a colour was started by hand from our image, or is one beside the colours of a Compose project."""
     return (
         found["state"] in ("exited", "created", "dead")
+        and bool(found["labels"].get(docker.COLOUR))
         and role_of(found, roles) not in (LIVE, STANDBY)
-        and not is_of_compose
-        and kept.knows(labels)
-        and not kept.holds(labels, ())
+        and kept.knows(found)
+        and not kept.holds(found)
     )
 
 
 def _is_unneeded(found: Mapping[str, Any], kept: _Kept) -> bool:
-    """An image of no release that is kept: of a deployment that is known, or a layer that a build left without name."""
+    """An image of no release that is kept: of a deployment that is known, or a layer that a build left without name.
+    One that has a name of somebody else, too (as what a Compose project pulled has) is theirs."""
     is_nameless = not found["tags"] and not found["digests"]
-    is_known = kept.knows(found["labels"]) or is_nameless
-    return is_known and not kept.holds(found["labels"], [*found["tags"], *found["digests"]])
+    is_known = kept.knows(found) or is_nameless
+    return is_known and all(docker.named_in(name)[1] for name in found["tags"]) and not kept.holds(found)
 
 
 def _container(found: Mapping[str, Any], environment: Environment, snapshot: Snapshot, kept: _Kept) -> Candidate:
     return Candidate(
         kind="container",
         id=found["id"],
-        environment=str(environment.pk),
+        environment=docker.identity(environment.pk),
         names=(found["name"],),
-        release=kept.release_of(found["labels"]),
+        release=kept.release_of(found),
         colour=found["labels"].get(docker.COLOUR, ""),
         size=snapshot.disk.get("containers", {}).get(found["id"]),
         why=f"{found['state']}, of {environment}",
@@ -188,9 +202,9 @@ def _image(found: Mapping[str, Any], environment: Environment, snapshot: Snapsho
     return Candidate(
         kind="image",
         id=found["id"],
-        environment=str(environment.pk),
+        environment=docker.identity(environment.pk),
         names=tuple(found["tags"]),
-        release=kept.release_of(found["labels"]),
+        release=kept.release_of(found),
         size=own,
         why=f"of no release that is kept, of {environment}" if found["tags"] else f"left by a build of {environment}",
     )
@@ -200,7 +214,7 @@ def _volume(found: Mapping[str, Any], environment: Environment, snapshot: Snapsh
     return Candidate(
         kind="volume",
         id=found["name"],
-        environment=str(environment.pk),
+        environment=docker.identity(environment.pk),
         names=(found["name"],),
         size=snapshot.disk.get("volumes", {}).get(found["name"]),
         why=f"used by no container, of {environment}",
@@ -208,26 +222,26 @@ def _volume(found: Mapping[str, Any], environment: Environment, snapshot: Snapsh
 
 
 def _mine(rows: Iterable[Mapping[str, Any]], environment: Environment) -> list[Mapping[str, Any]]:
-    """Those whose label names the environment itself: what is only thought to be its own is never removed."""
-    return [each for each in rows if each["labels"].get(docker.ENVIRONMENT) == str(environment.pk)]
+    """Those that name the environment themselves: what is only thought to be its own is never removed."""
+    return [each for each in rows if identity_of(each) == docker.identity(environment.pk)]
 
 
-def _kept(environment: Environment, labels: Iterable[Mapping[str, str]]) -> _Kept:
-    """Within the team's scope."""
-    rows = Release.objects.filter(environment=environment, pruned_at=None).select_related("deployment")
-    releases = list(rows)
-    all_labels = list(labels)
-    named = [value for each in all_labels if (value := _uuid(each.get(docker.DEPLOYMENT, "")))]
-    names = [each[docker.RELEASE] for each in all_labels if each.get(docker.RELEASE)]
-    known = Deployment.objects.filter(Q(pk__in=named) | Q(release__in=names), environment=environment)
-    deployments = list(known.defer("plan", "observed"))
+def _kept(environment: Environment, images: Iterable[str]) -> _Kept:
+    """`images`: ids that its kept releases name on the server. Within the team's scope."""
+    releases = list(Release.objects.filter(environment=environment, pruned_at=None).select_related("deployment"))
+    # the newest last: of two that have a commit or a release, it is the one that counts
+    deployments = list(
+        Deployment.objects.filter(environment=environment).only("id", "release", "commit").order_by("id")
+    )
     commits = {release.deployment.commit for release in releases if release.deployment.commit}
     return _Kept(
         releases=frozenset(release.name for release in releases),
-        deployment_ids=frozenset(str(release.deployment_id) for release in releases),
+        deployment_ids=frozenset(docker.identity(release.deployment_id) for release in releases),
         commits=frozenset(commits),
-        deployments={str(one.pk): one for one in deployments}
-        | {one.release: one for one in deployments if one.release},
+        images=frozenset(images),
+        deployments={one.commit[:_COMMIT_IN_TAG]: one for one in deployments if one.commit}
+        | {one.release: one for one in deployments if one.release}
+        | {docker.identity(one.pk): one for one in deployments},
     )
 
 
@@ -239,10 +253,3 @@ def _busy(environments: list[Environment]) -> set[UUID]:
 
 def _mark(candidate: Candidate) -> str:
     return hashlib.sha256(f"{candidate.kind} {candidate.id}".encode()).hexdigest()[:_MARK_LENGTH]
-
-
-def _uuid(value: str) -> UUID | None:
-    try:
-        return UUID(value)
-    except ValueError:
-        return None

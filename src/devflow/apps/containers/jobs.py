@@ -81,7 +81,7 @@ def _load_server(server_id: str) -> tuple[Server, list[tuple[str, str]]] | None:
     if server is None:
         return None
     with scope(team=server.team):
-        return server, [(str(environment.pk), environment.root) for environment in environments_on(server)]
+        return server, [(docker.identity(each.pk), each.root) for each in environments_on(server)]
 
 
 def _keep_problem(server: Server, problem: str, detail: str) -> None:
@@ -98,7 +98,7 @@ def _keep(server: Server, found: Look, began: Any) -> None:
     known: dict[Any, Sequence[str] | None] = {}
     containers = []
     for row in found.containers:
-        environment = owners.of(row["labels"]).environment
+        environment = owners.of(row).environment
         hidden = _secrets(environment, known) if environment else None
         containers.append(docker.masked(row, hidden or (), is_ours=hidden is not None))
     content = {
@@ -157,7 +157,7 @@ async def _carry_out(
 
 
 async def _act(action: Action, reach: ServerReach) -> None:
-    environment = str(action.environment_id or "")
+    environment = docker.identity(action.environment_id)
     script = docker.act(action.kind, container=action.container_id, environment=environment)
     try:
         output = await _run(reach, action.server, script, ACT_TIMEOUT_SECONDS)
@@ -209,7 +209,7 @@ async def _prune(action: Action, reach: ServerReach) -> None:
 
 def _roots(action: Action) -> dict[str, str]:
     with scope(team=action.team):
-        return {str(environment.pk): environment.root for environment in environments_on(action.server)}
+        return {docker.identity(each.pk): each.root for each in environments_on(action.server)}
 
 
 def _begin(action_id: str) -> Action | None:

@@ -52,23 +52,24 @@ class Owner:
 
 
 class Owners:
-    """The team's environments by their ids, and by the names that their Compose projects have."""
+    """The team's environments, by what deployments call them on servers."""
 
     def __init__(self, environments: Iterable[Environment]) -> None:
-        self.by_id = {str(environment.pk): environment for environment in environments}
+        self._by_identity = {docker.identity(environment.pk): environment for environment in environments}
 
-    def of(self, labels: Mapping[str, str]) -> Owner:
-        environment = self.by_id.get(labels.get(docker.ENVIRONMENT, ""))
-        environment = environment or self._of_compose(labels.get(docker.COMPOSE_PROJECT, ""))
+    def of(self, found: Mapping[str, Any]) -> Owner:
+        """Of a container, image, volume or network as it was seen."""
+        labels = found["labels"]
+        environment = self._by_identity.get(identity_of(found))
         if environment:
             return Owner(environment, str(environment))
         project = labels.get(docker.COMPOSE_PROJECT, "")
         return Owner(words=f"{NOT_OURS}: Compose project {project}" if project else NOT_OURS)
 
-    def _of_compose(self, project: str) -> Environment | None:
-        """A Compose project of ours is called after its environment's id, with what a colour adds behind it."""
-        found = [one for key, one in self.by_id.items() if project and UUID(key).hex in project.replace("-", "")]
-        return found[0] if found else None
+
+def identity_of(found: Mapping[str, Any]) -> str:
+    """What deployments call the environment that a container, image, volume or network is of; '' where of none."""
+    return docker.environment_of(found["labels"], found.get("tags", ()))
 
 
 def owners_load(*, team: Any) -> Owners:
@@ -87,7 +88,7 @@ def role_of(found: Mapping[str, Any], roles: Mapping[str, Mapping[str, list[str]
     """LIVE, STANDBY or OLD for a container of an environment; '' where that is not known."""
     labels = found["labels"]
     colour, release = labels.get(docker.COLOUR, ""), labels.get(docker.RELEASE, "")
-    known = roles.get(labels.get(docker.ENVIRONMENT, ""), {})
+    known = roles.get(identity_of(found), {})
     for role in (LIVE, STANDBY):
         is_colour = colour and known.get(role, [""])[0] == colour
         if is_colour and (not release or known[role][1] in ("", release)):

@@ -261,7 +261,7 @@ def _containers(actor: Actor, snapshot: Snapshot, owners: Owners) -> list[Contai
     rows = [
         ContainerRow(snapshot.server, found, owner, role_of(found, roles) if owner.is_ours else "")
         for found in snapshot.content.get("containers", [])
-        for owner in [owners.of(found["labels"])]
+        for owner in [owners.of(found)]
     ]
     return [row for row in rows if row.owner.is_seen_by(actor)]
 
@@ -272,7 +272,7 @@ def _things(actor: Actor, snapshot: Snapshot, part: str, is_used: Any) -> list[T
     rows = [
         ThingRow(
             found,
-            owners.of(found["labels"]),
+            owners.of(found),
             tuple(each["name"] for each in containers if is_used(found, each)),
             _size(found, part, snapshot.disk),
         )
@@ -285,7 +285,7 @@ def _with_user(row: ThingRow, containers: Iterable[Mapping[str, Any]], owners: O
     """What has no owner of its own, and is used by containers of one environment alone, is told to be that one's."""
     if row.owner.is_ours or not row.used_by:
         return row
-    users = {owners.of(each["labels"]).environment for each in containers if each["name"] in row.used_by}
+    users = {owners.of(each).environment for each in containers if each["name"] in row.used_by}
     (user, *others) = users
     if user is None or others:
         return row

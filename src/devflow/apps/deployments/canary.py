@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
@@ -13,6 +14,7 @@ STATES = {
     "few": "too few requests to judge",
     "bad": "worse: taken back",
     "held": "held",
+    "overdue": "held for too long: taken back",
     "passed": "passed",
     "promoted": "promoted by hand",
     "aborted": "aborted by hand",
@@ -34,13 +36,16 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A share of the requests in percent, how long it has lasted, and how it went: `state` is one of STATES."""
+    """A share of the requests in percent, how long it has lasted, and how it went: `state` is one of STATES. One
+    that is held says since when, and when the release is taken back unless somebody says how to go on."""
 
     percent: int
     state: str
     seconds: int
     new: Side
     stable: Side
+    held_since: datetime | None = None
+    held_until: datetime | None = None
 
     @property
     def told(self) -> str:
@@ -56,8 +61,22 @@ def canary_shares(*, actor: Actor, deployment: Deployment) -> list[Share]:
 
 
 def _share(words: list[str]) -> Share | None:
-    if len(words) != 9 or not all(word.isdecimal() for word in words[1:]):
+    if len(words) not in (9, 11) or not all(word.isdecimal() for word in words[1:]):
         return None
     state, *rest = words
     counts = [int(word) for word in rest]
-    return Share(percent=counts[7], state=state, seconds=counts[6], new=Side(*counts[0:3]), stable=Side(*counts[3:6]))
+    since, until = (_time(count) for count in counts[7:-1] or (0, 0))
+    return Share(
+        percent=counts[-1],
+        state=state,
+        seconds=counts[6],
+        new=Side(*counts[0:3]),
+        stable=Side(*counts[3:6]),
+        held_since=since,
+        held_until=until,
+    )
+
+
+def _time(seconds: int) -> datetime | None:
+    """A server's time, as far as it is one."""
+    return datetime.fromtimestamp(seconds, UTC) if 0 < seconds < 2**32 else None

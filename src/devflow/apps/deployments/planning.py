@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django_scopes import scope
 
+from devflow.apps.deployments.accepted import accepted_of, words
 from devflow.apps.deployments.settings import Effective, effective, hooks_of, misnamed
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.variables import variables_in_force
@@ -85,7 +86,9 @@ def _fitted(chosen: Effective, detected: Mapping[str, Any]) -> tuple[Effective, 
         raise InvalidError(treatment.problem, {"recipe_options": treatment.problem})
     recipe = compose_recipe.fit(chosen.recipe, composition, treatment, in_place=in_place)
     if environment.strategy == "swarm":
-        treatment = replace(treatment, services=STRATEGIES["swarm"].treat(composition))
+        swarm = STRATEGIES["swarm"]
+        warnings = (*treatment.warnings, *swarm.warnings(composition))
+        treatment = replace(treatment, services=swarm.treat(composition), warnings=warnings)
     return replace(chosen, recipe=recipe), treatment
 
 
@@ -172,7 +175,7 @@ def site_of(environment: Environment, recipe: Recipe | None = None) -> Site:
         strategy_options=_strategy_options(environment),
         proxy=environment.proxy,
         proxy_template=environment.proxy_template,
-        proxy_accepted=tuple(environment.proxy_state.get("accepted", ())),
+        proxy_accepted=words(accepted_of(environment)),
         upload_mb=environment.upload_mb,
         domains=tuple(environment.domains),
         port=environment.port or 0,

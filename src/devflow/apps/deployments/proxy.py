@@ -1,10 +1,13 @@
-"""The site files of an environment on its servers: read, and taken over or replaced where they were edited by hand."""
+"""The site files of an environment on its servers: read, and taken over or replaced where they were edited by hand; and
+files that somebody wrote for the same site before the panel did, which the environment can adopt."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import binascii
+import hashlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,13 +19,18 @@ from django_scopes import scope, scopes_disabled
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.audit.services import change_record
+from devflow.apps.deployments.accepted import accepted_of, is_accepted, words
+from devflow.apps.deployments.planning import recipe_of, site_of
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.services import environment_update
 from devflow.apps.queue import MANUAL, enqueue
 from devflow.apps.servers.models import Server
 from devflow.commands import nginx
+from devflow.commands.adopting import Adopted, adopted
 from devflow.core.errors import ConflictError, DevflowError, RemoteError
 from devflow.core.shell import quote
+from devflow.recipes import RECIPES
+from devflow.strategies import proxy as strategy_proxy
 
 if TYPE_CHECKING:  # pages need this module too, and no SSH
     from devflow.apps.servers.reach import ServerReach
@@ -37,29 +45,122 @@ def proxy_look_request(*, actor: Actor, environment: Environment) -> None:
     enqueue("deployments.look_at_proxy", priority=MANUAL, environment_id=str(environment.pk))
 
 
-def proxy_adopt(*, actor: Actor, environment: Environment, server: str) -> Environment:
+def proxy_adopt(*, actor: Actor, environment: Environment, server: str, path: str = "") -> Environment:
     """Takes over what was edited by hand on `server`: it becomes the environment's own site file, which the next
-    deployment writes. Raises ForbiddenError, ConflictError."""
-    found = _edited(environment).get(server)
-    if found is None:
+    deployment writes. With `path`, a file there that serves the environment's domains and is none of the panel's: the
+    next deployment takes it out of nginx, too. Other servers' files are let go only where they are the same.
+
+    Raises ForbiddenError, ConflictError.
+    """
+    actor.require(rights.MANAGE, environment)
+    seen = _foreign(environment, server, path) if path else _edited(environment).get(server)
+    if seen is None:
         raise ConflictError(
             f"No site file that was edited by hand is known on {server[:60]!r}. Read the servers again."
         )
-    template = nginx.template_of(found["text"], environment.pk.hex)
-    environment_update(actor=actor, environment=environment, proxy_template=template)
-    return proxy_replace(actor=actor, environment=environment)
+    if path:
+        _refuse_unread(seen)
+        template = adopted_of(environment, seen["text"]).template
+    elif seen.get("upstream"):
+        raise ConflictError(
+            "Where the traffic goes was edited by hand on this server, which every deployment decides anew. It cannot "
+            "be taken over: replace it, or take the change back."
+        )
+    else:
+        template = nginx.template_of(seen["text"], environment.pk.hex)
+    same = [
+        (name, each)
+        for name, found in environment.proxy_state.get("servers", {}).items()
+        for each in (found.get("foreign", ()) if path else [found])
+        if (each.get("sum"), each.get("path", "")) == (seen["sum"], path)
+    ]
+    with transaction.atomic():
+        environment_update(actor=actor, environment=environment, proxy_template=template)
+        return _accept(actor, environment, same)
 
 
 def proxy_replace(*, actor: Actor, environment: Environment) -> Environment:
     """Lets the next deployment replace the site files as they are now, edited by hand. Raises ForbiddenError,
     ConflictError where none is known."""
     actor.require(rights.MANAGE, environment)
-    sums = sorted({found["sum"] for found in _edited(environment).values()})
-    if not sums:
+    edited = _edited(environment)
+    if not edited:
         raise ConflictError("No site file that was edited by hand is known. Read the servers again.")
-    before = environment.proxy_state
-    environment.proxy_state = {**before, "accepted": sums}
+    return _accept(actor, environment, edited.items())
+
+
+def adopted_of(environment: Environment, text: str) -> Adopted:
+    """The text of a file that is none of the panel's, as the environment's own site file would be made of it. Raises
+    ConflictError."""
+    recipe = RECIPES.get(recipe_of(environment))
+    if recipe is None:
+        raise ConflictError("Choose a recipe for the project first: what is served is not known yet.")
+    with scope(team=environment.team):
+        serves, folder = strategy_proxy.served(site_of(environment, recipe), recipe)
+    return adopted(text, domains=environment.domains, serves=serves, folder=folder)
+
+
+def foreign_list(environment: Environment, server: str) -> list[dict[str, Any]]:
+    """The files of that server that serve the environment's domains and are none of the panel's, as the last look found
+    them: `path`, `text`, `is_accepted`, and the `template` and `notes` that adopting gives, or the `problem`."""
+    accepted = accepted_of(environment)
+    shown = []
+    for each in environment.proxy_state.get("servers", {}).get(server, {}).get("foreign", ()):
+        made, problem = Adopted(""), ""
+        try:
+            _refuse_unread(each)
+            made = adopted_of(environment, each["text"])
+        except DevflowError as error:
+            problem = str(error)
+        shown.append(
+            {
+                "path": each["path"],
+                "text": each["text"],
+                "is_accepted": is_accepted(accepted, server, each),
+                "template": made.template,
+                "notes": list(made.notes),
+                "problem": problem,
+            }
+        )
+    return shown
+
+
+def _foreign(environment: Environment, server: str, path: str) -> dict[str, Any]:
+    files = environment.proxy_state.get("servers", {}).get(server, {}).get("foreign", ())
+    found: dict[str, Any] | None = next((each for each in files if each["path"] == path), None)
+    if found is None:
+        raise ConflictError(
+            f"No file {path[:200]} that serves this site is known on {server[:60]!r}. Read the servers again."
+        )
+    if len(files) > 1:
+        others = ", ".join(each["path"] for each in files if each is not found)
+        raise ConflictError(
+            f"{others} serves this site on {server} too, and only one file can be adopted. Put what is in them into "
+            "one, reload nginx, and read the servers again."
+        )
+    return found
+
+
+def _refuse_unread(seen: dict[str, Any]) -> None:
+    """The text is all of the file."""
+    if hashlib.sha256(seen["text"].encode()).hexdigest() != seen["sum"]:
+        raise ConflictError(
+            f"{seen['path']} cannot be read as a whole by the user that the panel logs in as: let that user read it, "
+            "or see that it is text in UTF-8 of at most 256 KiB."
+        )
+
+
+def _accept(actor: Actor, environment: Environment, seen: Iterable[tuple[str, dict[str, Any]]]) -> Environment:
+    """Lets the next deployment replace what was seen on these servers."""
+    new = [
+        {"server": name, "sum": each["sum"], "path": each.get("path", ""), "at": timezone.now().isoformat()}
+        for name, each in seen
+    ]
     with transaction.atomic(), scope(team=actor.team):
+        row = Environment.objects.select_for_update().get(pk=environment.pk)
+        before = accepted_of(row)
+        others = [each for each in before if not any(_is_of_same(each, one) for one in new)]
+        environment.proxy_state = {**row.proxy_state, "accepted": [*others, *new]}
         environment.save(update_fields=["proxy_state"])
         change_record(
             actor=actor,
@@ -67,10 +168,14 @@ def proxy_replace(*, actor: Actor, environment: Environment) -> Environment:
             target=str(environment),
             target_id=str(environment.pk),
             project_id=environment.project_id,
-            before={"replaces_site_files": before.get("accepted", [])},
-            after={"replaces_site_files": sums},
+            before={"replaces_site_files": list(words(before))},
+            after={"replaces_site_files": list(words([*others, *new]))},
         )
     return environment
+
+
+def _is_of_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return (one["server"], bool(one["path"])) == (other["server"], bool(other["path"]))
 
 
 def _edited(environment: Environment) -> dict[str, dict[str, Any]]:
@@ -80,7 +185,9 @@ def _edited(environment: Environment) -> dict[str, dict[str, Any]]:
 
 async def look(*, environment_id: str, reach: ServerReach) -> None:
     """Reads each server's site file and keeps in `environment.proxy_state`: {"at": …, "servers": {name: {"state": …,
-    "sum": SHA-256, "text": …}}}, or the server's "error"; the state is absent, ours or edited."""
+    "sum": SHA-256, "text": …, "foreign": [{"path", "sum", "text"}]}}}, or the server's "error"; the state is absent,
+    ours or edited. "upstream" is the text of where the traffic goes, where that was edited. What was "accepted" and is
+    another now is forgotten."""
     loaded = await sync_to_async(_load)(environment_id)
     if loaded is None:
         return
@@ -103,7 +210,7 @@ def _load(environment_id: str) -> tuple[Environment, list[Server]] | None:
 async def _look_at(reach: ServerReach, server: Server, environment: Environment) -> dict[str, Any]:
     try:
         connection = await reach.get(server.pk.hex)
-        place = f"{quote(environment.root)} {environment.pk.hex}"
+        place = f"{quote(environment.root)} {environment.pk.hex} {quote(' '.join(environment.domains))}"
         done = await connection.run(f"sh -s {place}", nginx.READ.encode(), TIMEOUT_SECONDS)
         if done.exit_code != 0:
             raise RemoteError(f"{server.name}: the site file of nginx cannot be read.", server=server.name)
@@ -114,15 +221,31 @@ async def _look_at(reach: ServerReach, server: Server, environment: Environment)
 
 def read(output: str) -> dict[str, Any]:
     """What READ printed. Raises RemoteError."""
-    told, _, encoded = output.partition("text\n")
-    found = dict(line.split(" ", 1) for line in told.splitlines() if " " in line)
-    if problem := found.get("problem"):
-        return {"error": problem}
+    lines = [line.split(" ") for line in output.splitlines()]
+    problem = next((line for line in output.splitlines() if line.startswith("problem ")), "")
+    if problem:
+        return {"error": problem.removeprefix("problem ")}
     try:
-        text = base64.b64decode(encoded).decode(errors="replace")
-        return {"state": found["state"], "sum": found.get("sum", ""), "text": text}
-    except (binascii.Error, KeyError):
+        told = {line[0]: line[1] for line in lines if len(line) == 2}
+        found: dict[str, Any] = {
+            "state": told["state"],
+            "sum": told.get("sum", ""),
+            "text": _unpacked(told.get("text", "")),
+        }
+        if "upstream" in told:
+            found["upstream"] = _unpacked(told["upstream"])
+        found["foreign"] = [
+            {"path": _unpacked(line[1]), "sum": line[2], "text": _unpacked(line[3]) if line[3] != "-" else ""}
+            for line in lines
+            if line[0] == "foreign"
+        ]
+        return found
+    except (binascii.Error, KeyError, IndexError):
         raise RemoteError("The server's answer is not as expected.", server="") from None
+
+
+def _unpacked(text: str) -> str:
+    return base64.b64decode(text).decode(errors="replace")
 
 
 def _keep(environment: Environment, found: dict[str, Any]) -> None:
@@ -130,9 +253,13 @@ def _keep(environment: Environment, found: dict[str, Any]) -> None:
         row = Environment.objects.select_for_update().filter(pk=environment.pk).first()
         if row is None:
             return
-        row.proxy_state = {
-            "at": timezone.now().isoformat(),
-            "servers": found,
-            "accepted": row.proxy_state.get("accepted", []),
-        }
+        accepted = [each for each in accepted_of(row) if _may_still_be(each, found.get(each["server"], {}))]
+        row.proxy_state = {"at": timezone.now().isoformat(), "servers": found, "accepted": accepted}
         row.save(update_fields=["proxy_state"])
+
+
+def _may_still_be(accepted: dict[str, Any], found: dict[str, Any]) -> bool:
+    """Whether what was accepted is there as it was, as far as can be seen."""
+    if "error" in found:
+        return True
+    return any(is_accepted([accepted], accepted["server"], each) for each in (found, *found.get("foreign", ())))

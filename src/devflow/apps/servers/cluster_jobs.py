@@ -6,14 +6,16 @@ Every action looks first and does what is missing, so that it can be repeated; n
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections, transaction
+from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
@@ -23,11 +25,16 @@ from devflow.commands import swarm
 from devflow.commands.swarm import MANAGER, WORKER
 from devflow.core.errors import ConnectError, RemoteError
 
+log = logging.getLogger(__name__)
+
 COMMAND_SECONDS = 60
 SETTLE_SECONDS = 120
 """How long tasks are waited for that move, or come up."""
 STEADY_LOOKS = 3
 POLL_SECONDS = 1.0
+FAULT = "Something went wrong in the panel itself; the worker's log says what."
+_AWAY = (OperationalError, InterfaceError)
+"""The database is: nothing can be told, and the action goes on when it is back."""
 _KEPT = timedelta(days=30)
 _LOOK_AGAIN = timedelta(seconds=20)
 
@@ -79,7 +86,8 @@ class _Work:
 
 
 async def act(*, action_id: str, reach: ServerReach) -> None:
-    """Does one action, then looks at the cluster."""
+    """Does one action, then looks at the cluster. It always ends, also where there is a fault of ours: who waits for it
+    is told."""
     work = await sync_to_async(_claim)(action_id, reach)
     if work is None:
         return
@@ -87,8 +95,15 @@ async def act(*, action_id: str, reach: ServerReach) -> None:
         status, message = "done", await _ACTS[work.action.kind](work)
     except RemoteError as error:
         status, message = "failed", str(error)
-    await _observe(work.cluster.pk.hex, reach)
-    await sync_to_async(_end)(work.action, status, message)
+    except _AWAY:
+        raise
+    except Exception:
+        log.exception("the action %s of a cluster failed", action_id)
+        status, message = "failed", FAULT
+    try:
+        await _observe(work.cluster.pk.hex, reach)
+    finally:  # what is shown of the cluster is older then, and the action has ended all the same
+        await sync_to_async(_end)(work.action, status, message)
 
 
 async def observe_all(*, reach: ServerReach) -> None:
@@ -98,39 +113,45 @@ async def observe_all(*, reach: ServerReach) -> None:
 
 
 async def _form(work: _Work) -> str:
-    try:
+    async with _reserved(work):
         told = swarm.parse_swarm(await work.on(work.server, swarm.FORM, address=work.given("address")))
-    except RemoteError:
-        await sync_to_async(_release)(work.server)
-        raise
-    others = await sync_to_async(_clusters_of)(work.cluster, told["swarm"])
-    if others:
-        await sync_to_async(_release)(work.server)
-        raise RemoteError(f"{work.server.name} manages the swarm of the cluster {others} already.")
+        others = await sync_to_async(_clusters_of)(work.cluster, told["swarm"])
+        if others:
+            raise RemoteError(f"{work.server.name} manages the swarm of the cluster {others} already.")
     await sync_to_async(_store_node)(work.server, told["node"], MANAGER, work.cluster, told["swarm"])
     return f"{work.server.name} is the first manager; others join it at {told['manager'] or told['address']}."
 
 
 async def _join(work: _Work) -> str:
     role = work.given("role") or WORKER
-    try:
-        manager, printed = await work.on_manager(swarm.TOKEN, role=role)
-        token, address = printed.split("\n", 1)[0], swarm.parse_swarm(printed)["manager"]
-        values = {"token": token, "manager": address, "address": work.given("address")}
-        told = swarm.parse_swarm(await work.on(work.server, swarm.JOIN, **values))
-        known = {node["id"] for node in (await work.look())["nodes"]}
-    except RemoteError:
-        await sync_to_async(_release)(work.server)
-        raise
-    finally:
-        await _forget_token(work, role)
-    if told["node"] not in known:
-        await sync_to_async(_release)(work.server)
-        raise RemoteError(
-            f"{work.server.name} is in another swarm. Take it out of that on the server: docker swarm leave"
-        )
+    async with _reserved(work):
+        try:
+            manager, printed = await work.on_manager(swarm.TOKEN, role=role)
+            token, address = printed.split("\n", 1)[0], swarm.parse_swarm(printed)["manager"]
+            values = {"token": token, "manager": address, "address": work.given("address")}
+            told = swarm.parse_swarm(await work.on(work.server, swarm.JOIN, **values))
+            known = {node["id"] for node in (await work.look())["nodes"]}
+        finally:
+            await _forget_token(work, role)
+        if told["node"] not in known:
+            raise RemoteError(
+                f"{work.server.name} is in another swarm. Take it out of that on the server: docker swarm leave"
+            )
     await sync_to_async(_store_node)(work.server, told["node"], role)
     return f"{work.server.name} has joined as {role}, through {manager.name}."
+
+
+@asynccontextmanager
+async def _reserved(work: _Work) -> AsyncIterator[None]:
+    """The server, which was reserved for the cluster, is free again where this fails."""
+    server = work.server
+    try:
+        yield
+    except _AWAY:
+        raise
+    except Exception:
+        await sync_to_async(_release)(server)
+        raise
 
 
 async def _forget_token(work: _Work, role: str) -> None:
@@ -155,6 +176,9 @@ async def _drain(work: _Work) -> str:
 
 async def _activate(work: _Work) -> str:
     await work.on_manager(swarm.ACTIVATE, node=work.server.node_id)
+    seen = await _seen(work, lambda node: bool(node) and (node["state"], node["availability"]) == ("ready", "active"))
+    if seen:
+        raise RemoteError(f"{work.server.name} takes no tasks: the managers see it as {seen} after {SETTLE_SECONDS} s.")
     return f"{work.server.name} takes tasks again. Those that run elsewhere stay there until they are replaced."
 
 
@@ -166,18 +190,21 @@ async def _leave(work: _Work) -> str:
         return await _dissolve(work)
     told = ""
     if server.node_id:
+        await work.on_manager(swarm.DRAIN, but=server, node=server.node_id, force=force)
         await work.on_manager(swarm.DEMOTE, but=server, node=server.node_id)
-        await work.on_manager(swarm.DRAIN, but=server, node=server.node_id)
     try:
         if server.node_id and not force:
             await _tasks_left(work, server)
-        await work.on(server, swarm.LEAVE, force=force)
+        _refuse_member(server, await work.on(server, swarm.LEAVE, force=force))
     except ConnectError as error:
         if not force:
             raise RemoteError(f"{error} To take it out of the cluster without it: leave with force.") from error
         told = f" It could not be reached: when it is back, run there: docker swarm leave --force. ({error})"
     if server.node_id:
         await work.on_manager(swarm.REMOVE_NODE, but=server, node=server.node_id, force=force)
+        seen = await _seen(work, lambda node: not node, but=server)
+        if seen:
+            raise RemoteError(f"{server.name} is still a node for the managers, {seen}, after {SETTLE_SECONDS} s.")
     await sync_to_async(_release)(server)
     return f"{server.name} has left the cluster.{told}"
 
@@ -192,7 +219,7 @@ async def _dissolve(work: _Work) -> str:
             "Leaving with force removes them."
         )
     try:
-        await work.on(server, swarm.LEAVE, force="yes")
+        _refuse_member(server, await work.on(server, swarm.LEAVE, force="yes"))
     except ConnectError:
         if not force:
             raise
@@ -239,6 +266,27 @@ async def _settled(work: _Work, name: str, replicas: int) -> dict[str, Any]:
         steady = steady + 1 if service["wanted"] == replicas and swarm.is_converged(service) else 0
         if steady >= STEADY_LOOKS or time.monotonic() > deadline:
             return service
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _refuse_member(server: Server, told: str) -> None:
+    """Whatever the command said: the server is in no swarm. Raises RemoteError."""
+    state = swarm.parse_swarm(told)["state"]
+    if state != "inactive":
+        raise RemoteError(f"{server.name} has not left: Docker says of its swarm there: {state or 'nothing'}.")
+
+
+async def _seen(work: _Work, is_wanted: Callable[[dict[str, Any]], bool], *, but: Server | None = None) -> str:
+    """How the managers see the server's node ({} for one that they do not know), '' as soon as that is as wanted; it is
+    waited for until the time is up."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        nodes = (await work.look(but=but))["nodes"]
+        node: dict[str, Any] = next((each for each in nodes if each["id"] == work.server.node_id), {})
+        if is_wanted(node):
+            return ""
+        if time.monotonic() > deadline:
+            return f"{node['state']} and {node['availability']}" if node else "gone"
         await asyncio.sleep(POLL_SECONDS)
 
 

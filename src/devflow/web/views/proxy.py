@@ -1,4 +1,5 @@
-"""The proxy of an environment: its site files on the servers, and what to do about one that was edited by hand."""
+"""The proxy of an environment: its site files on the servers, what to do about one that was edited by hand, and
+adopting one that somebody else wrote."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from django.shortcuts import render
 
 from devflow.apps.accounts import rights
 from devflow.apps.deployments import proxy
+from devflow.apps.deployments.accepted import accepted_of, is_accepted
 from devflow.apps.deployments.planning import recipe_of, site_text_of
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.selectors import environment_get
@@ -51,11 +53,12 @@ def proxy_look(request: TeamRequest, slug: str, name: str) -> HttpResponse:
 @team_page("POST", right=rights.MANAGE)
 def proxy_adopt(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     environment = environment_get(actor=request.actor, slug=slug, name=name)
-    server = request.POST.get("server", "")
+    server, path = request.POST.get("server", ""), request.POST.get("path", "")
+    taken = path or f"The site file of {server}"
     return act_and_go(
         request,
-        lambda: proxy.proxy_adopt(actor=request.actor, environment=environment, server=server),
-        done=f"The site file of {server} is the environment's own now; see its settings.",
+        lambda: proxy.proxy_adopt(actor=request.actor, environment=environment, server=server, path=path),
+        done=f"{taken} is the environment's own site file now: see its settings. The next deployment takes its place.",
         to="environment-proxy",
         args=(slug, name),
     )
@@ -76,14 +79,16 @@ def proxy_replace(request: TeamRequest, slug: str, name: str) -> HttpResponse:
 def _servers(request: TeamRequest, environment: Environment) -> dict[str, Any]:
     state = environment.proxy_state
     looked_at = datetime.fromisoformat(state["at"]) if "at" in state else None
-    accepted = state.get("accepted", [])
+    accepted = accepted_of(environment)
     servers = [
         {
             "name": name,
             "error": found.get("error", ""),
             "state": found.get("state", ""),
             "text": found.get("text", ""),
-            "is_accepted": found.get("sum") in accepted,
+            "upstream": found.get("upstream", ""),
+            "is_accepted": is_accepted(accepted, name, found),
+            "foreign": proxy.foreign_list(environment, name),
             "changes": _changes(environment, found) if found.get("state") == proxy.EDITED else "",
         }
         for name, found in state.get("servers", {}).items()

@@ -61,6 +61,7 @@ signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # the first process of a 
 if ROLE == "web" and read("/mode.txt").startswith("ends after "):
     threading.Timer(float(read("/mode.txt").split()[-1]), give_up).start()
 if ROLE == "once":
-    time.sleep(0.5)
+    mode = read("/mode.txt")
+    time.sleep(float(mode.split()[-1]) if mode.startswith("prepares ") else 0.5)
     sys.exit(0)
 ThreadingHTTPServer(("", 8000), Answer).serve_forever()

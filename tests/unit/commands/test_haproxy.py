@@ -1,0 +1,176 @@
+"""HAProxy's configuration, in a real shell with stand-ins of HAProxy: several environments change it, it may refuse."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from devflow.commands import balancer, haproxy
+from tests.support.machine import Machine, Ran
+
+OWN = "frontend own\n    bind :8000\n    default_backend own\n"
+SPEAKS = """\
+read -r order
+case $order in
+  'show cli level') echo admin ;;
+  'show info') echo "Pid: $(cat "$HOME/pid")" ;;
+  'show servers state '*) ! grep -q "^backend ${order##* }" "$HOME/served" || echo "1 ${order##* } 1 web1" ;;
+esac
+"""
+TESTS = 'sleep 0.3; for file in "$@"; do :; done\nif grep -n "no such word" "$file"; then exit 1; fi\n'
+RELOADS = """\
+sleep 0.2
+if grep -q 10.9.9.9 "$CONFIG"; then echo 'cannot bind socket'; exit 1; fi
+cp "$CONFIG" "$HOME/served"; echo "$(($(cat "$HOME/pid") + 1))" >"$HOME/pid"
+"""
+
+
+@dataclass
+class Balancer:
+    """A server that balances for two environments."""
+
+    machine: Machine
+    config: Path
+    socket: str
+
+    def run(self, text: str, *, environment: str = "e1", node: str = "10.0.0.1", port: int = 80) -> Ran:
+        root = self.machine.home / environment
+        (root / ".devflow").mkdir(parents=True, exist_ok=True)
+        checked = balancer.check(
+            kind="haproxy",
+            environment_id=environment,
+            nodes=[("web1", f"{node}:80")],
+            minimum=0,
+            drain_seconds=1,
+            path="/",
+            port=port,
+            domains=(),
+            backend="",
+            socket=self.socket,
+        )
+        return self.machine.run(
+            checked + text, environment_id=environment, root=str(root), deployment=f"d-{environment}"
+        )
+
+    def write(self, environment: str = "e1", node: str = "10.0.0.1", port: int = 80) -> Ran:
+        return self.run(balancer.WRITE, environment=environment, node=node, port=port)
+
+    @property
+    def served(self) -> str:
+        return (self.machine.home / "served").read_text()
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.config.parent.iterdir() if "devflow-" in path.name)
+
+
+@pytest.fixture
+def lb(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Balancer]:
+    folder = tmp_path / "haproxy"
+    folder.mkdir()
+    config = folder / "haproxy.cfg"
+    config.write_text(OWN)
+    config.chmod(0o640)
+    (machine.home / "served").write_text(OWN)
+    (machine.home / "pid").write_text("1")
+    monkeypatch.setattr(haproxy, "CONFIG", str(config))
+    machine.tool("id", "echo 0")
+    machine.tool("curl", "exit 0")
+    machine.tool("socat", SPEAKS)
+    machine.tool("haproxy", TESTS)
+    machine.tool("systemctl", f'CONFIG="{config}"\n{RELOADS}')
+    path = str(tmp_path / "admin.sock")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(path)
+        yield Balancer(machine, config, path)
+
+
+def test_the_part_is_put_beside_what_is_there(lb: Balancer) -> None:
+    ran = lb.write()
+    assert ran.lines == ["HAProxy serves devflow_e1 on port 80"], ran
+    text = lb.config.read_text()
+    assert text.startswith(OWN)
+    assert "    server web1 10.0.0.1:80 " in text
+    assert lb.served == text
+    assert (lb.config.stat().st_mode & 0o777, lb.files()) == (0o640, ["haproxy.cfg.before-devflow-e1"])
+    assert lb.write().lines == [], "what is there already is not written again"
+
+
+def test_two_environments_at_once_lose_nothing(lb: Balancer) -> None:
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(lb.write, "e1", "10.0.0.1", 81)
+        second = pool.submit(lb.write, "e2", "10.0.0.2", 82)
+    assert (first.result().code, second.result().code) == (0, 0), (first.result(), second.result())
+    for text in (lb.config.read_text(), lb.served):
+        assert text.startswith(OWN)
+        assert "server web1 10.0.0.1:80 " in text
+        assert "server web1 10.0.0.2:80 " in text
+
+
+def test_what_one_takes_back_leaves_the_other(lb: Balancer) -> None:
+    """Each puts back what was there when it came, and nobody comes in between."""
+    with ThreadPoolExecutor() as pool:
+        bad = pool.submit(lb.write, "e1", "10.9.9.9", 81)
+        good = pool.submit(lb.write, "e2", "10.0.0.2", 82)
+    assert good.result().code == 0, good.result()
+    assert "did not reload; its configuration was put back: cannot bind socket" in bad.result().explained
+    assert "10.9.9.9" not in lb.config.read_text()
+    assert "server web1 10.0.0.2:80 " in lb.config.read_text()
+    assert lb.config.read_text() == lb.served
+
+
+def test_what_haproxy_does_not_take_is_never_in_place(lb: Balancer) -> None:
+    lb.config.write_text(f"{OWN}no such word\n")
+    ran = lb.write()
+    assert "would not take its new configuration, so nothing was changed: 4:no such word" in ran.explained
+    assert lb.config.read_text() == f"{OWN}no such word\n"
+    assert (lb.served, lb.files()) == (OWN, [])
+
+
+def test_what_is_not_reloaded_is_put_back(lb: Balancer) -> None:
+    lb.write()
+    before = lb.config.read_text()
+    ran = lb.write(node="10.9.9.9")
+    assert "did not reload; its configuration was put back: cannot bind socket" in ran.explained
+    assert (lb.config.read_text(), lb.config.stat().st_mode & 0o777) == (before, 0o640)
+    assert lb.write(node="10.0.0.3").code == 0, "which was no edit by hand"
+    assert "10.0.0.3" in lb.served
+
+
+def test_a_run_killed_before_the_reload_is_gone_on_with(lb: Balancer) -> None:
+    lb.write()
+    dies = 'as_root() { "$@"; [ "$1" != mv ] || exit 9; }\n'
+    killed = lb.run(f'. "$root/.devflow/balancer.$deployment"\n{dies}write_balancer\n', node="10.0.0.3")
+    assert killed.code != 0
+    assert "10.0.0.3" in lb.config.read_text()
+    assert "10.0.0.3" not in lb.served
+    again = lb.write(node="10.0.0.3")
+    assert again.code == 0, again
+    assert "10.0.0.3" in lb.served
+
+
+def test_an_edit_by_hand_is_not_overwritten(lb: Balancer) -> None:
+    lb.write()
+    edited = lb.config.read_text().replace("retries 2", "retries 5")
+    lb.config.write_text(edited)
+    ran = lb.write(node="10.0.0.3")
+    assert "Somebody changed the part between" in ran.explained
+    assert lb.config.read_text() == edited
+
+
+def test_a_port_that_another_environment_has_taken(lb: Balancer) -> None:
+    lb.write("e1", "10.0.0.1", 81)
+    assert "takes requests on port 81" in lb.write("e2", "10.0.0.2", 81).explained
+
+
+def test_who_waits_too_long_is_told(lb: Balancer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(haproxy, "LOCK_SECONDS", 1)
+    lb.machine.tool("haproxy", "sleep 3")
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(lb.write, f"e{number}", f"10.0.0.{number}", 80 + number) for number in (1, 2)]
+    assert sorted(run.result().code for run in runs) == [0, 1]
+    assert any("Something else changes" in run.result().explained for run in runs)
