@@ -38,6 +38,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH team": {"requires_second_factor": False},
     "POST servers/{name}/containers/{container}/stop": {"confirm": True},
     "PUT projects/{slug}/webhook": {"provider": "gitlab"},
+    "POST projects/{slug}/environments/{name}/proxy/adopt": {"server": "web-1"},
 }
 """Bodies where what is generated from the description is not taken."""
 QUERIES = {"GET projects/{slug}/environments/{name}/differences": "other=staging"}

@@ -25,6 +25,7 @@ from devflow.apps.deployments.models import Deployment, Release, Status
 from devflow.apps.deployments.planning import plan_deploy
 from devflow.apps.deployments.services import deployment_cancel, deployment_request
 from devflow.apps.projects import services as projects
+from devflow.apps.projects.models import Environment
 from devflow.apps.projects.windows import environment_freeze
 from devflow.apps.servers import services as servers
 from devflow.apps.servers.clusters import cluster_form
@@ -119,7 +120,9 @@ def special(walked: World) -> dict[str, dict[str, str]]:
         made = projects.environment_add(actor=actor, project=project, name=name, branch="main", servers=["web-1"])
     environment_freeze(actor=actor, environment=made, reason="Fair")
     canary = deployment_request(actor=actor, environment=made)
+    edited = {"servers": {"web-1": {"state": "edited", "sum": "ab", "text": "server { }\n"}}}
     with scope(team=walked.team):
+        Environment.objects.filter(pk=made.pk).update(proxy="nginx", proxy_state=edited)
         Deployment.objects.filter(pk=canary.pk).update(strategy="canary", status=Status.RUNNING)
     waiting = deployment_request(actor=actor, environment=made)
     source = projects.project_source(actor=actor, project=project)
@@ -137,6 +140,8 @@ def special(walked: World) -> dict[str, dict[str, str]]:
         "DELETE projects/{slug}": {"projects/{slug}": "empty"},
         "DELETE projects/{slug}/environments/{name}": {"environments/{name}": "staging"},
         "DELETE projects/{slug}/environments/{name}/freezes": {"environments/{name}": "frozen"},
+        "POST projects/{slug}/environments/{name}/proxy/adopt": {"environments/{name}": "frozen"},
+        "POST projects/{slug}/environments/{name}/proxy/replace": {"environments/{name}": "frozen"},
         "POST deployments/{deployment_id}/override": {"deployments/{deployment_id}": str(waiting.pk)},
         "POST deployments/{deployment_id}/canary": {"deployments/{deployment_id}": str(canary.pk)},
         "POST deployments/{deployment_id}/cancel": {"deployments/{deployment_id}": str(queued.pk)},
