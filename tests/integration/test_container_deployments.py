@@ -161,7 +161,7 @@ def test_one_on_standby_keeps_what_it_wrote(pages: ServerPages, vps_docker: Vps,
 def test_what_recreate_stopped_is_started_again_as_it_was(pages: ServerPages, vps_docker: Vps, tmp_path: Path) -> None:
     deployer = pages.panel
     shop = Shop(deployer, vps_docker, tmp_path)
-    deployer.change(shop.environment, strategy="recreate", strategy_options={})
+    deployer.change(shop.environment, strategy="recreate", strategy_options={"watch_seconds": "1"})
     shop.commit("one", f"{DOCKERFILE}VOLUME /data\n")
     shop.deploy()
     assert shop.page("/count") == "1"
