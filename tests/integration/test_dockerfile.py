@@ -242,7 +242,9 @@ def test_old_images_go_and_nothing_else(shop: Shop, deployer: Deployer) -> None:
 
 
 def test_in_place_of_the_old_one_for_those_who_accept_it(shop: Shop, deployer: Deployer) -> None:
-    deployer.change(shop.environment, strategy="recreate", strategy_options={"watch_seconds": "1", "start_seconds": "20"})
+    deployer.change(
+        shop.environment, strategy="recreate", strategy_options={"watch_seconds": "1", "start_seconds": "20"}
+    )
     shop.commit("one")
     first = shop.deploy()
     assert shop.page() == "one"
