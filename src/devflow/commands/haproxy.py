@@ -22,7 +22,9 @@ def backend_of(environment_id: str) -> str:
 def part(*, environment_id: str, nodes: Iterable[tuple[str, str]], port: int, path: str, host: str) -> str:
     """A front end on `port` and its backend: `nodes` are names and addresses, asked for `path` once a second."""
     name = backend_of(environment_id)
-    servers = "".join(f"    server {node} {address} check inter 1s fall 2 rise 1 weight 100\n" for node, address in nodes)
+    servers = "".join(
+        f"    server {node} {address} check inter 1s fall 2 rise 1 weight 100\n" for node, address in nodes
+    )
     return f"""\
 frontend {name}
     mode http
