@@ -268,6 +268,7 @@ def test_deployments_under_load_lose_no_request(shop: Shop) -> None:
     assert shop.read("standby") == f"blue {shop.versions['three'].release}"
 
 
+@pytest.mark.alone
 def test_back_to_standby_is_one_switch(shop: Shop) -> None:
     shop.deploy("one")
     shop.deploy("two")
