@@ -13,6 +13,7 @@ import pytest
 from devflow.apps.deployments.models import Deployment
 from devflow.apps.projects.models import Environment
 from tests.support import container_app
+from tests.support.colour_load import Load
 from tests.support.container_app import DOCKERFILE
 from tests.support.deployer import Deployer, WorkerProcess
 from tests.support.docker_engine import Engine
@@ -79,8 +80,8 @@ class Shop:
             **given,
         )
 
-    def commit(self, version: str, dockerfile: str = LAYERED) -> None:
-        files = {"Dockerfile": dockerfile, "server.py": container_app.server(version)}
+    def commit(self, version: str, dockerfile: str = LAYERED, *, ends_after: float = 0) -> None:
+        files = {"Dockerfile": dockerfile, "server.py": container_app.server(version, ends_after=ends_after)}
         commits = {each.commit(files, message=version) for each in self.repositories}
         assert len(commits) == 1, "the repositories are not the same"
 
@@ -134,6 +135,37 @@ def test_only_missing_layers_come_over_ssh_and_the_builder_serves_nothing(shop: 
     back = deployer.wait_ended(deployer.roll_back(shop.environment, to=first), 60)
     assert back.status == "success", deployer.describe(back)
     assert shop.pages() == ["one", "one"]
+
+
+def test_rolling_over_servers_with_containers(shop: Shop, deployer: Deployer) -> None:
+    """The builder balances, too."""
+    address = {each.name: each.run("hostname -i").stdout.split()[0] for each in shop.targets}
+    deployer.change(
+        shop.environment,
+        strategy="rolling",
+        balancer=deployer.server_of(shop.builder),
+        strategy_options={
+            **{name: QUICK[name] for name in ("checks", "watch_seconds", "start_seconds")},
+            **{"balancer": "haproxy", "drain_seconds": "5"},
+            "nodes": " ".join(f"{name}={ip}:80" for name, ip in address.items()),
+        },
+    )
+    shop.commit("one")
+    first = shop.deploy()
+    assert shop.pages() == ["one", "one"]
+    with Load(shop.builder.http_port, shop.domain) as load:
+        shop.commit("two")
+        shop.deploy()
+        assert shop.pages() == ["two", "two"]
+        shop.commit("ill", ends_after=0.2)
+        shop.deploy("rolled_back")
+        assert shop.pages() == ["two", "two"]
+        back = deployer.wait_ended(deployer.roll_back(shop.environment, to=first), 90)
+        assert back.status == "success", deployer.describe(back)
+    assert load.failed == []
+    assert set(load.answers) == {"one", "two"}
+    assert shop.pages() == ["one", "one"]
+    assert shop.locks() == ["", "", ""]
 
 
 def test_a_worker_that_dies_while_an_image_is_brought(shop: Shop, deployer: Deployer) -> None:

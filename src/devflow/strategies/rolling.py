@@ -1,8 +1,9 @@
 """`rolling`: several servers behind a balancer go live a few at a time; those get no requests meanwhile.
 
-All are prepared first, as with `atomic`. Then, batch by batch: the balancer gives these servers no requests, they go
-live and are checked, and they get requests again. Where one fails, what was done is taken back the same way. Never are
-fewer servers ready than the set number: rather than that, the deployment stops.
+All are prepared first, as with `atomic`; containers, which do not go live by a link, take each other's place as with
+`recreate`, behind the nginx of their server. Then, batch by batch: the balancer gives these servers no requests, they
+go live and are checked, and they get requests again. Where one fails, what was done is taken back the same way. Never
+are fewer servers ready than the set number: rather than that, the deployment stops.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from types import ModuleType
 
 from devflow.commands import balancer, lock
 from devflow.engine.plan import Round, Site, Target
 from devflow.engine.task import Option, Phase, Recipe, Task, Where
-from devflow.strategies import atomic, colours
+from devflow.strategies import atomic, colours, recreate
 
 TITLE = "Rolling"
 HELP = "Several servers behind a balancer, a few at a time: these get no requests while they go live."
@@ -56,6 +58,10 @@ OPTIONS: tuple[Option, ...] = (
         default="/",
         pattern=r"/[A-Za-z0-9._~%!&()*+,;=:@/?-]*",
     ),
+    *(
+        replace(option, help=f"Of containers: {option.help[0].lower()}{option.help[1:]}")
+        for option in (colours.CHECKS, colours.START_SECONDS, colours.WATCH_SECONDS)
+    ),
     Option(
         "nodes",
         "Addresses",
@@ -92,7 +98,10 @@ def problem(site: Site, recipe: Recipe) -> str:
     if recipe.name == "compose":
         return "A Compose project does not go live by a link. Choose blue-green (without downtime) or recreate."
     if recipe.name == "dockerfile":
-        return "A container does not go live by a link. Choose blue-green (without downtime) or recreate."
+        if not site.proxy:
+            return "The balancer reaches a container by the nginx of its server: choose nginx as proxy."
+        if refused := recreate.problem(site, recipe):
+            return refused
     servers = {target.name for target in site.targets}
     if len(servers) < 2:
         return "rolling needs at least two servers. Choose atomic for one."
@@ -115,12 +124,12 @@ def problem(site: Site, recipe: Recipe) -> str:
 
 def deploy(site: Site, recipe: Recipe) -> list[Task]:
     """The panel's own tasks of a deployment."""
-    return _balanced(site, atomic.deploy(site, recipe))
+    return _balanced(site, _on_a_server(recipe).deploy(site, recipe))
 
 
 def rollback(site: Site, recipe: Recipe) -> list[Task]:
     """The panel's own tasks of going back to a kept release, in batches too."""
-    return _balanced(site, atomic.rollback(site, recipe))
+    return _balanced(site, _on_a_server(recipe).rollback(site, recipe))
 
 
 def rounds(site: Site, recipe: Recipe) -> tuple[Round, ...]:
@@ -145,6 +154,11 @@ def rounds(site: Site, recipe: Recipe) -> tuple[Round, ...]:
             )
         )
     return tuple(made)
+
+
+def _on_a_server(recipe: Recipe) -> ModuleType:
+    """The strategy by which a server that gets no requests goes live."""
+    return recreate if recipe.name == "dockerfile" else atomic
 
 
 def _balanced(site: Site, tasks: list[Task]) -> list[Task]:
@@ -184,13 +198,13 @@ def _own_of_balancer(site: Site) -> list[Task]:
 
 
 def _with_balancer(task: Task) -> str:
-    """The cleaning up of a server, as one that only balances does it too: there is no release there."""
+    """The cleaning up of a server, as one that only balances or builds does it too: it serves nothing."""
     if task.name not in ("unlock", "clean up"):
-        return f'[ -d "$root/releases" ] || exit 0\n{task.command}'
+        return f'case $root in "$devflow"/sites/*) exit 0 ;; esac\n{task.command}'
     return f"""\
-{balancer.FORGET}if [ ! -d "$root/releases" ]; then
-{lock.RELEASE}exit 0
-fi
+{balancer.FORGET}case $root in "$devflow"/sites/*)
+{lock.RELEASE}exit 0 ;;
+esac
 {task.command}"""
 
 

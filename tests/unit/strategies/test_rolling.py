@@ -8,7 +8,8 @@ import pytest
 
 from devflow.engine.plan import Site, Target
 from devflow.engine.task import Phase, Where
-from devflow.strategies import atomic, rolling
+from devflow.recipes.dockerfile import RECIPE as DOCKERFILE
+from devflow.strategies import atomic, recreate, rolling
 from tests.support.plans import RECIPE, site_on
 
 BALANCER = Target("idlb", "lb", "10.0.0.9")
@@ -100,7 +101,17 @@ def test_a_server_that_only_balances_cleans_up_in_the_same_step() -> None:
     tasks = rolling.deploy(site("web1", "web2"), RECIPE)
     last = [task for task in tasks if task.phase in (Phase.FINISH, Phase.UNDO) and task.name != "take back"]
     assert {task.where for task in last} == {Where.EVERY}
-    assert all('[ -d "$root/releases" ] || exit 0' in task.command or "exit 0\nfi" in task.command for task in last)
+    assert all('case $root in "$devflow"/sites/*)' in task.command for task in last)
+
+
+def test_containers_take_each_others_place_behind_the_nginx_of_their_server() -> None:
+    given = replace(site("web1", "web2"), proxy="nginx", port=21000)
+    assert rolling.problem(given, DOCKERFILE) == ""
+    assert "choose nginx as proxy" in rolling.problem(replace(given, proxy=""), DOCKERFILE)
+    own = ("check balancer", "write balancer")
+    for made, alone in ((rolling.deploy, recreate.deploy), (rolling.rollback, recreate.rollback)):
+        names = [task.name for task in made(given, DOCKERFILE) if task.name not in own]
+        assert names == [task.name for task in alone(given, DOCKERFILE)]
 
 
 def test_a_rollback_goes_in_batches_too() -> None:
