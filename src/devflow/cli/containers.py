@@ -75,8 +75,11 @@ def container_logs(
     container: Container,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     tail: Annotated[int, typer.Option(help="So many of the last lines come first.")] = 200,
+    as_json: Json = False,
 ) -> None:
     """The last lines of a container's log, and with --follow those that come. Secrets are masked."""
+    if follow and as_json:
+        raise typer.BadParameter("a log that is followed is no JSON document: leave --json or --follow out")
     client = Client()
     _look(client, server)
     started = client.post("servers", server, "containers", container, "logs", body={"tail": tail})
@@ -84,7 +87,11 @@ def container_logs(
         _follow(client, started["id"])
     else:
         lines = _lines_so_far(client, started["id"]).splitlines(keepends=True)
-        print(log_text("".join(lines[-tail:] if tail else []), colours=sys.stdout.isatty()), end="")
+        text = "".join(lines[-tail:] if tail else [])
+        if as_json:
+            print_json({"server": server, "container": container, "log": text})
+        else:
+            print(log_text(text, colours=sys.stdout.isatty()), end="")
 
 
 def _act(kind: str) -> Callable[..., None]:
