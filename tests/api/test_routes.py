@@ -131,9 +131,11 @@ class Callers:
     def __init__(self, world: World) -> None:
         self._cookies = {role: world.client(role).cookies for role in ROLES if role not in (NOBODY, READER)}
         _, self._token = token_create(actor=world.actor(), name="reader", scopes=["read"])
+        self._handler = Client().handler
 
     def __getitem__(self, role: str) -> Caller:
         client = Client(raise_request_exception=False)
+        client.handler = self._handler  # making one takes longer than most requests
         client.cookies = copy(self._cookies.get(role, client.cookies))
         return Caller(self._token if role == READER else "", client)
 

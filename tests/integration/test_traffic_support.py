@@ -122,6 +122,7 @@ def test_one_bad_answer_among_many_is_seen_once_and_named(server: FaultyServer, 
     assert traffic.retried == []
 
 
+@pytest.mark.alone
 def test_refused_connections_are_seen(server: FaultyServer) -> None:
     with quick_traffic(server) as traffic:
         traffic.run_for(0.3)
@@ -131,6 +132,7 @@ def test_refused_connections_are_seen(server: FaultyServer) -> None:
     assert 15 <= len(traffic.failed) <= 25, "half of 200 requests/s need a new connection"
 
 
+@pytest.mark.alone
 def test_a_wrong_version_after_the_switch_is_seen(server: FaultyServer) -> None:
     with quick_traffic(server) as traffic:
         began = traffic.now()
@@ -188,6 +190,7 @@ def application(port: int) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+@pytest.mark.alone
 def test_slow_requests_and_a_websocket_end_well_with_an_application_that_is_told_to_end() -> None:
     port = free_port()
     with application(port) as process, Traffic("127.0.0.1", port, rate=200) as traffic:

@@ -106,9 +106,11 @@ class Browsers:
 
     def __init__(self, world: World) -> None:
         self._cookies = {role: world.client(role).cookies for role in ROLES if role != NOBODY}
+        self._handler = Client().handler
 
     def __getitem__(self, role: str) -> Client:
         client = Client(raise_request_exception=False)
+        client.handler = self._handler  # making one takes longer than most requests
         client.cookies = copy(self._cookies.get(role, client.cookies))
         return client
 
