@@ -37,7 +37,7 @@ fi
 show() {
   in_mirror log -1 --no-show-signature --encoding=UTF-8 --format=%H%x09%an%x20%x3c%ae%x3e%x09%s "$1" -- 2>/dev/null
 }
-alone() { exec 8>>"$mirror/devflow.lock"; flock 8; }
+alone() { exec 8>>"$mirror/devflow.lock"; flock 8; rm -f "$mirror/refs/devflow/$branch.lock"; }  # of a git that was killed
 shown=''
 if [ -n "$commit" ]; then shown=$(show "$commit") || shown=''; fi
 if [ -z "$shown" ]; then

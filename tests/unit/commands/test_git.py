@@ -57,6 +57,17 @@ def test_an_older_commit(machine: Machine, origin: GitRepository) -> None:
     assert laid_out(machine)["index.html"] == "1"
 
 
+def test_what_a_killed_git_has_left_locked_is_fetched(machine: Machine, origin: GitRepository) -> None:
+    """A server that is switched off while git writes the branch leaves git's lock, which nobody else would remove."""
+    origin.commit({"index.html": "1"})
+    deploy(machine)
+    (left,) = (path for path in (machine.home / ".devflow/repos").glob("*.git/refs/devflow/main"))
+    left.with_name("main.lock").touch()
+    origin.commit({"index.html": "2"})
+    assert deploy(machine).code == 0
+    assert laid_out(machine)["index.html"] == "2"
+
+
 def test_a_known_commit_is_not_fetched_again(machine: Machine, origin: GitRepository) -> None:
     commit = origin.commit({"index.html": "1"})
     machine.run(git.FETCH)
