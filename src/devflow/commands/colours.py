@@ -162,9 +162,10 @@ good=1
 while [ "$good" -lt "$checks" ]; do
   sleep 0.3
   with_colour "$next_colour" "$release" runtime_look
-  if is_good; then good=$((good + 1)); else good=0; fi
+  if is_good; then good=$((good + 1)); continue; fi
+  good=0
   read -r now _ </proc/uptime
-  [ "${now%%.*}" -lt "$deadline" ] || unwell "The new release does not stay healthy on $server: http://127.0.0.1:$port$path_of_check answers $got now and then. The release before serves on."
+  [ "${now%%.*}" -lt "$deadline" ] || unwell "The new release does not stay healthy on $server: http://127.0.0.1:$port$path_of_check answered $got after it had answered well. The release before serves on."
 done
 with_colour "$next_colour" "$release" runtime_look
 echo "$next_colour ($release) answered $got, $checks times in a row"

@@ -196,7 +196,7 @@ def test_one_that_answers_well_once_and_then_badly_never_serves(site: Machine) -
     ran = app.check(site, checks=2)
     assert ran.code == 1
     assert "does not stay healthy on web1" in ran.explained
-    assert f"http://127.0.0.1:{app.port}/up answers 500 now and then" in ran.explained
+    assert f"http://127.0.0.1:{app.port}/up answered 500 after it had answered well" in ran.explained
     assert "words green r2" in ran.lines
 
 
