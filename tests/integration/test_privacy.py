@@ -124,6 +124,7 @@ def deploy(deployer: Deployer, environment: Environment) -> None:
     assert ended.status == "success", deployer.describe(ended)
 
 
+@pytest.mark.timeout(300)  # five deployments
 def test_what_runs_goes_with_its_files_and_nothing_else(
     estate: Estate, worker: WorkerProcess, vps_docker: Vps, tmp_path: Path
 ) -> None:

@@ -350,7 +350,7 @@ def test_too_few_would_be_ready(settled: Park, deployer: Deployer) -> None:
     third = settled.nodes[2]
     third.run("systemctl stop app", user="root")
     with settled.load() as load:
-        ended = settled.deploy("new", timeout_seconds=120)
+        ended = settled.deploy("new", timeout_seconds=200)
     third.run("systemctl start app", user="root")
     assert ended.status == "failed", deployer.describe(ended)
     assert "only 1 of at least 2 servers would be ready" in ended.error

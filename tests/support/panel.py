@@ -54,7 +54,7 @@ class Panel:
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(self.command("up"), env=self.environment, stdout=log, stderr=log)
         try:
-            wait_until(self.is_ready, 30, what=self.output)
+            wait_until(self.is_ready, 60, what=self.output)
         except BaseException:
             self.stop()
             raise

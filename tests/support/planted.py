@@ -47,6 +47,8 @@ _MEANT_FOR_PROGRAMS = {
 }
 """Columns that only hold what the panel itself chose: words of a list, ids, digests, keys."""
 _IN_ADDRESSES = {("Server", "name"), ("Environment", "name"), ("Project", "slug"), ("Deployment", "server_names")}
+_KEYS = {("Snapshot", "problem")}
+"""Meant for programs, too; fields of this name hold texts elsewhere."""
 
 
 def plant(text: str = MARKUP) -> int:
@@ -66,7 +68,7 @@ def plant(text: str = MARKUP) -> int:
                 )
                 if not is_text or field.choices or field.name in _MEANT_FOR_PROGRAMS:
                     continue
-                if (model.__name__, field.name) in _IN_ADDRESSES:
+                if (model.__name__, field.name) in _IN_ADDRESSES | _KEYS:
                     continue
                 count += bool(_fill(model, field, text))
     return count
