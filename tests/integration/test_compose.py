@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from devflow.apps.deployments.canary import canary_shares
 from devflow.apps.deployments.models import Deployment
 from devflow.apps.projects.models import Environment
+from tests.support.balanced_load import Load as BalancedLoad
 from tests.support.colour_load import Load
 from tests.support.deployer import Deployer, WorkerProcess
 from tests.support.gitrepo import GitRepository
@@ -647,6 +649,19 @@ def test_after_a_reboot_one_colour_serves(composed: Composed) -> None:
     assert not [name for name in composed.containers() if name.startswith("blue-")]
     composed.deploy("three")
     assert composed.page() == "version three"
+
+
+def test_canary_gives_the_new_colour_a_share_of_the_requests_first(composed: Composed) -> None:
+    composed.deploy("one")
+    options = {**QUICK, "steps": "30", "step_seconds": "4", "min_requests": "20", "latency_factor": "0"}
+    composed.deployer.change(composed.environment, strategy="canary", strategy_options=options)
+    with BalancedLoad(composed.vps.host, composed.vps.http_port, f"{composed.name}.test", slow=0) as load:
+        ended = composed.deploy("two")
+    (share,) = canary_shares(actor=composed.deployer.actor, deployment=ended)
+    assert (share.percent, share.state) == (30, "passed")
+    assert 0.2 < share.new.requests / (share.new.requests + share.stable.requests) < 0.4
+    assert load.failed == []
+    assert "two" in composed.page()
 
 
 def test_recreate_in_place(make_composed: Callable[..., Composed]) -> None:

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from devflow.apps.deployments.canary import canary_shares
 from devflow.apps.deployments.models import Deployment
 from devflow.apps.projects.models import Environment
 from tests.support import container_app
+from tests.support.balanced_load import Load
 from tests.support.container_app import DOCKERFILE, HEALTHCHECK
 from tests.support.deployer import Deployer, WorkerProcess
 from tests.support.gitrepo import GitRepository
 from tests.support.vps import Vps
 
+CANARY = {"steps": "20 60", "step_seconds": "4", "min_requests": "20", "latency_factor": "0"}
 QUICK = {"checks": "2", "watch_seconds": "1", "drain_seconds": "2", "standby_minutes": "5", "start_seconds": "20"}
 
 
@@ -239,6 +242,23 @@ def test_old_images_go_and_nothing_else(shop: Shop, deployer: Deployer) -> None:
     assert {line.split()[0] for line in kept.splitlines()} == set(shop.images())
     assert 2 <= len(shop.images()) <= 3
     assert "someone/elses" in shop.vps.run("docker image ls").stdout
+
+
+def test_canary_gives_a_container_a_share_of_the_requests_first(shop: Shop, deployer: Deployer) -> None:
+    shop.commit("one")
+    shop.deploy()
+    deployer.change(shop.environment, strategy="canary", strategy_options={**QUICK, **CANARY})
+    with Load(shop.vps.host, shop.vps.http_port, shop.domain, slow=0) as load:
+        shop.commit("two")
+        good = shop.deploy()
+        shop.commit("three", fails_every=4)
+        bad = shop.deploy("rolled_back")
+    shares = canary_shares(actor=deployer.actor, deployment=good)
+    assert [(share.percent, share.state) for share in shares] == [(20, "passed"), (60, "passed")]
+    assert "taken back at 20 %: more requests failed" in bad.error, deployer.describe(bad)
+    assert {answer.text for answer in load.failed} == {"three"}
+    assert shop.page() == "two"
+    assert shop.containers()[shop.live()] == "running unless-stopped"
 
 
 def test_in_place_of_the_old_one_for_those_who_accept_it(shop: Shop, deployer: Deployer) -> None:

@@ -11,10 +11,12 @@ CMD ["python3", "/server.py"]
 HEALTHCHECK = "HEALTHCHECK --interval=1s --retries=2 CMD wget -qO- http://127.0.0.1:8000/health\n"
 
 _SERVER = """\
-import os, sys, threading, time
+import itertools, os, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-VERSION, STARTS_AFTER, ENDS_AFTER, HEALTH = {version!r}, {starts_after!r}, {ends_after!r}, {health!r}
+VERSION, STARTS_AFTER, ENDS_AFTER = {version!r}, {starts_after!r}, {ends_after!r}
+HEALTH, FAILS_EVERY = {health!r}, {fails_every!r}
+asked = itertools.count(1)
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -26,7 +28,8 @@ class Answer(BaseHTTPRequestHandler):
         elif self.path == "/count":
             status, text = 200, str(count())
         else:
-            status, text = 200, VERSION
+            fails = FAILS_EVERY and not next(asked) % FAILS_EVERY
+            status, text = 500 if fails else 200, VERSION
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -56,7 +59,11 @@ ThreadingHTTPServer(("", int(os.environ["PORT"])), Answer).serve_forever()
 """
 
 
-def server(version: str, *, starts_after: float = 0, ends_after: float = 0, health: int = 200) -> str:
+def server(
+    version: str, *, starts_after: float = 0, ends_after: float = 0, health: int = 200, fails_every: int = 0
+) -> str:
     """The text of `server.py`: answers `version`, on /health with the status `health`, on /env/NAME with a variable's
-    value, on /count with how often it was asked, kept in /data."""
-    return _SERVER.format(version=version, starts_after=starts_after, ends_after=ends_after, health=health)
+    value, on /count with how often it was asked, kept in /data; every so many of its answers `version` are errors."""
+    return _SERVER.format(
+        version=version, starts_after=starts_after, ends_after=ends_after, health=health, fails_every=fails_every
+    )
