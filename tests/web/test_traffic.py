@@ -7,9 +7,11 @@ import re
 from typing import Any
 
 from django.test import Client
+from django.utils import timezone
 from django_scopes import scopes_disabled
 
 from devflow.apps.accounts.selectors import actor_get
+from devflow.apps.deployments.models import Deployment
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.services import environment_add, project_add
 from tests.web.test_environments import TYPED, _tasks
@@ -79,6 +81,12 @@ def test_the_page_of_the_proxy(owner: Client, world: World) -> None:
     [accepted] = environment().proxy_state["accepted"]
     assert (accepted["server"], accepted["sum"], accepted["path"]) == ("web-1", "ab", "")
     assert "The next deployment replaces it." in owner.get(f"{HERE}/proxy/").content.decode()
+    with scopes_disabled():
+        latest = Deployment.objects.filter(environment=environment()).latest("created_at")
+        Deployment.objects.filter(pk=latest.pk).update(finished_at=timezone.now())
+    page = owner.get(f"{HERE}/proxy/").content.decode()
+    assert "A deployment has ended since" in page
+    assert "edited by hand" not in page, "it may not be, any more"
 
 
 def test_a_file_that_is_there_already_is_shown_and_adopted(owner: Client, world: World) -> None:

@@ -280,7 +280,9 @@ def _user(email: str) -> "User":
 
     user = user_find(email=email)
     if user is None:
-        raise NotFoundError(f"There is no user {email}.")
+        raise NotFoundError(
+            f"There is no user {email}. Open the set-up address that `devflow up` prints, or: devflow admin create-user"
+        )
     return user
 
 

@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.audit.services import change_record
 from devflow.apps.deployments.accepted import accepted_of, is_accepted, words
+from devflow.apps.deployments.models import Deployment
 from devflow.apps.deployments.planning import recipe_of, site_of
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.services import environment_update
@@ -87,6 +89,12 @@ def proxy_replace(*, actor: Actor, environment: Environment) -> Environment:
     if not edited:
         raise ConflictError("No site file that was edited by hand is known. Read the servers again.")
     return _accept(actor, environment, edited.items())
+
+
+def has_changed_since(environment: Environment, looked_at: datetime) -> bool:
+    """Whether a deployment has ended since, which may have written the files that were looked at."""
+    with scope(team=environment.team):
+        return Deployment.objects.filter(environment=environment, finished_at__gt=looked_at).exists()
 
 
 def adopted_of(environment: Environment, text: str) -> Adopted:

@@ -80,6 +80,7 @@ def _servers(request: TeamRequest, environment: Environment) -> dict[str, Any]:
     state = environment.proxy_state
     looked_at = datetime.fromisoformat(state["at"]) if "at" in state else None
     accepted = accepted_of(environment)
+    is_outdated = looked_at is not None and proxy.has_changed_since(environment, looked_at)
     servers = [
         {
             "name": name,
@@ -91,9 +92,10 @@ def _servers(request: TeamRequest, environment: Environment) -> dict[str, Any]:
             "foreign": proxy.foreign_list(environment, name),
             "changes": _changes(environment, found) if found.get("state") == proxy.EDITED else "",
         }
-        for name, found in state.get("servers", {}).items()
+        for name, found in ({} if is_outdated else state.get("servers", {})).items()
     ]
     return {
+        "is_outdated": is_outdated,
         "since": since(request),
         "is_reading": is_waiting(request, looked_at),
         "looked_at": looked_at,
