@@ -87,8 +87,9 @@ def command_lines(command: Any, words: list[str]) -> Iterator[str]:
 
 
 def argument_usage(argument: Any) -> str:
-    name = (argument.metavar or argument.name.upper()).strip("[]")
-    return name if argument.required else f"[{name}]"
+    """What its own text marks as optional stays so: `[ENV] KEY…` is one argument to the parser."""
+    name = str(argument.metavar or argument.name.upper())
+    return name if argument.required or name.startswith("[") else f"[{name}]"
 
 
 def argument_row(argument: Any) -> str:

@@ -20,6 +20,7 @@ _PARAMETER = re.compile(r"([^/{}]*)/\{(\w+)\}")
 _SCHEMA = api.get_openapi_schema()
 
 BODIES: dict[str, dict[str, Any]] = {
+    "PATCH servers/{name}": {"host": "web1-new.example.test"},
     "POST servers": {"name": "web-9", "host": "web9.example.test"},
     "POST clusters": {"name": "others", "server": "spare-2"},
     "POST clusters/{cluster}/nodes": {"server": "spare-2"},

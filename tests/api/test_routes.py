@@ -135,6 +135,7 @@ def special(walked: World) -> dict[str, dict[str, str]]:
     )
     return {
         "DELETE servers/{name}": {"servers/{name}": "spare"},
+        "PATCH servers/{name}": {"servers/{name}": "spare"},
         "POST servers/{name}/prune": {"servers/{name}": _with_leftovers(walked)},
         "DELETE clusters/{cluster}": {"clusters/{cluster}": "left"},
         "DELETE projects/{slug}": {"projects/{slug}": "empty"},

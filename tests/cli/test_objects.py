@@ -28,6 +28,9 @@ def test_a_server_with_a_key_of_the_panel(cli: Cli) -> None:
     assert f"echo '{shown['public_key']}' >> ~/.ssh/authorized_keys" in told
     assert (shown["host"], shown["port"], shown["user"]) == ("web.invalid", 22, "deploy")
     assert name in cli("servers", "list").out
+    assert f"{name} is reached at deploy@192.0.2.7:22 now." in cli("servers", "update", name, "--host", "192.0.2.7").out
+    assert cli("servers", "update", name, "--port", "2222", "--json").json["address"] == "deploy@192.0.2.7:2222"
+    assert "Nothing to change" in cli("servers", "update", name, status=2).err
     assert "is removed" in cli("servers", "remove", name).out
     assert "There is no server" in cli("servers", "show", name, status=1).err
 

@@ -171,6 +171,7 @@ def test_repositories_that_cannot_be_fetched(estate: Estate, vps: Vps, deployer:
         slug, branch = site.environment.name, given.pop("branch", "main")
         project = deployer.add_project(slug, repository, **given)
         deployer.remove(site.environment)  # whose folder the next one takes over
+        vps.run(f"rm {site.root}/.devflow/owner")
         moved = deployer.add_environment(project, "production", branch=branch, servers=[vps.name], root=site.root)
         other = Site(deployer, moved, [vps], site.root, "")
         requests.append((other, other.request()))
@@ -236,6 +237,7 @@ def test_a_program_is_missing(site: Site, estate: Estate, vps: Vps, deployer: De
         site.check(site.deploy(), status="failed", serves="before", error=error)
     estate.repository.commit({"composer.json": "{}", "index.html": "before"}, branch="php")
     deployer.remove(site.environment)  # whose folder the next one takes over
+    vps.run(f"rm {site.root}/.devflow/owner")
     project = deployer.add_project("php-less", estate.repository.path, recipe="php")
     environment = deployer.add_environment(project, "production", branch="php", servers=[vps.name], root=site.root)
     other = Site(deployer, environment, [vps], site.root, "")
@@ -348,6 +350,14 @@ def test_two_panels_deploy_to_the_same_folder(site: Site, vps: Vps, deployer: De
         deployment = site.request()
         deployer.wait_for_step(deployment, "migrate command 1")
         other_panel.use()
+        owner = f"{site.root}/.devflow/owner"
+        before = vps.run(f"ls -l {site.root} {site.root}/releases; cat {owner}").stdout
+        lost = other_panel.deploy(rival)
+        assert lost.status == "failed"
+        for words in (vps.name, site.root, "another environment's folder", site.environment.pk.hex, f"rm {owner}"):
+            assert words in lost.error
+        assert vps.run(f"ls -l {site.root} {site.root}/releases; cat {owner}").stdout == before
+        vps.run(f"rm {owner}")  # as on a site of an earlier version
         lost = other_panel.deploy(rival)
         assert lost.status == "failed"
         for words in (vps.name, site.root, "locked by another deployment", str(site.environment)):
@@ -356,6 +366,8 @@ def test_two_panels_deploy_to_the_same_folder(site: Site, vps: Vps, deployer: De
         site.let_go()
         deployer.wait_ended(deployment)
         site.check(deployment, status="success", serves="before")
+        assert site.deploy().status == "success"
+        assert vps.run(f"cat {owner}").stdout == f"{site.environment.pk.hex}\n"
     finally:
         other_panel.stop()
         deployer.use()

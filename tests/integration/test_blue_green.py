@@ -290,6 +290,30 @@ def test_back_to_standby_is_one_switch(shop: Shop) -> None:
     assert "only the panel switches" in refused.stderr
 
 
+def test_back_to_standby_is_one_switch_after_a_change_of_the_port_too(shop: Shop) -> None:
+    shop.deploy("one")
+    shop.deploy("two")
+    shop.environment.refresh_from_db()
+    old = shop.environment.port
+    assert old
+    new = old + 2000
+    shop.deployer.change(shop.environment, port=new)
+    with shop.load() as load:
+        rolled = shop.roll_back("one")
+        assert "still runs on standby" in shop.deployer.log(rolled)
+        assert f"127.0.0.1:{old};" in shop.vps.run(f"cat {shop.upstream_file}").stdout
+        shop.deploy("three")
+        assert f"127.0.0.1:{new + 1};" in shop.vps.run(f"cat {shop.upstream_file}").stdout
+        shop.deploy("four", "dies at once", status="failed")
+        assert "still runs on standby" not in shop.deployer.log(shop.roll_back("one"))
+        assert f"127.0.0.1:{new};" in shop.vps.run(f"cat {shop.upstream_file}").stdout
+        assert "still runs on standby" in shop.deployer.log(shop.roll_back("three"))
+        time.sleep(0.3)
+    assert load.failed == []
+    assert shop.page() == "version three"
+    assert f"green {shop.versions['three'].release} {new + 1}" in shop.read("ports").splitlines()
+
+
 def test_after_its_time_a_timer_of_the_server_stops_the_standby(shop: Shop) -> None:
     shop.deploy("one")
     shop.deploy("two")
@@ -427,6 +451,20 @@ def test_a_site_file_edited_by_hand_is_shown_and_taken_over_or_replaced_on_purpo
     shop.deploy("five")
     assert shop.page() == "version five"
     assert "# mine" not in shop.look()["text"]
+
+
+def test_a_site_file_that_was_taken_over_follows_the_domains(shop: Shop) -> None:
+    shop.deploy("one")
+    shop.vps.run(f"sed -i 's/client_max_body_size 64m/client_max_body_size 65m/' {shop.site_file}")
+    assert shop.look()["state"] == "edited"
+    proxy.proxy_adopt(actor=shop.deployer.actor, environment=shop.environment, server=shop.vps.name)
+    shop.deploy("two")
+    shop.deployer.change(shop.environment, domains=[f"neu-{shop.domain}"])
+    shop.deploy("three")
+    text = shop.vps.run(f"cat {shop.site_file}").stdout
+    assert f"    server_name neu-{shop.domain};" in text.splitlines()
+    assert "client_max_body_size 65m" in text
+    assert ask(shop.vps, f"neu-{shop.domain}") == (200, "version three")
 
 
 def test_a_configuration_broken_by_hand_fails_before_anything_is_touched(shop: Shop) -> None:

@@ -245,6 +245,52 @@ def test_a_release_that_is_sick_or_ends_is_taken_back(composed: Composed) -> Non
     assert composed.page() == "version two"
 
 
+def test_a_slow_start_that_docker_calls_ill_meanwhile_is_waited_for(composed: Composed) -> None:
+    check = 'healthcheck: { test: [CMD, wget, -qO-, "http://127.0.0.1:8000/health"], interval: 1s, retries: 2 }'
+    waits = FILE.replace("    depends_on:\n", "    depends_on:\n      api: { condition: service_healthy }\n")
+    waits = waits.replace("  api:\n    <<: *app\n", f"  api:\n    <<: *app\n    {check}\n")
+    slow = composed.deploy("slow", "starts after 6", compose_yaml=waits)
+    assert composed.page() == "version slow"
+    log = composed.deployer.log(slow)
+    assert "Waiting for a service that others wait for" in log
+    assert "Waiting for the health checks of: web" in log
+    prepare = "--filter event=start --filter container=$(docker ps -aq --filter name=prepare-blue)"
+    assert len(composed.run(f"docker events --since 10m --until 0s {prepare}").splitlines()) == 1
+
+
+def test_a_service_that_the_file_has_no_more_is_told_and_comes_back(composed: Composed) -> None:
+    composed.deploy("one")
+    composed.write("kept")
+    fewer = FILE.replace("      db: { condition: service_healthy }\n", "").split("  db:\n")[0]
+    second = composed.deploy("two", compose_yaml=fewer)
+    assert composed.services(second)["db"] == "removed"
+    plan = composed.deployer.read(second).plan
+    assert plan
+    assert any("The service db keeps data (the volume data)" in each for each in plan["warnings"])
+    assert "orphan" not in composed.deployer.log(second)
+    assert "db-1" not in composed.containers()
+    composed.roll_back("one")
+    assert composed.page("/ask/db/lines") == "kept"
+
+
+def test_a_port_of_the_server_that_is_taken_is_told_before_anything_is_done(
+    make_composed: Callable[..., Composed],
+) -> None:
+    composed = make_composed(recipe_options={"service": "web"})
+    composed.deploy("one")
+    before = composed.containers()
+    named = "    container_name: ${CLOCK:-composed-clock}\n"
+    taken = FILE.replace(named, f'{named}    ports: ["22:8000"]\n')
+    refused = composed.deploy(
+        "two", status="failed", error="The service clock publishes port 22 of", compose_yaml=taken
+    )
+    assert "taken by sshd" in refused.error
+    assert composed.containers() == before
+    composed.deploy("three", compose_yaml=taken.replace("22:8000", "2222:8000"))
+    composed.deploy("four")  # its own
+    assert composed.page() == "version four"
+
+
 def test_what_ends_after_the_switch_is_taken_back_with_what_was_recreated(
     make_composed: Callable[..., Composed],
 ) -> None:

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from devflow.remote.transport import LONG_CHANNELS, Address, Connection, Process, connect
+from devflow.core.errors import ConnectError
+from devflow.remote.transport import LATEST_SECONDS, LONG_CHANNELS, Address, Connection, Process, connect
 from tests.support.vps import Vps
 
 pytestmark = pytest.mark.integration
@@ -66,3 +67,29 @@ async def test_as_many_commands_as_are_allowed_leave_room_for_a_short_one(connec
     assert (await connection.run("echo room")).stdout == "room\n"
     for process in running:
         process.close()
+
+
+async def test_what_a_frozen_server_reads_too_late_is_not_begun(connection: Connection, vps: Vps) -> None:
+    await wait_for_shell(connection)
+    await connection.run("rm -f /tmp/begun")
+    vps.freeze()
+    try:
+        started = await connection.start("touch /tmp/begun", b"")
+        await asyncio.sleep(LATEST_SECONDS + 2)
+    finally:
+        vps.thaw()
+    with pytest.raises(ConnectError):
+        await finish(started)
+    await asyncio.sleep(1)
+    assert vps.run("ls /tmp/begun", check=False).stdout == ""
+
+
+async def test_what_a_server_reads_late_is_begun(connection: Connection, vps: Vps) -> None:
+    await wait_for_shell(connection)
+    vps.freeze()
+    try:
+        started = await connection.start("echo late", b"")
+        await asyncio.sleep(4)
+    finally:
+        vps.thaw()
+    assert await finish(started) == (b"late\n", 0, "")

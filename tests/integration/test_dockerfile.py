@@ -203,6 +203,15 @@ def test_thirty_seconds_to_start_are_waited_for(shop: Shop, deployer: Deployer) 
     assert "Waiting for the container's own health check" in shop.log(deployment)
 
 
+def test_a_slow_start_that_docker_calls_ill_meanwhile_is_waited_for(shop: Shop, deployer: Deployer) -> None:
+    deployer.change(shop.environment, strategy_options=QUICK | {"start_seconds": "60"})
+    assert "--interval=1s" in HEALTHCHECK
+    shop.commit("slow", DOCKERFILE + HEALTHCHECK, starts_after=8)
+    deployment = shop.deploy()
+    assert shop.page() == "slow"
+    assert "Waiting for the container's own health check" in shop.log(deployment)
+
+
 def test_a_taken_port_is_told_before_anything_is_done(shop: Shop) -> None:
     shop.commit("one")
     port = shop.environment.port

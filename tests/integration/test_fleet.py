@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from devflow.apps.deployments.models import Deployment
 from devflow.engine.plan import COMMAND_PHASES
 from tests.support.deployer import Deployer, WorkerProcess
 from tests.support.docker_engine import Engine
@@ -95,3 +97,47 @@ def test_one_server_cannot_be_reached(site: Site, deployer: Deployer) -> None:
     third.reconnect()
     error = [f"{third.name} cannot be reached", "nothing listens on", "Is sshd running"]
     site.check(deployment, status="failed", serves="before", error=error)
+
+
+def test_one_server_is_frozen(site: Site, deployer: Deployer) -> None:
+    """The connection to it is kept from the deployment before, and takes what is sent."""
+    first, _, third = site.servers
+    third.freeze()
+    try:
+        deployment = site.request()
+        deployer.wait(deployment, lambda _: "Waiting for" in deployer.log(deployment), FIRST_CONTACT_SECONDS)
+        deployer.wait_ended(deployment, FIRST_CONTACT_SECONDS + 25)
+        assert site.left(deployment, first).lock == ""
+    finally:
+        third.thaw()
+    _assert_nothing_begins(site, deployment)
+    error = [f"{third.name} cannot be reached: no answer", "Is it up", "never answered"]
+    assert all(part in deployer.read(deployment).error for part in error), deployer.describe(deployment)
+    again = site.deploy()
+    site.check(again, status="success", serves="after")
+
+
+def test_cancelled_while_one_server_is_frozen(site: Site, deployer: Deployer) -> None:
+    first, _, third = site.servers
+    third.freeze()
+    try:
+        deployment = site.request()
+        deployer.wait(deployment, lambda _: len(site.ran(deployment, first)) > 0, 20)
+        deployer.cancel(deployment)
+        deployer.wait_ended(deployment, FIRST_CONTACT_SECONDS + 10)
+        assert site.left(deployment, first).lock == ""
+    finally:
+        third.thaw()
+    assert deployer.read(deployment).status == "cancelled"
+    _assert_nothing_begins(site, deployment)
+    again = site.deploy()
+    site.check(again, status="success", serves="after")
+
+
+def _assert_nothing_begins(site: Site, deployment: Deployment) -> None:
+    """Neither at once nor later, of what a frozen server was sent."""
+    time.sleep(3)
+    third = site.servers[2]
+    left = site.left(deployment, third)
+    assert (site.ran(deployment, third), left.lock, left.processes) == ([], "", [])
+    assert site.page(third) == "before"

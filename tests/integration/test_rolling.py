@@ -307,7 +307,22 @@ def test_a_configuration_that_haproxy_refuses_is_put_back(settled: Park, deploye
     finally:
         settled.balancer.run("systemctl stop squat-8099")
     assert ended.status == "failed", deployer.describe(ended)
+    assert "Port 8099 on" in ended.error
+    assert "is taken by python3 (process " in ended.error
+    assert settled.balancer.run(f"cat {config}").stdout == before
+
+    # which its own test of the file does not see
+    times = "".join(f"  timeout {side} 1s\n" for side in ("client", "server", "connect"))
+    own = f"listen own\n  mode tcp\n{times}  bind 192.0.2.7:8097\n"
+    settled.balancer.run(f"printf %s {shlex.quote(own)} >>{config}")
+    settled.use("haproxy", listen="8098")
+    ended = settled.deploy("no such address", timeout_seconds=150)
+    assert ended.status == "failed", deployer.describe(ended)
     assert "did not reload; its configuration was put back" in ended.error
+    assert "[ALERT]" in ended.error, "why is in its journal"
+    assert "192.0.2.7:8097" in ended.error
+    assert settled.balancer.run(f"cat {config}").stdout == before + own
+    settled.balancer.run(f"sed -i '/^listen own$/,$d' {config} && systemctl reload haproxy")
     assert settled.balancer.run(f"cat {config}").stdout == before
 
     settled.balancer.run(f"echo 'no such word' >>{config}")
@@ -315,6 +330,8 @@ def test_a_configuration_that_haproxy_refuses_is_put_back(settled: Park, deploye
     refused = settled.deploy("broken by hand")
     assert refused.status == "failed", deployer.describe(refused)
     assert "would not take its new configuration, so nothing was changed" in refused.error
+    assert f"parsing [{config}:" in refused.error
+    assert "[ALERT]" in refused.error
     assert settled.balancer.run(f"cat {config}").stdout == f"{before}no such word\n"
     assert settled.versions() == ["before"] * 3
 
@@ -323,6 +340,42 @@ def test_a_configuration_that_haproxy_refuses_is_put_back(settled: Park, deploye
     again = settled.deploy("after")
     assert again.status == "success", deployer.describe(again)
     assert settled.balancer.run(f"ls {config}.devflow* 2>/dev/null || :").stdout == ""
+
+
+@pytest.mark.parametrize("kind", ["haproxy", "nginx"])
+def test_a_server_that_is_added_gets_requests_when_it_has_the_release(
+    settled: Park, deployer: Deployer, kind: str
+) -> None:
+    """Nor is it in the way of the others: it goes live first, and the minimum of all holds from the first drain on."""
+    everyone, added = list(settled.nodes), settled.nodes[1]
+    settled.nodes.remove(added)
+    settled.use(kind)
+    deployer.change(settled.environment, servers=[node.name for node in settled.nodes])
+    try:
+        first = settled.deploy("two")
+        assert first.status == "success", deployer.describe(first)
+        added.run(f"echo 'of a stranger' >{ROOT}/current/version; sudo -n systemctl restart app")
+        settled.nodes[:] = everyone
+        deployer.change(settled.environment, servers=[node.name for node in everyone])
+        settled.use(kind, minimum="2")
+        settled.commands(verify=['[ "$(hostname)" != ' + everyone[0].name + " ]"])
+        with settled.load() as load:
+            settled.watch_ready()
+            failed = settled.deploy("three, which fails")
+            time.sleep(1)
+            settled.commands()
+            assert set(load.told(0)) <= {"two", "three, which fails"}
+            ended = settled.deploy("three")
+            time.sleep(1)
+        assert failed.status == "rolled_back", deployer.describe(failed)
+        assert ended.status == "success", deployer.describe(ended)
+    finally:
+        settled.nodes[:] = everyone
+        deployer.change(settled.environment, servers=[node.name for node in everyone])
+    assert settled.versions() == ["three"] * 3
+    assert set(load.told(0)) == {"two", "three, which fails", "three"}
+    assert load.failed == []
+    assert settled.fewest_ready() == 2
 
 
 def test_cancelled_in_the_middle(settled: Park, deployer: Deployer) -> None:

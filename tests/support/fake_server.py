@@ -81,6 +81,7 @@ class FakeServer:
         self.ran: list[int] = []
         self.killed: list[str] = []
         self.is_installed = True
+        self.is_frozen = False  # takes what it is sent, and does not answer
         self.host_key = ""
 
     def start(self, run_id: str, script: str) -> FakeRun:
@@ -186,6 +187,8 @@ class FakeConnection:
         if not self._server.is_installed:
             return FakeProcess(self, None, 0)
         assert words[0] == "start"
+        if self._server.is_frozen:
+            return FakeProcess(self, FakeRun(), 0)
         return FakeProcess(self, self._server.start(words[1], stdin.decode()), int(words[2]))
 
     async def run(self, command: str, stdin: bytes = b"", timeout_seconds: float = 60) -> Completed:
@@ -197,6 +200,9 @@ class FakeConnection:
         if not self._server.is_installed:
             return Completed(run.NOT_INSTALLED, "", "")
         assert words[0] == "kill"
+        if self._server.is_frozen:
+            await self.lost.wait()
+            self._check()
         self._server.kill(words[1])
         return Completed(0, "", "")
 
@@ -290,7 +296,8 @@ class FakeReach:
     def drop(self, server_id: str, connection: Connection) -> None:
         connection.close()
 
-    def cut(self) -> None:
-        """Every open connection is lost."""
-        for connection in self._open.values():
-            connection.cut()
+    def cut(self, server_id: str = "") -> None:
+        """Every open connection is lost, or the one to this server."""
+        for each, connection in self._open.items():
+            if server_id in ("", each):
+                connection.cut()

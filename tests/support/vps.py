@@ -229,6 +229,14 @@ class Vps:
         self._in_container("iptables", "-F", "INPUT")
         self._in_container("iptables", "-F", "OUTPUT")
 
+    def freeze(self) -> None:
+        """Every process stands still, and what is sent to the server lies there unread, until `thaw`."""
+        self._engine.output("pause", self.name)
+
+    def thaw(self) -> None:
+        """Ends `freeze`; what stood still goes on."""
+        self._engine.output("unpause", self.name)
+
     def disconnect(self) -> None:
         """Takes the server off the network: open connections are closed, new ones refused, until `reconnect`."""
         self._engine.output("network", "disconnect", "bridge", self.name)

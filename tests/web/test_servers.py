@@ -139,6 +139,24 @@ def test_the_host_key_is_forgotten(owner: Client, world: World) -> None:
     assert _server(world).host_key == ""
 
 
+def test_another_address_is_given_and_checked(owner: Client, world: World) -> None:
+    assert "/servers/web-1/edit/" in owner.get("/servers/web-1/").content.decode()
+    before = _server(world)
+    assert before.host in owner.get("/servers/web-1/edit/").content.decode()
+    answer = owner.post("/servers/web-1/edit/", {"host": "203.0.113.9", "user": before.user, "port": "2222"})
+    assert answer["Location"].startswith("/servers/web-1/?since=")
+    after = _server(world)
+    assert (after.host, after.port, after.private_key) == ("203.0.113.9", 2222, before.private_key)
+
+
+def test_an_address_that_cannot_be_is_refused_at_its_field(owner: Client, world: World) -> None:
+    before = _server(world).address
+    answer = owner.post("/servers/web-1/edit/", {"host": "no host", "user": "deploy", "port": "22"})
+    assert answer.status_code == 422
+    assert answer.context["form"].errors.keys() == {"host"}
+    assert _server(world).address == before
+
+
 def test_a_server_in_use_is_not_removed(owner: Client, world: World) -> None:
     answer = owner.post("/servers/web-1/remove/", follow=True)
     assert "shop production" in answer.content.decode()

@@ -31,6 +31,16 @@ def change(**given: Any) -> None:
         Environment.objects.filter(pk=environment().pk).update(**given)
 
 
+def test_settings_that_could_never_be_deployed_are_refused_at_their_field(owner: Client, world: World) -> None:
+    page = owner.get(f"{HERE}/settings/").content.decode()
+    typed = {**TYPED, **_tasks(page), "strategy": "canary", "strategy_options.steps": "50 25"}
+    answer = owner.post(f"{HERE}/settings/", typed)
+    assert answer.status_code == 422
+    assert 'id="id_strategy_options.steps_error"' in answer.content.decode()
+    assert "must rise" in answer.content.decode()
+    assert owner.post(f"{HERE}/settings/", {**typed, "strategy_options.steps": "25 50"}).status_code == 302
+
+
 def test_options_of_the_strategy_are_shown_checked_and_kept(owner: Client, world: World) -> None:
     page = owner.get(f"{HERE}/settings/").content.decode()
     assert "strategy_options." not in page

@@ -117,6 +117,12 @@ class ServerIn(Input):
     is_local: bool = Field(False, description="The panel's own machine, instead of a host.")
 
 
+class ServerPatch(Input):
+    host: str = UNCHANGED
+    port: int = UNCHANGED
+    user: str = UNCHANGED
+
+
 class Maintenance(Input):
     on: bool
 
@@ -479,10 +485,10 @@ class PlanStepOut(BaseModel):
 
 
 class PlanServiceOut(BaseModel):
-    """A service of a Compose file. `treatment` is replaced (a new one beside the old), left or recreated."""
+    """A service of a Compose file. `treatment` is replaced (a new one beside the old), left, recreated, or removed."""
 
     name: str
-    treatment: Literal["replaced", "left", "recreated"]
+    treatment: Literal["replaced", "left", "recreated", "removed"]
     reason: str
 
 

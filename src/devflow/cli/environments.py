@@ -8,6 +8,7 @@ from devflow.cli.client import Client
 from devflow.cli.errors import WRONG_USAGE, ClientError
 from devflow.cli.hooks import parse_hooks
 from devflow.cli.names import STAYS, Environment, Project
+from devflow.cli.options import with_those_set
 from devflow.cli.output import Json, Yes, confirm, moment, print_fields, print_json, print_table
 
 Servers = Annotated[
@@ -201,7 +202,8 @@ def environment_update(
     builder: Builder = None,
     as_json: Json = False,
 ) -> None:
-    """Change what is given; lists are replaced as a whole. It takes effect with the next deployment."""
+    """Change what is given; lists are replaced as a whole, an option joins those that are set (NAME= takes it away). It
+    takes effect with the next deployment."""
     body = _settings(
         branch=branch,
         servers=server,
@@ -233,7 +235,9 @@ def environment_update(
     )
     if not body:
         raise ClientError("Nothing to change was given. See `devflow environments update --help`.", WRONG_USAGE)
-    _show(Client().patch("projects", project, "environments", environment, body=body), as_json=as_json)
+    client = Client()
+    body = with_those_set(client, project, environment, body)
+    _show(client.patch("projects", project, "environments", environment, body=body), as_json=as_json)
 
 
 @app.command("list")

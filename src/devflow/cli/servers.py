@@ -101,6 +101,27 @@ def server_check(name: Server, as_json: Json = False) -> None:
         raise typer.Exit(FAILED)
 
 
+@app.command("update")
+def server_update(
+    name: Server,
+    host: Annotated[str | None, typer.Option(help="Host name or IP address.")] = None,
+    port: Annotated[int | None, typer.Option(help="SSH port.")] = None,
+    user: Annotated[str | None, typer.Option(help="Login name on the server.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Change where a server is reached, of what is given; it must show the host key that is pinned."""
+    given = {"host": host, "port": port, "user": user}
+    changes = {field: value for field, value in given.items() if value is not None}
+    if not changes:
+        raise ClientError("Nothing to change was given. See `devflow servers update --help`.", WRONG_USAGE)
+    server = Client().patch("servers", name, body=changes)
+    if as_json:
+        print_json(server)
+        return
+    print(f"{name} is reached at {server['address']} now.")
+    tell(f"Then: devflow servers check {name}")
+
+
 @app.command("maintenance")
 def server_maintenance(
     name: Server, switch: Annotated[Switch, typer.Argument(metavar="on|off")], as_json: Json = False

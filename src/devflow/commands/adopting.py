@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from devflow.commands.nginx import UPSTREAM
+from devflow.commands.nginx import DOMAINS, UPSTREAM
 from devflow.core.errors import ConflictError
 
 _TOKEN = re.compile(
@@ -52,6 +52,50 @@ def adopted(text: str, *, domains: Iterable[str], serves: str, folder: str = "")
     if serves == "upstream":
         return _of_application(text, statements)
     return _of_files(text, statements, folder, is_php=serves == "php")
+
+
+def follow_domains(text: str, domains: Iterable[str]) -> str:
+    """The template with `@domains@` where a `server_name` has all of the domains, one after the other: so that it goes
+    on having them when they are changed. A block for some of them, like one that redirects, stays as it is."""
+    wanted = [domain.lower() for domain in domains]
+    edits = []
+    for each in _statements(_without_listen6(text)):
+        names = [name.lower() for name in each.words[1:]]
+        begins = [start for start in range(len(names)) if names[start : start + len(wanted)] == wanted]
+        if each.name == "server_name" and wanted and begins and "#" not in text[each.start : each.end]:
+            before, after = each.words[1 : 1 + begins[0]], each.words[1 + begins[0] + len(wanted) :]
+            edits.append((each.start, each.end, " ".join(["server_name", *before, DOMAINS, *after]) + ";"))
+    for start, end, new in sorted(edits, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def unnamed(template: str, domains: Iterable[str]) -> tuple[str, ...]:
+    """Those of the domains that an own site file does not serve by name: nginx would give their requests to whatever
+    is its default. None where the file serves all that comes (`default_server`), or names nothing at all."""
+    statements = list(_statements(_without_listen6(template)))
+    names = [name.strip("\"'").lower() for each in statements if each.name == "server_name" for name in each.words[1:]]
+    takes_all = any(each.name == "listen" and "default_server" in each.words for each in statements)
+    if not names or takes_all:
+        return ()
+    return tuple(domain for domain in domains if not any(_serves(name, domain.lower()) for name in names))
+
+
+def _without_listen6(template: str) -> str:
+    """As long as before, without the placeholder that is a directive or nothing, and has no semicolon."""
+    return template.replace("@listen6@", " " * len("@listen6@"))
+
+
+def _serves(name: str, domain: str) -> bool:
+    """Whether nginx takes a request for the domain by that word of a `server_name`; of a regular expression that
+    cannot be told."""
+    if name in (domain, DOMAINS) or name.startswith("~"):
+        return True
+    if name.startswith("."):
+        return domain == name[1:] or domain.endswith(name)
+    if name.startswith("*."):
+        return domain.endswith(name[1:])
+    return name.endswith(".*") and domain.startswith(name[:-1])
 
 
 def _refuse_others(statements: list[_Statement], domains: set[str]) -> None:

@@ -36,6 +36,7 @@ can_spare() {{
   done
   [ "$after" -ge "$minimum" ] || [ "$after" = "$before" ]
 }}
+was_of() {{ if is_ready "$1"; then echo ready; elif is_given "$1"; then echo not; else echo out; fi; }}
 drain() {{
   mkdir -p "$state"
   since=$(uptime_seconds)
@@ -44,7 +45,7 @@ drain() {{
     sleep 1
   done
   for name in "$@"; do
-    [ -s "$state/$name" ] || if is_ready "$name"; then echo ready >"$state/$name"; else echo not >"$state/$name"; fi
+    [ -s "$state/$name" ] || was_of "$name" >"$state/$name"
   done
   echo "$after of $before ready servers go on without $*"
   take_out "$@"
@@ -68,8 +69,8 @@ give() {{
   for name in "$@"; do is_ready "$name" || explain "$(shown "$name"), although it was ready before it got its whole share of the requests."; done
   echo "ready: $*"
 }}
-# On the way back: those that had been taken out; one that was not ready before is not waited for, and one that could not
-# be taken back stays out.
+# On the way back: those that had been taken out; one that was not ready before is not waited for, and one that got no
+# requests before, or could not be taken back, stays out.
 of_these() {{ these=''; for name in "$@"; do [ ! -s "$state/$name" ] || these="$these $name"; done; }}
 drain_again() {{ of_these "$@"; [ -z "$these" ] || drain $these; }}
 give_again() {{
@@ -79,6 +80,7 @@ give_again() {{
   for name in $these; do
     if is_among "$name" $apart; then echo "$name could not be taken back: it gets no requests"
     elif [ "$(cat "$state/$name")" = ready ]; then ( give "$name" ) || worst_name=$name
+    elif [ "$(cat "$state/$name")" = out ]; then echo "$name got no requests before: it gets none"
     else put_in "$name"
     fi
   done
@@ -88,7 +90,14 @@ give_again() {{
 
 _NGINX = r"""
 nginx_site=$nginx_folder/$environment-nodes.conf
-is_given() { ! grep -q " down; # $1\$" "$nginx_site"; }
+line_of() { grep "; # $1\$" "$nginx_site" 2>/dev/null; }
+is_given() { case $(line_of "$1") in ''|*" down; # $1") return 1 ;; esac; }
+# Whether it does not have the application yet, and was not in the file before with this address.
+is_new() {
+  is_among "$1" $fresh || return 1
+  at=$(address_of "$1")
+  case $(line_of "$1") in *" $at; # $1"|*" $at down; # $1") return 1 ;; esac
+}
 is_ready() { is_given "$1" && answers "$1"; }
 shown() { if is_given "$1"; then echo "http://$(address_of "$1")$check_path gave $(answered "$1")"; else echo "$1 is drained"; fi; }
 unedited() {
@@ -112,13 +121,24 @@ check_balancer() {
 }
 write_balancer() {
   out=''
-  if [ -f "$nginx_site" ]; then for name in $all; do is_given "$name" || out="$out $name"; done; fi
+  for name in $all; do
+    case $(line_of "$name") in
+      *" down; # $name") out="$out $name" ;;
+      *) ! is_new "$name" || out="$out $name" ;;
+    esac
+  done
   put_nodes $out
 }
 warm_up() { :; }
+# are_others NAME…: whether the file has none of these servers yet and all are out of the way: then those in it go on.
+are_others() {
+  [ -f "$nginx_site" ] || return 1
+  for name in $all; do is_among "$name" "$@" && is_new "$name" || return 1; done
+}
 leaving_workers() { pgrep -P "$(cat /run/nginx.pid)" -f '^nginx: worker process is shutting down' || :; }
 # put_nodes NAME…: the file with these out of the way; returns when no worker that goes by the one before takes requests.
 put_nodes() {
+  if are_others "$@"; then echo 'All servers are others than before: those go on until one of these is ready'; return 0; fi
   script=''
   for name in "$@"; do script="$script;s/; # $name\$/ down; # $name/"; done
   wanted=$(printf '%s\n' "$part" | sed "$script")
@@ -157,7 +177,9 @@ put_in() {
 """
 
 
-def nginx_file(*, environment_id: str, nodes: Iterable[tuple[str, str]], port: int, domains: Sequence[str]) -> str:
+def nginx_file(
+    *, environment_id: str, nodes: Iterable[tuple[str, str]], port: int, domains: Sequence[str], upload_mb: int = 64
+) -> str:
     """What nginx balances by: the nodes, each on a line of its own that ends in its name, and a server for `domains`."""
     name = f"devflow_{environment_id}_nodes"
     connection = f"devflow_{environment_id}_ws"  # a longer name is too long for nginx as it is set up
@@ -170,7 +192,8 @@ upstream {name} {{
 map $http_upgrade ${connection} {{ default upgrade; '' ''; }}
 server {{
     listen {port};
-{names}    location / {{
+{names}    client_max_body_size {upload_mb}m;
+    location / {{
         proxy_pass http://{name};
         proxy_http_version 1.1;
         proxy_set_header Host $host;
@@ -179,6 +202,9 @@ server {{
         proxy_set_header X-Forwarded-Proto $scheme;
         proxy_set_header Upgrade $http_upgrade;
         proxy_set_header Connection ${connection};
+        proxy_connect_timeout 5s;
+        proxy_send_timeout 300s;
+        proxy_read_timeout 300s;
     }}
 }}
 """
@@ -197,15 +223,19 @@ def check(
     domains: Sequence[str],
     backend: str,
     socket: str,
+    fresh: Iterable[str] = (),
+    upload_mb: int = 64,
 ) -> str:
     """Shell text: looks whether the balancer can be used, and keeps the functions for the steps that come later.
 
-    `kind` is nginx or haproxy; `backend` is one that HAProxy has already, '' for one of the panel's own.
+    `kind` is nginx or haproxy; `backend` is one that HAProxy has already, '' for one of the panel's own. `fresh` names the
+    nodes that do not have the application yet: they get no requests before they are given some.
     """
     host = domains[0] if domains else ""
     settings = {
         "nodes": "\n".join(f"{name} {address}" for name, address in nodes),
         "all": " ".join(name for name, _ in nodes),
+        "fresh": " ".join(fresh),
         "minimum": str(minimum),
         "drain_seconds": str(drain_seconds),
         "warm_seconds": str(warm_seconds),
@@ -217,9 +247,9 @@ def check(
         part = haproxy.part(environment_id=environment_id, nodes=nodes, port=port, path=path, host=host)
         settings |= {"backend": backend or haproxy.backend_of(environment_id), "is_ours": "" if backend else "1"}
         settings |= {"socket": socket, "config": haproxy.CONFIG, "part": part.rstrip("\n")}
-        settings |= {"lock_seconds": str(haproxy.LOCK_SECONDS)}
+        settings |= {"lock_seconds": str(haproxy.LOCK_SECONDS), "nginx_folder": nginx.FOLDER}
     else:
-        file = nginx_file(environment_id=environment_id, nodes=nodes, port=port, domains=domains)
+        file = nginx_file(environment_id=environment_id, nodes=nodes, port=port, domains=domains, upload_mb=upload_mb)
         settings |= {"nginx_include": nginx.INCLUDE, "part": file.rstrip("\n")}
     given = "".join(f"{name}={quote(value)}\n" for name, value in settings.items())
     functions = given + _COMMON + (haproxy.FUNCTIONS if kind == "haproxy" else nginx.FUNCTIONS + _NGINX)

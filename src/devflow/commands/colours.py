@@ -3,12 +3,28 @@
 On the server, in `<root>/.devflow`: `live` is `<colour> <release>` of what the proxy sends traffic to, `standby` the same
 of the colour that still runs, or could. `traffic.<deployment>` holds what a deployment found and means to do, until it has
 ended: three lines, what was live, what was on standby, and `<colour> <release> <mode>` of what is to go live; `-` stands
-for nothing, and the mode is `new` or, for a release that still runs on standby, `standby`.
+for nothing, and the mode is `new` or, for a release that still runs on standby, `standby`. `ports` has a line
+`<colour> <release> <port>` for each that was started: the environment's port may be another by now.
 """
 
 from __future__ import annotations
 
-FUNCTIONS = r"""
+PORT_TAKEN = r"""
+# port_taken PORT [ADDRESS [udp]]: ends well where something listens on the port, of that address if one is given; prints
+# what, as far as it can be seen.
+port_taken() {
+  ss_of=-Hltnp
+  if [ "${3:-}" = udp ]; then ss_of=-Hlunp; fi
+  taken=$(ss $ss_of "sport = :$1" 2>/dev/null)
+  case ${2:-} in ''|0.0.0.0|::) ;; *) taken=$(printf '%s\n' "$taken" | awk -v of="$2" '{ at = $4; sub(/:[0-9]+$/, "", at); sub(/%.*/, "", at); gsub(/[][]/, "", at) } at == of || at == "*" || at == (of ~ /:/ ? "::" : "0.0.0.0")') ;; esac
+  [ -n "$taken" ] || return 1
+  by=$(printf '%s\n' "$taken" | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (process \2)/p' | head -n 1)
+  echo "${by:-another process (see: sudo ss -${ss_of#-H} sport = :$1)}"
+}
+"""
+
+FUNCTIONS = (
+    r"""
 traffic=$root/.devflow/traffic.$deployment
 # read_colours: sets live_colour, live_release, standby_colour, standby_release; '' where there is none.
 read_colours() {
@@ -17,10 +33,31 @@ read_colours() {
   if [ -s "$root/.devflow/standby" ]; then read -r standby_colour standby_release <"$root/.devflow/standby"; fi
 }
 other_colour() { if [ "$1" = blue ]; then echo green; else echo blue; fi; }
-# as_colour COLOUR RELEASE: sets colour, port, release_of_colour.
+# as_colour COLOUR RELEASE: sets colour, port, release_of_colour. The port is the one that this release was started on under
+# the colour; where none is noted, it is that of the settings.
 as_colour() {
   colour=$1 release_of_colour=$2 port=$blue_port
   if [ "$colour" = green ]; then port=$green_port; fi
+  [ -n "$2" ] && [ -s "$root/.devflow/ports" ] || return 0
+  while read -r noted_colour noted_release noted_port; do
+    if [ "$noted_colour $noted_release" = "$1 $2" ]; then port=$noted_port; fi
+  done <"$root/.devflow/ports"
+}
+# on_new_port COLOUR RELEASE: as_colour, with the port of the settings, which is noted: to be called before the release is
+# started. What is noted of releases that are gone is forgotten.
+on_new_port() {
+  as_colour "$1" ''
+  release_of_colour=$2
+  {
+    if [ -s "$root/.devflow/ports" ]; then
+      while read -r noted_colour noted_release noted_port; do
+        [ "$noted_colour $noted_release" != "$1 $2" ] && [ -d "$root/releases/$noted_release" ] || continue
+        echo "$noted_colour $noted_release $noted_port"
+      done <"$root/.devflow/ports"
+    fi
+    echo "$1 $2 $port"
+  } >"$root/.devflow/ports.next.$deployment"
+  mv "$root/.devflow/ports.next.$deployment" "$root/.devflow/ports"
 }
 # with_colour COLOUR RELEASE COMMAND…: the command where $colour, $port, $release and $path are of that colour.
 with_colour() (
@@ -62,6 +99,12 @@ probe() {
   code=$?
   set -e
 }
+# be_patient: what its own health check calls ill is waited for by looks from now on, for the strategy's time to start: until
+# ill_until, in seconds since the server's start.
+be_patient() {
+  read -r now _ </proc/uptime
+  ill_until=$((${now%%.*} + ${strategy_start_seconds:-60}))
+}
 connections() { ss -Htn state established "dport = :$1" 2>/dev/null | wc -l; }
 # drain PORT SECONDS: waits until nobody is connected to the port any more, or the time is over.
 drain() {
@@ -73,14 +116,9 @@ drain() {
   done
   [ "$open" = 0 ] || echo "$open connections to port $1 are cut: the $2 s are over"
 }
-# port_taken PORT: ends well where something listens on the port; prints what, as far as it can be seen.
-port_taken() {
-  taken=$(ss -Hltnp "sport = :$1" 2>/dev/null)
-  [ -n "$taken" ] || return 1
-  by=$(printf '%s\n' "$taken" | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (process \2)/p' | head -n 1)
-  echo "${by:-another process (see: sudo ss -ltnp sport = :$1)}"
-}
 """
+    + PORT_TAKEN
+)
 
 CHECK = (
     FUNCTIONS
@@ -88,9 +126,16 @@ CHECK = (
 command -v curl >/dev/null || explain "curl is not installed on $server; releases are checked with it before they serve. Install it there: apt-get install curl"
 command -v ss >/dev/null || explain "ss is not installed on $server; connections are counted with it. Install it there: apt-get install iproute2"
 read_colours
+live_port='' standby_port='' next=$(other_colour "${live_colour:-green}")
+if [ -n "$live_colour" ]; then as_colour "$live_colour" "$live_release"; live_port=$port; fi
+if [ -n "$standby_colour" ]; then as_colour "$standby_colour" "$standby_release"; standby_port=$port; fi
 for each in blue green; do
+  if [ "$standby_colour $standby_release" = "$next $release" ]; then break; fi  # nothing is to be started
   as_colour "$each" ''
-  case $each in "$live_colour"|"$standby_colour") continue ;; esac
+  if [ "$each $port" = "$next $live_port" ]; then
+    explain "Port $port of $server, which is this environment's for its $each colour now, is the one on which $live_colour ($live_release) still serves, since the environment's port was changed by one. Choose one in its settings that is two or more away."
+  fi
+  case $port in "$live_port"|"$standby_port") continue ;; esac
   if by=$(port_taken "$port"); then
     explain "Port $port of $server, which is this environment's for its $each colour, is taken by $by. Stop that, or choose another port in the settings of the environment."
   fi
@@ -124,7 +169,7 @@ elif [ "$standby_colour" = "$next_colour" ]; then
   tell_colour standby
 fi
 with_colour "$next_colour" "$release" runtime_remove
-as_colour "$next_colour" "$release"
+on_new_port "$next_colour" "$release"
 if by=$(port_taken "$port"); then
   explain "Port $port of $server, where the release is to run as $next_colour, is taken by $by. Nothing was changed: stop that, or choose another port in the settings of the environment."
 fi
@@ -143,6 +188,7 @@ if [ "$mode" = standby ]; then checks=1; fi
 if [ "$checks" -lt 1 ]; then checks=1; fi
 read -r now _ </proc/uptime
 deadline=$((${now%%.*} + ${strategy_start_seconds:-60}))
+if [ "$mode" != standby ]; then ill_until=$deadline; fi  # a slow start is no illness
 is_good() {
   got=$(ask "$path_of_check") || { got="no answer ($(tail -n 1 "$run/answer.error"))"; return 1; }
   case $got in $wanted) ;; *) return 1 ;; esac
@@ -261,6 +307,6 @@ if [ -f "$traffic" ]; then
     tell_colour standby
   fi
 fi
-rm -f "$traffic.next" "$root/.devflow/live.next.$deployment" "$root/.devflow/standby.next.$deployment"
+rm -f "$traffic.next" "$root/.devflow/ports.next.$deployment" "$root/.devflow/live.next.$deployment" "$root/.devflow/standby.next.$deployment"
 """
 """The way back: the colour before runs and has the traffic again, the new one is gone. Uses nginx.FUNCTIONS."""

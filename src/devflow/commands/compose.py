@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from devflow.commands import images
+from devflow.commands import colours, containers, images
 from devflow.core.shell import quote
 
 LOG_LINES = 20
@@ -29,12 +29,42 @@ HEALTH_SECONDS = 300
 MARK = "\x1e"
 """Ends a part of what `look_into` prints."""
 
+_HOST_PORTS = (
+    colours.PORT_TAKEN
+    + r"""
+# check_host_ports SERVICE=[ADDRESS:]PORT[/udp]…: what services beside the colours publish of this server is free, or theirs.
+check_host_ports() {
+  [ $# -gt 0 ] || return 0
+  docker ps -q | xargs -r docker inspect --format '{{$name := .Name}}{{$of := index .Config.Labels "com.docker.compose.project"}}{{range $inside, $all := .NetworkSettings.Ports}}{{range $all}}{{.HostPort}}/{{$inside}} {{$name}} {{$of}}{{println}}{{end}}{{end}}' >"$run/published" 2>/dev/null || :
+  for each in "$@"; do
+    wanted=${each#*=} kind=tcp
+    case $wanted in */udp) kind=udp ;; */*) continue ;; esac
+    wanted=${wanted%/*} address=''
+    case $wanted in *:*) address=${wanted%:*} ;; esac
+    wanted=${wanted##*:}
+    case $wanted in *[!0-9]*|'') continue ;; esac  # any of a range
+    holders=$(sed -n "s,^$wanted/[0-9]*/$kind /,,p" "$run/published")
+    ! printf '%s
+' "$holders" | grep -q " devflow-$environment\$" || continue
+    if by=$(port_taken "$wanted" "$address" "$kind"); then
+      [ -z "$holders" ] || by="the container ${holders%% *}"
+      explain "The service ${each%%=*} publishes port ${wanted}$(if [ "$kind" = udp ]; then echo /udp; fi) of $server, which is taken by $by. Nothing was changed: stop that, or publish another port in the Compose file."
+    fi
+  done
+}
+"""
+)
+
 CHECK = (
     images.CHECK_DOCKER
+    + _HOST_PORTS
     + """\
 version=$(docker compose version --short 2>/dev/null) || explain "Docker Compose (version 2) is not installed on $server. Install it there: apt-get install docker-compose (Debian 13), docker-compose-v2 (Ubuntu) or docker-compose-plugin (download.docker.com)"
 case $version in v1.*|1.*) explain "Docker Compose on $server is version 1. Install version 2 there: apt-get install docker-compose-plugin" ;; esac
 command -v jq >/dev/null || explain "jq is not installed on $server; the Compose file is read with it. Install it there: apt-get install jq"
+set -f
+check_host_ports ${compose_ports:-}
+set +f
 """
 )
 
@@ -198,10 +228,16 @@ colour_file() {
   derive "$compose_colour_program" "$colour.json" --arg project "$base-$colour" --arg names "$(treated replaced)" \
     --arg base_names "$(base_names)" --arg colour "$colour" --arg release "$release" --arg inside "$(treated inside)" --arg port "$port"
 }
+# last_lines ID SERVICE: prints them, and sets lines_said to where they are found.
 last_lines() {
+  lines_said=$(docker logs --tail @LINES@ "$1" 2>&1) || :
+  if [ -z "$lines_said" ]; then echo "$2 printed nothing"; lines_said='It printed nothing.'; return 0; fi
   echo "The last lines of $2:"
-  docker logs --tail @LINES@ "$1" 2>&1 | sed 's/^/  | /' || :
+  printf '%s\n' "$lines_said" | sed 's/^/  | /'
+  lines_said='Its last lines are above.'
 }
+seconds_up() { read -r now _ </proc/uptime; echo "${now%%.*}"; }
+@SENTENCE@health_said() { docker inspect --format '{{range .State.Health.Log}}{{println .ExitCode .Output}}{{end}}' "$1" | grep . | tail -n 1 | cut -c 1-300; }
 # states_of PROJECT: of each container its id, service, release, state, exit code, restarts, whether it ran out of memory, health.
 states_of() {
   ids=$(containers_of "$1") || return 1
@@ -209,12 +245,12 @@ states_of() {
   docker inspect --format '{{.ID}} {{index .Config.Labels "com.docker.compose.service"}} {{with index .Config.Labels "devflow.release"}}{{.}}{{else}}-{{end}} {{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{.State.OOMKilled}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}' $ids 2>/dev/null || :
 }
 # look_at PROJECT BEFORE RELEASE SERVICE…: all run, none has restarted (but where the file BEFORE says so many), none is
-# sick, none is of another release (where that is given). What is still starting, by its own health check, is waited for.
+# sick, none is of another release (where that is given). What is still starting, by its own health check, is waited for,
+# and so is what is sick until ill_until (in seconds since the server's start), where that is set.
 look_at() {
   project=$1 earlier=$2 wanted=$3
   shift 3
-  read -r now _ </proc/uptime
-  until_when=$((${now%%.*} + ${option_wait_seconds:-@HEALTH@}))
+  until_when=$(($(seconds_up) + ${option_wait_seconds:-@HEALTH@})) told=''
   once=" $(treated once) "
   while :; do
     starting='' waited=''
@@ -230,13 +266,14 @@ look_at() {
         case "$once" in *" $named "*)
           case "$status $exit_code" in 'exited 0') continue ;; running*|created*|restarting*) starting="$starting $named"; continue ;; esac ;;
         esac
-        if [ "$restarts" -gt "${had:-0}" ]; then last_lines "$id" "$named"; explain "The service $named on $server ended and was started again, $((restarts - ${had:-0})) times.$why Its last lines are above."; fi
-        if [ "$status" != running ]; then last_lines "$id" "$named"; explain "The service $named on $server does not stay up: it is $status, with exit code $exit_code.$why Its last lines are above."; fi
+        if [ "$restarts" -gt "${had:-0}" ]; then last_lines "$id" "$named"; explain "The service $named on $server ended and was started again, $((restarts - ${had:-0})) times.$why $lines_said"; fi
+        if [ "$status" != running ]; then last_lines "$id" "$named"; explain "The service $named on $server does not stay up: it is $status, with exit code $exit_code.$why $lines_said"; fi
         case $sick in
           unhealthy)
+            if [ "$(seconds_up)" -lt "${ill_until:-0}" ]; then starting="$starting $named"; waited=$id; continue; fi
             last_lines "$id" "$named"
-            said=$(docker inspect --format '{{range .State.Health.Log}}{{println .ExitCode .Output}}{{end}}' "$id" | grep . | tail -n 1 | cut -c 1-300)
-            explain "The service $named on $server is not healthy, by its own health check: ${said:-it says nothing} Its last lines are above." ;;
+            said=$(health_said "$id")
+            explain "The service $named on $server is not healthy, by its own health check: $(sentence "${said:-it says nothing}")${ill_until:+ Its time to become healthy is over.} $lines_said" ;;
           starting) starting="$starting $named"; waited=$id ;;
         esac
       done <<end
@@ -245,8 +282,8 @@ end
       [ -n "$found" ] || explain "The service $named does not run on $server: there is no container of it in the project $project."
     done
     [ -n "$starting" ] || return 0
-    read -r now _ </proc/uptime
-    if [ "${now%%.*}" -ge "$until_when" ]; then
+    if [ -z "$told" ] && [ -n "$waited" ]; then told=1; echo "Waiting for the health checks of:$starting"; fi
+    if [ "$(seconds_up)" -ge "$until_when" ]; then
       if [ -n "$waited" ]; then last_lines "$waited" "${starting##* }"; fi
       explain "Not healthy on $server after ${option_wait_seconds:-@HEALTH@} s, by their own health checks:$starting"
     fi
@@ -258,21 +295,40 @@ note_restarts() {
   : >"$1"
   for id in $(containers_of "$base"); do docker inspect --format '{{.ID}} {{.RestartCount}}' "$id" >>"$1" 2>/dev/null || :; done
 }
+# state_now ID: its service, state, exit code, health.
+state_now() { docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' "$1"; }
+# compose_up -p PROJECT -f FILE up|create ARGUMENT… SERVICE…: what waits for one of the services that its health check calls
+# ill, as in a slow start, is tried again until ill_until; what has run to its end is not run again for that.
 compose_up() {
-  if ! compose "$@" >"$run/up"; then
-    cat "$run/up"
-    reason=$(grep -iE 'error|fail|unhealthy|didn.t complete|conflict|allocated|no such|denied' "$run/up" | tail -n 1 | cut -c 1-400)
-    while [ "$1" != -p ]; do shift; done
-    project=$2
-    for id in $(containers_of "$project"); do
-      case $(docker inspect --format '{{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' "$id") in
-        'running '*healthy|'running 0 '|'exited 0'*|created*) case $reason in *unhealthy*) ;; *) continue ;; esac ;;
-      esac
-      last_lines "$id" "$(docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}}' "$id")"
+  told=''
+  while ! compose "$@" >"$run/up"; do
+    if ! grep -q 'is unhealthy' "$run/up" || [ "$(seconds_up)" -ge "${ill_until:-0}" ]; then compose_failed "$2"; fi
+    [ -n "$told" ] || echo "Waiting for a service that others wait for: $(grep 'is unhealthy' "$run/up" | tail -n 1)"
+    told=1 ended=' '
+    for id in $(containers_of "$2"); do
+      state=$(state_now "$id") || continue
+      case $state in *' exited 0 '*) ended="$ended${state%% *} " ;; esac
     done
-    explain "Docker Compose could not start the services on $server: ${reason:-$(tail -n 1 "$run/up" | cut -c 1-400)}"
-  fi
+    for each in "$@"; do
+      shift
+      case "$ended" in *" $each "*) ;; *) set -- "$@" "$each" ;; esac
+      if [ "$each" = up ]; then set -- "$@" --no-deps; fi
+    done
+    sleep 1
+  done
+  grep -v 'Found orphan containers' "$run/up" || :  # what the file has no more is removed after the switch
+}
+# compose_failed PROJECT: tells why, with the last lines of what does not run well.
+compose_failed() {
   cat "$run/up"
+  reason=$(grep -iE 'error|fail|unhealthy|didn.t complete|conflict|allocated|no such|denied' "$run/up" | tail -n 1 | cut -c 1-400)
+  for id in $(containers_of "$1"); do
+    state=$(state_now "$id") || continue
+    case ${state#* } in 'running 0 healthy'|'running 0 '|'exited 0 '*|created*) continue ;; esac
+    last_lines "$id" "${state%% *}"
+    case $state in *' unhealthy') reason="$(sentence "${reason:-${state%% *} is not healthy}") The health check of ${state%% *}: $(health_said "$id")" ;; esac
+  done
+  explain "Docker Compose could not start the services on $server: ${reason:-$(tail -n 1 "$run/up" | cut -c 1-400)}"
 }
 has_volume() { docker volume inspect "$1" >/dev/null 2>&1; }
 # no_volume_lost: every volume of the release that once held data is there.
@@ -321,6 +377,7 @@ base_up() {
     return 0
   fi
   note_restarts "$run/restarts"
+  ill_until=$(($(seconds_up) + ${strategy_start_seconds:-60}))
   compose_up -p "$base" -f base.json create --no-recreate --pull missing
   if [ -n "$left" ]; then
     compose_up -p "$base" -f base.json up --detach --no-recreate --no-deps $orphans $left
@@ -330,6 +387,7 @@ base_up() {
     compose_up -p "$base" -f base.json up --detach --no-deps $orphans $which
     look_at "$base" "$run/restarts" '' $which
   fi
+  ill_until=''
   set +f
 }
 base_release() { link=$(readlink "$base_link" 2>/dev/null) || link=''; echo "${link##*/}"; }
@@ -350,6 +408,7 @@ follow_live() {
 }
 """.replace("@LINES@", str(LOG_LINES))
     .replace("@HEALTH@", str(HEALTH_SECONDS))
+    .replace("@SENTENCE@", containers.SENTENCE)
     .replace("@CHECK@", images.CHECK_DOCKER)
 )
 
@@ -535,7 +594,10 @@ else
   done
   colour_file
   move_from_base "$kept_data"
-  compose_up -p "$base-$colour" -f "$colour.json" up --detach --remove-orphans
+  ill_until=$(($(seconds_up) + ${strategy_start_seconds:-60}))
+  set --
+  for each in $(treated replaced); do set -- "$@" "$each-$colour"; done
+  compose_up -p "$base-$colour" -f "$colour.json" up --detach --remove-orphans "$@"
 fi
 """
 )
@@ -577,6 +639,7 @@ follow_live
 
 KEEPS = (
     FUNCTIONS
+    + _HOST_PORTS
     + r"""
 compose_of "$release"
 [ -s "$home/resolved.json" ] && [ -f "$home/images" ] || explain "The release $release cannot be started again on $server: its Compose configuration is gone. Deploy its commit."
@@ -584,6 +647,12 @@ if ! cut -d ' ' -f 2 "$home/images" | xargs -r docker image inspect >/dev/null 2
   docker image inspect "$id" >/dev/null 2>&1 || explain "The image of the service $each of the release $release is not on $server any more. Deploy its commit."
 done <"$home/images"; fi
 no_volume_lost
+published=$(jq -r --arg names "$(base_names)" --arg proxied "$(treated proxied)" '($names | split(" ")) as $names
+  | .services // {} | to_entries[] | .key as $name | select($name != $proxied and ($names | index($name))) | .value.ports[]?
+  | select(.published) | "\($name)=\(if .host_ip then .host_ip + ":" else "" end)\(.published)/\(.protocol // "tcp")" | rtrimstr("/tcp")' "$home/resolved.json")
+set -f
+check_host_ports $published
+set +f
 """
 )
 
@@ -703,13 +772,15 @@ def head(
     into: Iterable[str],
     in_place: bool,
     declared: Iterable[tuple[str, str]] = (),
+    ports: Iterable[tuple[str, str]] = (),
 ) -> str:
-    """Shell variables that `RESOLVE` reads: the plan's treatment of the services, and what volumes it knew of that
-    images have of their own, by service."""
+    """Shell variables that `RESOLVE` and `CHECK` read: the plan's treatment of the services, what volumes it knew of that
+    images have of their own, and what ports of the server are published beside the colours, by service."""
     values = {
         "services": " ".join(sorted(services)),
         "into": " ".join(into),
         "declared": " ".join(f"{name}:{place}" for name, place in declared),
+        "ports": " ".join(f"{name}={port}" for name, port in ports),
         "in_place": "1" if in_place else "",
         **{name: text for name, text in lists.items() if name != "proxied_port"},
         "inside": lists.get("proxied_port", ""),

@@ -18,11 +18,20 @@ container=devflow-$environment-$colour
 state_of() { docker container inspect --format "$1" "$container" 2>/dev/null; }
 release_there() { state_of '{{index .Config.Labels "devflow.release"}}' || :; }
 port_there() { state_of '{{range .HostConfig.PortBindings}}{{range .}}{{.HostPort}}{{end}}{{end}}' || :; }
+# last_lines: prints them, and sets lines_said to where they are found.
 last_lines() {
+  lines_said=$(docker logs --tail @LINES@ "$container" 2>&1) || :
+  if [ -z "$lines_said" ]; then echo "$container printed nothing"; lines_said='It printed nothing.'; return 0; fi
   echo "The last lines of $container:"
-  docker logs --tail @LINES@ "$container" 2>&1 | sed 's/^/  | /' || :
+  printf '%s\\n' "$lines_said" | sed 's/^/  | /'
+  lines_said='Its last lines are above.'
 }
 """.replace("@LINES@", str(LOG_LINES))
+
+SENTENCE = """\
+sentence() { case $1 in *[.!?]) printf %s "$1" ;; *) printf %s. "$1" ;; esac; }
+"""
+"""What something said, with a full stop."""
 
 CHECK = (
     images.CHECK_DOCKER
@@ -167,8 +176,10 @@ echo "Started $container from $image on 127.0.0.1:$port"
 LOOK = (
     images.CHECK_DOCKER
     + _NAMES
+    + SENTENCE
     + """\
-most=${strategy_start_seconds:-60}; left=$most
+most=${strategy_start_seconds:-60}; left=$most told=''
+tell_waiting() { [ -n "$told" ] || { told=1; echo "Waiting for the container's own health check"; }; }
 while :; do
   state=$(state_of '{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{.State.OOMKilled}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}') || explain "The container $container is not on $server any more: something removed it."
   read -r status exit_code restarts is_oom health_now <<end
@@ -176,16 +187,18 @@ $state
 end
   why=''
   if [ "$is_oom" = true ]; then why=' It ran out of memory: its limit is in the settings of the environment.'; fi
-  if [ "$restarts" != 0 ]; then last_lines; explain "The container $container on $server ended and was started again, $restarts times.$why Its last lines are above."; fi
-  if [ "$status" != running ]; then last_lines; explain "The container $container on $server does not stay up: it is $status, with exit code $exit_code.$why Its last lines are above."; fi
+  if [ "$restarts" != 0 ]; then last_lines; explain "The container $container on $server ended and was started again, $restarts times.$why $lines_said"; fi
+  if [ "$status" != running ]; then last_lines; explain "The container $container on $server does not stay up: it is $status, with exit code $exit_code.$why $lines_said"; fi
   case $health_now in
     unhealthy)
+      read -r now _ </proc/uptime
+      if [ "${now%%.*}" -lt "${ill_until:-0}" ]; then tell_waiting; sleep 1; continue; fi
       last_lines
       said=$(state_of '{{range .State.Health.Log}}{{println .ExitCode .Output}}{{end}}' | grep . | tail -n 1 | cut -c 1-300)
-      explain "The container $container on $server is not healthy, by its own health check: ${said:-it says nothing} Its last lines are above." ;;
+      explain "The container $container on $server is not healthy, by its own health check: $(sentence "${said:-it says nothing}")${ill_until:+ It had $most s for its start.} $lines_said" ;;
     starting)
-      [ "$left" -gt 0 ] || { last_lines; explain "The container $container on $server has not become healthy in $most s, by its own health check. Its last lines are above."; }
-      [ "$left" != "$most" ] || echo "Waiting for the container's own health check"
+      [ "$left" -gt 0 ] || { last_lines; explain "The container $container on $server has not become healthy in $most s, by its own health check. $lines_said"; }
+      tell_waiting
       left=$((left - 1))
       sleep 1 ;;
     *) break ;;

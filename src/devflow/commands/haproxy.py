@@ -79,6 +79,8 @@ hap_set() {
   [ -z "$said" ] || explain "HAProxy on $server refused to set $1 to $2: $said"
 }
 is_given() { case $(hap_field "$1" 18) in ''|MAINT*|DRAIN*) return 1 ;; esac; }
+# Whether it does not have the application yet, and was not in the part before with this address.
+is_new() { is_among "$1" $fresh && ! part_of | grep -F " server $1 $(address_of "$1") " | grep -qv ' disabled$'; }
 is_ready() {
   case $(hap_field "$1" 18) in
     UP*) ;;
@@ -97,6 +99,7 @@ check_balancer() {
       explain "Somebody changed the part between '$begins' and '$ends' of $config on $server, which the panel had written. Take the change back, or remove that part: then it is written anew."
     fi
     unbound
+    port_is_free
     return 0
   fi
   hap "show servers state $backend" | grep -q " $backend " || explain "HAProxy on $server has no backend $backend with servers."
@@ -111,44 +114,88 @@ unbound() {
     explain "Something else in $config on $server takes requests on port $port. Choose another port, or name its backend in the settings of the strategy."
   fi
 }
+# Something that is not HAProxy on the port, which takes IPv4: HAProxy would find out only after its reload, and say little.
+port_is_free() {
+  command -v ss >/dev/null || return 0
+  taken=$(as_root ss -Hltnp "sport = :$port" 2>/dev/null | awk '$4 !~ /^\\[/' | grep -v '(("haproxy",' | head -n 1) || :
+  [ -n "$taken" ] || return 0
+  owner=$(printf '%s\\n' "$taken" | sed -n 's/.*users:(("\\([^"]*\\)",pid=\\([0-9]*\\).*/\\1 (process \\2)/p')
+  explain "Port $port on $server is taken by ${owner:-a program that ss does not name}, so HAProxy cannot take requests there. Nothing was changed: stop that, or choose another port in the settings of the strategy.$(old_nginx)"
+}
+# The list of servers by which nginx balances, of a time when that was the balancer: nobody keeps it any more.
+old_nginx() {
+  file=$nginx_folder/$environment-nodes.conf
+  [ ! -f "$file" ] || printf ' %s' "nginx on $server still spreads requests by $file, over the servers of before, and drains none of them. When nobody asks nginx any more, remove it: sudo rm $file && sudo systemctl reload nginx"
+}
 # One at a time changes the file, whichever environment's it is: the lock is on its folder, and goes with the process.
 lock_config() {
   exec 8<"${config%/*}"
   flock -w "$lock_seconds" 8 || explain "Something else changes $config on $server for $lock_seconds s already. Nothing was changed. See who has the folder open: fuser -v ${config%/*}"
 }
 # What is kept of the part is known before the file is changed: a run that was killed in between was no edit by hand.
-keep_sums() { { if [ -s "$sum" ]; then cat "$sum"; fi; printf '%s\\n' "$part" | cksum; } >"$sum.next"; mv "$sum.next" "$sum"; }
+keep_sums() { { if [ -s "$sum" ]; then cat "$sum"; fi; printf '%s\\n' "$part" | cksum; printf '%s\\n' "$begun" | cksum; } >"$sum.next"; mv "$sum.next" "$sum"; }
 # The configuration with the panel's part: tested, kept, reloaded; the one before is put back where that fails.
 write_balancer() {
+  left=$(old_nginx)
+  [ -z "$left" ] || echo "${left# }"
   [ -n "$is_ours" ] || return 0
   find_way explain
   lock_config
   write_part
   exec 8<&-
+  keep_fresh_out
+}
+# Another environment may have HAProxy reload before these have the application.
+keep_fresh_out() {
+  waiting=''
+  for name in $fresh; do
+    case $(hap_field "$name" 18) in MAINT*) mkdir -p "$state"; : >"$state/out.$name"; waiting=1 ;; esac
+  done
+  [ -z "$waiting" ] || keep_out
 }
 write_part() {
   if [ "$(part_of)" = "$part" ] && [ "$(part_of | cksum)" = "$(cat "$sum" 2>/dev/null)" ]; then return 0; fi
   unbound  # another environment may have come first
   next=$config.devflow-$environment before=$config.before-devflow-$environment
-  out=''
-  if hap "show servers state $backend" | grep -q " $backend "; then for name in $all; do is_given "$name" || out="$out $name"; done; fi
+  out='' script=''
+  for name in $all; do
+    case $(hap_field "$name" 18) in
+      MAINT*|DRAIN*) out="$out $name" ;;
+      *) ! is_new "$name" || out="$out $name" ;;
+    esac
+  done
+  for name in $out; do script="$script;/^ *server $name /s/\\$/ disabled/"; done
+  # HAProxy begins with these in maintenance: it would give them requests before it could be told
+  begun=$(printf '%s\\n' "$part" | sed "$script")
   as_root cp -p "$config" "$next"  # also its mode: it may hold passwords
-  { without_part; printf '%s\\n%s\\n%s\\n' "$begins" "$part" "$ends"; } | as_root tee "$next" >/dev/null
-  said=$(as_root haproxy -c -q -f "$next" 2>&1) || { as_root rm -f "$next"; explain "HAProxy on $server would not take its new configuration, so nothing was changed: $(echo $said)"; }
+  with_part "$begun" | as_root tee "$next" >/dev/null
+  said=$(as_root haproxy -c -f "$next" 2>&1) || { as_root rm -f "$next"; explain "HAProxy on $server would not take its new configuration, so nothing was changed: $(printf '%s\\n' "$said" | sed "s|$next|$config|g" | alerts)"; }
   as_root cp -p "$config" "$before"
   keep_sums
   as_root mv "$next" "$config"
   was=$(hap_pid)
+  began=$(date +%s)
   if ! said=$(as_root systemctl reload haproxy 2>&1) || ! new_haproxy; then
+    told=$(as_root journalctl -u haproxy --since "@$began" -o cat --no-pager 2>/dev/null | alerts) || :
     as_root cp -p "$before" "$next"
     as_root mv "$next" "$config"
     as_root systemctl reload haproxy || :
-    explain "HAProxy on $server did not reload; its configuration was put back: $(echo $said)"
+    explain "HAProxy on $server did not reload; its configuration was put back: $(echo $said) ${told:-See there: journalctl -u haproxy}"
+  fi
+  if [ "$begun" != "$part" ]; then
+    as_root cp -p "$config" "$next"
+    with_part "$part" | as_root tee "$next" >/dev/null
+    as_root mv "$next" "$config"
   fi
   part_of | cksum >"$sum.next"
   mv "$sum.next" "$sum"
-  for name in $out; do case $(hap_server "$name") in '') ;; *) hap_set "$name" maint ;; esac; done
   echo "HAProxy serves $backend on port $port"
+}
+with_part() { without_part; printf '%s\\n%s\\n%s\\n' "$begins" "$1" "$ends"; }
+# The last of what HAProxy says is wrong, on one line; of anything else, where it calls nothing an alert.
+alerts() {
+  awk 'NF { $1 = $1; line[++m] = $0; if (/\\[ALERT\\]/) alert[++n] = $0 }
+    END { if (n) for (i = n > 5 ? n - 4 : 1; i <= n; i++) printf "%s ", alert[i]; else for (i = m > 5 ? m - 4 : 1; i <= m; i++) printf "%s ", line[i] }'
 }
 hap_pid() { hap 'show info' 2>/dev/null | sed -n 's/^Pid: //p'; }
 new_haproxy() {

@@ -111,9 +111,9 @@ leave_haproxy_part() {
   grep -qxF -e "$ends" "$config" || { problem "$config has the line '$begins' and no '$ends': remove that part by hand."; return; }
   is_master || { problem "$me may not write $config and reload HAProxy: that needs root, or sudo without a password."; return; }
   as_root cp -p "$config" "$config.devflow" && without_part | as_root tee "$config.devflow" >/dev/null || { problem "$config cannot be written."; return; }
-  if ! said=$(as_root haproxy -c -q -f "$config.devflow" 2>&1); then
+  if ! said=$(as_root haproxy -c -f "$config.devflow" 2>&1); then
     as_root rm -f "$config.devflow"
-    problem "HAProxy would not take its configuration without this environment's part, so it is as before: $(echo $said)"
+    problem "HAProxy would not take its configuration without this environment's part, so it is as before: $(printf '%s\\n' "$said" | alerts)"
     return
   fi
   : >"$kept/haproxy"
@@ -319,6 +319,12 @@ rm -rf -- "$sites" || failed=1
 FOLDER = f"""\
 [ -e "$root" ] || [ -L "$root" ] || exit "${{failed:-0}}"
 [ -d "$root/.devflow" ] || exit {NOT_OURS}
+owner=''
+[ ! -s "$root/.devflow/owner" ] || read -r owner _ <"$root/.devflow/owner"
+if [ "${{environment:-$owner}}" != "$owner" ] && [ -n "$owner" ]; then
+  echo "{STAYS}folder $root, which is another environment's"
+  exit "${{failed:-0}}"
+fi
 clear_root() {{ "$@" find "$root/" -mindepth 1 -maxdepth 1 ! -name .devflow -exec rm -rf -- {{}} + && "$@" rm -rf -- "$root"; }}
 if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then clear_root env 2>/dev/null || clear_root sudo -n --
 else clear_root env
@@ -327,4 +333,4 @@ if [ -d "$root" ] && [ -z "$(ls -A "$root")" ]; then echo "{STAYS}folder $root, 
 elif [ -e "$root" ]; then failed=1
 fi
 """
-"""The folder `root`, if it is a site's: ends with NOT_OURS where it is not."""
+"""The folder `root`, if it is a site's: ends with NOT_OURS where it is not. Another environment's (commands/lock.py) stays."""

@@ -3,7 +3,7 @@
 Both are in FOLDER: `<environment>.conf` and `<environment>.upstream`, which only the first one includes, so that a switch
 rewrites nothing but that. The first line of each holds the checksum of the rest: a file that was edited by hand is
 known by it. In a site file `@upstream@`, `@upstream_file@`, `@php_socket@` and `@listen6@` stand for what is only known on
-the server or does not matter for its text.
+the server or does not matter for its text; `@domains@` stands for the environment's domains, in an own one too.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ LOCK_SECONDS = 120
 """How long another deployment that changes nginx on the same server is waited for."""
 UPSTREAM = "@upstream@"
 """Stands for the name of the upstream in a site file of one's own: `proxy_pass http://@upstream@;`"""
+DOMAINS = "@domains@"
+"""Stands for the environment's domains in a site file of one's own, as they are then: `server_name @domains@;`"""
 
 
 def log_file(environment_id: str) -> str:
@@ -38,9 +40,10 @@ def site_file(
     """The text of a site file, without the line that holds its checksum.
 
     `serves` is `upstream` (something that listens), `php` or `static` (from the folder `root`). A `template` is used
-    as it is. What is said once for all of nginx has the environment's id in its name.
+    as it is, with the domains filled in. What is said once for all of nginx has the environment's id in its name.
     """
     if template:
+        template = template.replace(DOMAINS, " ".join(domains))
         body = template.replace("\r\n", "\n").rstrip("\n") + "\n"
         return (f"include @upstream_file@;\n{body}" if UPSTREAM in body else body).replace(
             "@environment@", environment_id
@@ -51,7 +54,7 @@ def site_file(
     values = {
         "@environment@": environment_id,
         "@short@": environment_id[-12:],
-        "@domains@": " ".join(domains),
+        DOMAINS: " ".join(domains),
         "@root@": _quoted(root),
         "@upload@": str(upload_mb),
         "@log@": log_file(environment_id),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from devflow.commands import lock
 from devflow.core.shell import quote
 
 MINIMUM_FREE_MB = 50
@@ -11,7 +12,7 @@ MINIMUM_FREE_MB = 50
 CHECK = f"""\
 command -v git >/dev/null || explain "git is not installed on $server. Install it there: apt-get install git"
 command -v flock >/dev/null || explain "flock (util-linux) is not installed on $server. Install it there: apt-get install util-linux"
-if [ -e "$root/current" ] && [ ! -L "$root/current" ]; then
+{lock.OWNED}if [ -e "$root/current" ] && [ ! -L "$root/current" ]; then
   explain "$root/current on $server is a folder or file, not a link. Move it away; the panel makes a link of that name."
 fi
 [ -d "$root/releases" ] && [ -d "$root/shared" ] || mkdir -p "$root/releases" "$root/shared" 2>/dev/null || explain "The folder $root cannot be made or written on $server by $(id -un). Make it once: sudo install -d -o $(id -un) $root"

@@ -188,8 +188,11 @@ CHECK = compose.CHECK
 CHECK_MANAGER = (
     FUNCTIONS
     + r"""
-[ "$leads" = 1 ] || exit 0
 state=$(docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}')
+if [ "$leads" != 1 ]; then
+  case $state in active*) exit 0 ;; esac
+  explain "$server is a server of this environment, but in no swarm (Docker says: ${state%% *}). Let it join the cluster: Servers, Clusters, or devflow clusters join CLUSTER $server. Or take it out of the environment's servers."
+fi
 case $state in
   'active true') ;;
   active*) explain "$server is a worker of its swarm. The first server of the environment, by name, deploys the stack and must be a manager: docker node promote, or other servers." ;;
@@ -197,6 +200,8 @@ case $state in
 esac
 nodes=$(ready_nodes) || explain "The swarm of $server has no node that takes tasks: $(docker node ls 2>&1 | tail -n 1)"
 [ "$nodes" -le "$stack_servers" ] || explain "The swarm has $nodes nodes that take tasks, and this environment $stack_servers of them as servers: its images would be missing on the others. Give the environment all of them, or drain the others."
+known=$(docker node ls --quiet | wc -l)
+[ "$known" -ge "$stack_servers" ] || explain "The swarm of $server has $known nodes, and this environment $stack_servers servers: one of them is in another swarm. Let it leave that and join this one, or take it out of the environment's servers."
 for each in $(services_of_stack); do
   of=$(docker service inspect --format '{{index .Spec.Labels "devflow.environment"}}' "$each")
   [ "$of" = "$environment" ] || explain "The swarm has a stack $stack already that is not this environment's (service $each). Choose another name for the stack in the settings of the environment."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from devflow.core.shell import quote
@@ -17,6 +17,7 @@ LEAST_REPLICAS, MOST_REPLICAS = 0, 1000
 FAILED_UPDATES = ("paused", "rollback_started", "rollback_paused", "rollback_completed")
 """States of an update in which the new specification is not, or not everywhere, what runs."""
 _MARK = "\x1e"
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
 
 DOCKER = """\
 fail() { echo "$*" >&2; exit 1; }
@@ -170,10 +171,12 @@ def parse_look(output: str) -> dict[str, Any]:
         raise ValueError("the answer is not whole")
     states = dict(_update(line) for line in sections.get("updates", "").splitlines() if line.strip())
     tasks = [_task(row) for row in _rows(sections.get("tasks", ""))]
-    services = [_service(row, states.get(row["Name"], ("", "")), tasks) for row in _rows(sections["services"])]
+    nodes = [_node(row) for row in _rows(sections["nodes"])]
+    up = {node["name"] for node in nodes if node["state"] == "ready"}
+    services = [_service(row, states.get(row["Name"], ("", "")), tasks, up) for row in _rows(sections["services"])]
     return {
         "swarm": parse_swarm(sections["swarm"])["swarm"],
-        "nodes": [_node(row) for row in _rows(sections["nodes"])],
+        "nodes": nodes,
         "services": sorted(services, key=lambda service: str(service["name"])),
     }
 
@@ -186,8 +189,20 @@ def is_converged(service: Mapping[str, Any]) -> bool:
 
 
 def errors_of(service: Mapping[str, Any]) -> list[str]:
-    """What the swarm says of tasks that did not come up, each once, the newest first."""
-    return list(dict.fromkeys(task["error"] for task in service["tasks"] if task["error"]))
+    """What the swarm says of tasks that did not come up, each once: first of those that are wanted, then of those that
+    it has given up, each the newest first."""
+    failed = [task for task in service["tasks"] if task["error"]]
+    failed.sort(key=lambda task: (not task["is_wanted"], _age_seconds(task["since"])))
+    return list(dict.fromkeys(task["error"] for task in failed))
+
+
+def _age_seconds(since: str) -> int:
+    """Of Docker's words: "21 seconds ago", "About an hour ago", "Less than a second ago"."""
+    told = re.match(r"(?:about |less than )?(\d+|an?) (second|minute|hour|day|week|month|year)", since.lower())
+    if not told:
+        return 0
+    number, unit = told.groups()
+    return _SECONDS[unit] * (int(number) if number.isdigit() else 1)
 
 
 def _rows(text: str) -> Iterable[dict[str, Any]]:
@@ -213,11 +228,17 @@ def _node(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _service(row: Mapping[str, Any], update: tuple[str, str], tasks: list[dict[str, Any]]) -> dict[str, Any]:
+def _service(
+    row: Mapping[str, Any], update: tuple[str, str], tasks: list[dict[str, Any]], up: Collection[str]
+) -> dict[str, Any]:
+    """Docker counts a task as running that was last heard of so, on a node that is down too, and one that is to end:
+    what runs is counted here, on the nodes that are `up`."""
     counted = re.match(r"(\d+)/(\d+)", row.get("Replicas", ""))
     running, wanted = counted.groups() if counted else ("0", "0")
     name = row["Name"]
     own = [task for task in tasks if task["name"].rpartition(".")[0] == name]
+    if own and "job" not in row.get("Mode", ""):
+        running = sum(task["is_wanted"] and task["state"] == "running" and task["node"] in up for task in own)
     return {
         "id": row["ID"],
         "name": name,

@@ -1,7 +1,8 @@
 """How the services of a Compose file are treated in a deployment, and why: pure rules over the resolved configuration.
 
 A service is *replaced* (a new one beside the old, in the project of the release's colour), *left* alone (it keeps data
-and is unchanged) or *recreated* in place (two of it cannot run side by side, which the reason tells).
+and is unchanged) or *recreated* in place (two of it cannot run side by side, which the reason tells). What the
+release before has and the file has no more is *removed*.
 
 What keeps data never runs twice on the same data: a known store, by its image or by where it mounts a volume; what has
 a volume without a name; and what writes a named volume, or a folder of the server, unless two or more services write it
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-REPLACED, LEFT, RECREATED = "replaced", "left", "recreated"
+REPLACED, LEFT, RECREATED, REMOVED = "replaced", "left", "recreated", "removed"
 _STORES = frozenset(
     """
     postgres postgresql postgis pgvector timescaledb mysql mariadb percona mongo mongodb redis valkey keydb dragonfly
@@ -119,11 +120,13 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """A resolved Compose file. `warnings` are what Compose said of it."""
+    """A resolved Compose file. `warnings` are what Compose said of it; `removed` are services of the release before
+    that it has no more."""
 
     services: tuple[Facts, ...]
     volumes: tuple[Volume, ...] = ()
     warnings: tuple[str, ...] = ()
+    removed: tuple[Facts, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -134,6 +137,7 @@ class Composition:
             services=tuple(_facts_from(each) for each in document["services"]),
             volumes=tuple(Volume(**each) for each in document["volumes"]),
             warnings=tuple(document["warnings"]),
+            removed=tuple(_facts_from(each) for each in document.get("removed", ())),
         )
 
 
@@ -207,7 +211,12 @@ def read(
         Volume(key, each.get("name") or key, each.get("driver") or "", bool(each.get("external")), _is_remote(each))
         for key, each in sorted((config.get("volumes") or {}).items())
     ]
-    return Composition(tuple(facts), tuple(volumes), tuple(warnings))
+    removed = [
+        _facts(name, service, (), folder=folder_before, once=False)
+        for name, service in sorted(earlier.items())
+        if name not in services
+    ]
+    return Composition(tuple(facts), tuple(volumes), tuple(warnings), tuple(removed))
 
 
 def treat(
@@ -218,10 +227,12 @@ def treat(
     has_proxy: bool = True,
     shared: Sequence[str] = (),
     top: Iterable[str] | None = None,
+    standby_minutes: int | None = None,
 ) -> Treatment:
     """What is done with each service; with `in_place` (strategy recreate) nothing is replaced beside the old.
 
-    `shared` are the environment's shared files and folders, `top` the names at the top of the commit where known.
+    `shared` are the environment's shared files and folders, `top` the names at the top of the commit where known. For
+    `standby_minutes` after the switch the release before goes on running.
     """
     known = {facts.name: facts for facts in composition.services}
     proxied, port, problem = _proxied(composition, choices) if has_proxy or not in_place else ("", 0, "")
@@ -240,15 +251,22 @@ def treat(
     replaced = {service.name for service in services if service.treatment == REPLACED}
     needed = _closure(replaced, known)
     accepted = tuple(name for name in sorted(replaced) if name in choices.replace or known[name].label == "true")
+    places = {name: _places(facts, shared) for name, facts in known.items()}
+    still = {place for each in places.values() for place in each}
+    dropped = {facts: tuple(p for p in _places(facts, shared) if p not in still) for facts in composition.removed}
+    problem = problem or _spoiled(accepted, known, places, choices)
+    risks = _accepted_risks(accepted, known, data, places, standby_minutes)
+    removed = tuple(_removed(facts, kept) for facts, kept in dropped.items())
+    lost = _removed_data(dropped, in_place=in_place)
     return Treatment(
-        services=services,
+        services=(*services, *removed),
         proxied=proxied,
         port=port,
         early=tuple(each.name for each in services if each.treatment == RECREATED and each.name in needed),
         once=tuple(facts.name for facts in known.values() if facts.once),
         data=tuple(name for name in known if data[name]),
         accepted=accepted,
-        warnings=(*composition.warnings, *_accepted_risks(accepted, known, data), *_warnings(known, services, proxied)),
+        warnings=(*composition.warnings, *lost, *risks, *_warnings(known, services, proxied)),
         problem=problem,
     )
 
@@ -594,20 +612,87 @@ def _is_in(path: str, place: str) -> bool:
     return path == place or path.startswith(f"{place}/")
 
 
-def _accepted_risks(accepted: Iterable[str], known: Mapping[str, Facts], data: Mapping[str, str]) -> list[str]:
+def _is_store(facts: Facts) -> bool:
+    return _is_data(facts) and not facts.is_built
+
+
+def _places(facts: Facts, shared: Sequence[str]) -> tuple[str, ...]:
+    """What the service writes that others find again, in words."""
+    folders = [f"the folder {folder}" for folder in facts.folders if _is_lasting(folder, shared)]
+    return (*(f"the volume {key}" for key in facts.volumes), *folders)
+
+
+def _listing(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def _spoiled(
+    accepted: Iterable[str], known: Mapping[str, Facts], places: Mapping[str, Sequence[str]], choices: Choices
+) -> str:
+    """Why a service cannot be replaced whoever said so: two of a store on the same files spoil them."""
+    for name in accepted:
+        if _is_store(known[name]) and places[name]:
+            instead = (
+                f"Take {name} out of the option replace"
+                if name in choices.replace
+                else f'Take the label {_LABEL}: "true" out of the service {name}'
+            )
+            return (
+                f"Two of the service {name} cannot run side by side: both would write {_listing(places[name])}, and "
+                f"two of {known[name].image} on the same data spoil it. {instead}: it is then left alone, and "
+                "recreated where it has changed."
+            )
+    return ""
+
+
+def _removed(facts: Facts, places: Sequence[str]) -> Service:
+    is_kept = places or facts.unnamed or _is_store(facts)
+    return Service(facts.name, REMOVED, f"no longer in the file{'; its volumes stay' if is_kept else ''}")
+
+
+def _removed_data(removed: Mapping[Facts, Sequence[str]], *, in_place: bool) -> list[str]:
+    """What becomes of what services keep that the file has no more."""
+    told = []
+    when = "" if in_place else " after the switch, though the release on standby may need it"
+    for facts, places in removed.items():
+        unnamed = tuple(f"{place}, a volume without a name" for place in facts.unnamed)
+        kept = _listing((*places, *unnamed))
+        if not kept and not _is_store(facts):
+            continue
+        begins_empty = " With a volume without a name it then begins with an empty one." if not places else ""
+        told.append(
+            f"The service {facts.name} keeps data{f' ({kept})' if kept else ''} and is not in the Compose file any "
+            f"more: it is stopped and removed{when}. Its data stays on the server, and a rollback starts "
+            f"it again.{begins_empty}"
+        )
+    return told
+
+
+def _accepted_risks(
+    accepted: Iterable[str],
+    known: Mapping[str, Facts],
+    data: Mapping[str, str],
+    places: Mapping[str, Sequence[str]],
+    standby_minutes: int | None,
+) -> list[str]:
     """What may become of the data of services that are replaced because somebody said so."""
     told = []
+    for_how_long = "for a while"
+    if standby_minutes is not None:
+        for_how_long = (
+            f"until {standby_minutes} minutes after the switch" if standby_minutes else "until the old is drained"
+        )
     for name in accepted:
         if known[name].unnamed:
-            places = ", ".join(known[name].unnamed)
+            unnamed = ", ".join(known[name].unnamed)
             told.append(
-                f"Each release of the service {name} begins with an empty {places}: a volume without a name. To keep "
+                f"Each release of the service {name} begins with an empty {unnamed}: a volume without a name. To keep "
                 "what is in it, give it a name in the Compose file."
             )
         elif data[name]:
-            told.append(
-                f"Two of the service {name} run side by side for a while, as was chosen, although {data[name]}."
-            )
+            both = f" Both write {_listing(places[name])}." if len(places[name]) > 1 else ""
+            why = f"as was chosen, although {data[name]}.{both}"
+            told.append(f"Two of the service {name} run side by side {for_how_long}, {why}")
     return told
 
 

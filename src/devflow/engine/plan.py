@@ -49,7 +49,8 @@ class Site:
     site file is an own one; `proxy_accepted` has `SERVER SHA-256` of one that was edited by hand and is to be replaced,
     and `SERVER SHA-256 PATH` of another file whose place the site takes. `port` is the first of two on 127.0.0.1 that
     are this environment's own there (blue's; green's is the next), 0 without. `balancer` and `builder` are servers
-    beside, or among, the targets.
+    beside, or among, the targets. `joining` names the targets that the last good deployment did not go to, none before
+    the first.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Site:
     port: int = 0
     balancer: Target | None = None
     builder: Target | None = None
+    joining: tuple[str, ...] = ()
 
     @property
     def everyone(self) -> tuple[Target, ...]:
@@ -224,7 +226,7 @@ class Plan:
         site = dict(document["site"])
         site["targets"] = tuple(Target(**target) for target in site["targets"])
         site["health"] = HealthCheck(**site["health"]) if site["health"] else None
-        for key in ("shared_files", "shared_folders", "variable_keys", "domains", "proxy_accepted"):
+        for key in ("shared_files", "shared_folders", "variable_keys", "domains", "proxy_accepted", "joining"):
             site[key] = tuple(site.get(key, ()))
         for key in ("balancer", "builder"):
             site[key] = Target(**site[key]) if site.get(key) else None

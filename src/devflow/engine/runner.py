@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from devflow.core.errors import ConnectError, HostKeyError, RemoteError
@@ -17,16 +18,23 @@ from devflow.engine.script import RunSecrets
 from devflow.engine.task import Phase
 from devflow.remote import run
 from devflow.remote.run import INTERRUPTED, NotInstalledError
-from devflow.remote.transport import Connection
+from devflow.remote.transport import LATEST_SECONDS, Connection
 
 FIRST_CONTACT_SECONDS = 20
-"""How long a server that this deployment has not reached yet is tried before the deployment fails."""
+"""How long a server that has not answered in this deployment yet is tried before the deployment fails."""
 LOST_CONTACT_SECONDS = 900
-"""How long a server that was reached is waited for. What runs there goes on by itself meanwhile."""
+"""How long a server whose journal has begun to come is waited for. What runs there goes on by itself meanwhile."""
+SILENT_SECONDS = 5
+"""How long a server that never answered is tried once the deployment is cancelled or has failed."""
+STALE_SECONDS = LATEST_SECONDS + 2
+"""When a server does not begin any more what it was sent: it is not given up before."""
+NOTICE_SECONDS = 3
+"""A server that does not answer for so long is named in the log."""
 STEADY_SECONDS = 10
 """A connection that held so long counts as good again: waiting for the server starts anew when it is lost."""
 STOP_AGAIN_SECONDS = 0.5
 _CANCELLED = ("cancelled", "Cancelled.")
+_LEFT = "It was sent this deployment and never answered; the next one ends what may have begun there."
 _UNDRAINED = "it serves the new release, and the balancer could not do without it. Deploy again when that is mended."
 
 
@@ -152,6 +160,8 @@ class Runner:
         self._steering = steering or Steering()
         self._is_steered = plan.strategy == "canary" and not plan.is_rollback
         self._lost: set[str] = set()
+        self._heard: set[str] = set()
+        self._sent_at = dict.fromkeys(observed.reached, time.monotonic())
         self._apart: set[str] = set()
         self._left: set[str] = set()
         self._wants_image = {name: asyncio.Event() for name in self._targets}
@@ -181,7 +191,7 @@ class Runner:
         try:
             await self._watch(runs)
             errors = [error for error in (run.result() for run in runs.values() if run.done()) if error]
-            for name in self._not_begun():
+            for name in {*self._not_begun(), *(self._unheard() if self._cancelled.is_set() else ())}:
                 runs[name].cancel()
             while not all(run.done() for run in runs.values()):
                 await self._stop()
@@ -299,12 +309,14 @@ class Runner:
 
         async def attempt(connection: Connection) -> int:
             self._observed.reached.add(target.name)
+            self._sent_at[target.name] = time.monotonic()
             reader = JournalReader(nonce, progress.offset)
             gates = [] if group.is_undo else list(self._plan.groups_of(target.name)[1:])
             is_steered = self._is_steered and not group.is_undo
             follower = await run.follow(
                 connection, target.name, identity, progress.offset, text, listens=bool(gates) or is_steered
             )
+            self._sent_at[target.name] = time.monotonic()
             usher = asyncio.ensure_future(self._usher(follower, target, gates, is_steered=is_steered))
             try:
                 async for chunk in follower.chunks():
@@ -370,6 +382,7 @@ class Runner:
         self, group: Group, target: Target, reader: JournalReader, items: list[Line | Frame], progress: RunProgress
     ) -> None:
         progress.offset = reader.offset
+        self._heard.add(target.name)
         for item in items:
             observe(self._observed, self._plan, target.name, item)
         if self._observed.commit:
@@ -381,9 +394,23 @@ class Runner:
         self._recorder.record(target.name, group.name, items, progress)
 
     async def _stop(self) -> None:
-        """Ends the run on every server that was reached."""
-        running = [name for name in self._targets if name in self._observed.reached and not self._has_ended(name)]
+        """Ends the run on every server that was reached; one that never answered must not hold the others up, and is
+        seen to when it is taken back."""
+        silent = self._unheard()
+        running = [
+            name
+            for name in self._targets
+            if name in self._observed.reached and name not in silent and not self._has_ended(name)
+        ]
         await asyncio.gather(*(self._kill(self._targets[name]) for name in running))
+
+    def _unheard(self) -> set[str]:
+        """The servers of whose journal nothing has come: whether anything has begun there is not known."""
+        return {name for name in self._targets if not self._has_answered(name)}
+
+    def _has_answered(self, server: str) -> bool:
+        progress = self._recorder.progress(server, self._plan.forward.name)
+        return server in self._heard or progress.offset > 0 or progress.exit_code is not None
 
     async def _kill(self, target: Target) -> None:
         identity = script.run_id(self._deployment, target, self._plan.forward)
@@ -399,7 +426,7 @@ class Runner:
 
     async def _insist(self, target: Target, attempt: Callable[[Connection], Awaitable[int]]) -> int:
         """Tries until it works, the error is not one of the way, or the server was away for too long."""
-        lost_since, pause = 0.0, 0.2
+        lost_since, pause, is_told = 0.0, 0.2, False
         while True:
             connection = None
             began = time.monotonic()
@@ -411,18 +438,33 @@ class Runner:
                 assert connection is not None
                 await run.install(connection, target.name)
             except ConnectError as error:
+                now = time.monotonic()
                 if connection is not None:
                     self._reach.drop(target.id, connection)
-                    if time.monotonic() - began > STEADY_SECONDS:
-                        lost_since, pause = 0.0, 0.2
+                    if now - began > STEADY_SECONDS and self._has_answered(target.name):
+                        lost_since, pause, is_told = now, 0.2, False
                 lost_since = lost_since or began
-                patience = LOST_CONTACT_SECONDS if target.name in self._observed.reached else FIRST_CONTACT_SECONDS
-                if self._plan.is_in_rounds and target.name in self._lost:  # the others must not wait once more
-                    patience = FIRST_CONTACT_SECONDS
-                if not error.transient or isinstance(error, HostKeyError) or time.monotonic() - lost_since > patience:
+                waited, patience = now - lost_since, self._patience(target.name, lost_since)
+                if not error.transient or isinstance(error, HostKeyError) or waited > patience:
                     raise
+                if waited > NOTICE_SECONDS and not is_told:
+                    is_told = True
+                    self._tell(target, _waiting(target.name, waited, patience))
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))
                 pause = min(pause * 2, 3.0)
+
+    def _patience(self, server: str, lost_since: float) -> float:
+        """How many seconds this server is waited for."""
+        if self._has_answered(server):  # in rounds, the others must not wait once more
+            return FIRST_CONTACT_SECONDS if self._plan.is_in_rounds and server in self._lost else LOST_CONTACT_SECONDS
+        if server in self._lost or self._cancelled.is_set():
+            return max(SILENT_SECONDS, self._sent_at.get(server, 0.0) + STALE_SECONDS - lost_since)
+        return FIRST_CONTACT_SECONDS
+
+    def _tell(self, target: Target, text: str) -> None:
+        """A line of our own in the deployment's log."""
+        name = self._plan.forward.name
+        self._recorder.record(target.name, name, [Line(text)], self._recorder.progress(target.name, name))
 
     async def _take_back(self) -> None:
         """Undoes on every server that was reached and has not undone it all by itself."""
@@ -475,6 +517,10 @@ class Runner:
     async def _undo(self, group: Group, target: Target) -> str:
         """Undoes on one server, once more when it went down meanwhile; '' or what went wrong."""
         self._observed.explained.pop(target.name, None)
+        if not self._has_answered(target.name):  # it may yet begin what it was sent
+            await self._kill(target)
+            if why := self._observed.explained.pop(target.name, ""):
+                return f"{why} {_LEFT}"
         error = await self._settle(group, target)
         if self._recorder.progress(target.name, group.name).exit_code == INTERRUPTED:
             error = await self._settle(group.again, target)
@@ -518,6 +564,12 @@ class Runner:
         return (
             f"{name}: step '{step}' failed with exit code {code}" + (f": {last}" if last else ".") + _hint(code, last)
         )
+
+
+def _waiting(server: str, waited: float, patience: float) -> str:
+    now = datetime.now(UTC)
+    since, until = now - timedelta(seconds=waited), now + timedelta(seconds=patience - waited)
+    return f"Waiting for {server}: no answer since {since:%H:%M:%S}, until {until:%H:%M:%S} (UTC)."
 
 
 def observe(observed: Observed, plan: Plan, server: str, item: Line | Frame) -> None:

@@ -124,8 +124,10 @@ class Runtime:
 
     `check` explains what the server lacks, before anything is done. `start` starts the release as `$colour`; it returns
     without waiting for it to be healthy, and takes away first what an earlier release left under that colour. `look`
-    fails, explaining, where the colour does not run or has restarted since it was started. `stop` ends it within
-    `$drain_seconds` and leaves it startable; `remove` leaves nothing of it, and is harmless where there is nothing.
+    fails, explaining, where the colour does not run, has restarted since it was started, or is ill by a health check of
+    its own; until `$ill_until` (in seconds since the server's start, if set) such an illness is waited for. `stop` ends
+    it within `$drain_seconds` and leaves it startable; `remove` leaves nothing of it, and is harmless where there is
+    nothing.
     `keeps` ends well where the release `$release` can be started on this server again. `prune` removes what belongs to
     releases that are not kept. `enable` has the colour come up after a reboot, `disable` has it not; '' where whatever
     ran does. `words` prints the last lines of what the colour said. All may be run again at any point. Strategies run

@@ -127,6 +127,7 @@ def treat(
     has_proxy: bool,
     shared: Iterable[str] = (),
     top: Iterable[str] | None = None,
+    standby_minutes: int | None = None,
 ) -> Treatment:
     """How the services are treated, with the values of the recipe's options."""
     choices = Choices(
@@ -136,7 +137,15 @@ def treat(
         recreate=tuple(options.get("recreate", "").split()),
         leave=tuple(options.get("leave", "").split()),
     )
-    return services.treat(composition, choices, in_place=in_place, has_proxy=has_proxy, shared=tuple(shared), top=top)
+    return services.treat(
+        composition,
+        choices,
+        in_place=in_place,
+        has_proxy=has_proxy,
+        shared=tuple(shared),
+        top=top,
+        standby_minutes=standby_minutes,
+    )
 
 
 def fit(recipe: Recipe, composition: Composition, treatment: Treatment, *, in_place: bool) -> Recipe:
@@ -144,6 +153,7 @@ def fit(recipe: Recipe, composition: Composition, treatment: Treatment, *, in_pl
     go into what is built from the repository and what is behind the proxy."""
     names = [facts.name for facts in composition.services]
     left = treatment.of(services.LEFT)
+    beside = {*left, *treatment.of(services.RECREATED)} - {treatment.proxied}
     into = [
         facts.name
         for facts in composition.services
@@ -157,5 +167,8 @@ def fit(recipe: Recipe, composition: Composition, treatment: Treatment, *, in_pl
             into=into,
             in_place=in_place,
             declared=[(facts.name, place) for facts in composition.services for place in facts.declared],
+            ports=[
+                (each.name, port) for each in composition.services if each.name in beside for port in each.host_ports
+            ],
         ),
     )

@@ -168,7 +168,7 @@ rollback() {
   flock 9
   [ ! -s .devflow/lock ] || die 1 "$1 is locked by: $(cat .devflow/lock). When that panel is gone for good: devflow-run unlock $1"
   if [ -s .devflow/live ]; then
-    die 1 "$1 has two colours, which only the panel switches. What serves and what is on standby: $(cat .devflow/live .devflow/standby 2>/dev/null | tr '\n' ';')"
+    die 1 "$1 has two colours, which only the panel switches. What serves: $(cat .devflow/live). On standby: $(cat .devflow/standby 2>/dev/null || echo nothing). To go back, where the panel's command line is: devflow rollback PROJECT ENVIRONMENT"
   fi
   now=$(readlink current); now=${now##*/}
   to=${2:-}

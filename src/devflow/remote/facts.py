@@ -22,11 +22,14 @@ TOOLS = (
     "npm",
     "python3",
     "docker",
+    "docker compose",
+    "jq",
     "nginx",
     "systemctl",
     "rsync",
 )
 
+_PROGRAMS = " ".join(tool for tool in TOOLS if " " not in tool)
 _SCRIPT = f"""\
 echo begin=devflow
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -45,7 +48,8 @@ df -Pk / | {{ read -r _; read -r _ total _ free _; echo "disk_kb=$total"; echo "
 read -r up _ </proc/uptime; echo "uptime_seconds=${{up%.*}}"
 read -r load _ </proc/loadavg; echo "load=$load"
 echo "time=$(date +%s)"
-for tool in {" ".join(TOOLS)}; do command -v "$tool" >/dev/null && echo "tool=$tool"; done
+for tool in {_PROGRAMS}; do command -v "$tool" >/dev/null && echo "tool=$tool"; done
+docker compose version >/dev/null 2>&1 && echo "tool=docker compose"
 command -v git >/dev/null && echo "git=$(git --version | cut -d ' ' -f 3)"
 command -v php >/dev/null && echo "php=$(php -r 'echo PHP_VERSION;' 2>/dev/null)"
 command -v node >/dev/null && echo "node=$(node --version 2>/dev/null)"

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,15 @@ KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 3, 3
 LONG_CHANNELS, BRIEF_CHANNELS = 7, 2
 """sshd allows ten at once. Some are left for what is soon over, so that runs that are followed can also be killed; the
 tenth is the shell that waits."""
-_WAITING_SHELL = """sh -c 'IFS= read -r command && eval "exec $command"'"""
+LATEST_SECONDS = 10
+"""What a server reads later than that after it was sent is not begun there: it was frozen or cut off meanwhile, and
+nobody waits for it any more. By the server's uptime, since its clock may be wrong."""
+_TOO_LATE = 94
+_WAITING_SHELL = (
+    """sh -c 'read -r now _ </proc/uptime && echo "$now" && IFS= read -r latest && IFS= read -r command """
+    f"""&& read -r now _ </proc/uptime && {{ [ "${{now%.*}}" -le "$latest" ] || exit {_TOO_LATE}; }} """
+    """&& eval "exec $command"'"""
+)
 _CHUNK = 65_536
 
 
@@ -114,11 +123,26 @@ class _Base:
         return Completed(exit_code, output.decode(errors="replace"), stderr)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shell:
+    """A shell that waits for what it is to become. `uptime` is the server's, as told when our clock showed `heard`."""
+
+    process: asyncssh.SSHClientProcess[bytes]
+    uptime: float
+    heard: float
+
+    @property
+    def latest(self) -> int:
+        """The server's uptime up to which it begins what it is sent now."""
+        return int(self.uptime + time.monotonic() - self.heard) + LATEST_SECONDS
+
+
 class SshConnection(_Base):
     """One SSH connection; many commands run over it at once (sshd allows ten by default).
 
     To open a channel and start a program in it takes two round trips before the program can be sent its input. So one
-    channel is kept ready for the next `start`, with a shell that reads one line and becomes the program named there.
+    channel is kept ready for the next `start`, with a shell that becomes the program whose name it reads, unless what
+    it reads was sent long ago.
     """
 
     def __init__(self, address: Address, connection: asyncssh.SSHClientConnection, host_key: str) -> None:
@@ -141,8 +165,8 @@ class SshConnection(_Base):
     ) -> Process:
         await channels.acquire()
         try:
-            shell = self._take_shell() if channels is self._long else None
-            process = shell or await self._open(command)
+            shell = await self._take_shell() if channels is self._long else None
+            process = shell.process if shell else await self._open(command)
         except (asyncssh.Error, OSError) as error:
             channels.release()
             raise ConnectError(f"{self._address.name}: the connection was lost ({error})", transient=True) from error
@@ -150,7 +174,7 @@ class SshConnection(_Base):
             channels.release()
             raise
         with contextlib.suppress(BrokenPipeError, ConnectionError, asyncssh.Error):
-            process.stdin.write(f"{command}\n".encode() + stdin if shell else stdin)
+            process.stdin.write(f"{shell.latest}\n{command}\n".encode() + stdin if shell else stdin)
             if not stays_open:
                 process.stdin.write_eof()
         return _SshProcess(self._address, self._connection, process, channels)
@@ -158,18 +182,25 @@ class SshConnection(_Base):
     async def _open(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
         return await self._connection.create_process(command, encoding=None, stderr=asyncssh.PIPE)
 
-    def _take_shell(self) -> asyncssh.SSHClientProcess[bytes] | None:
-        """The shell that waits, while the next one is opened; None where none is ready, or it has gone."""
+    async def _take_shell(self) -> _Shell | None:
+        """The shell that waits, while the next one is opened; a new one where none is ready, or it has gone."""
         if not self._waiting_shell.done():
-            return None
+            return await self._open_shell()
         shell = self._waiting_shell.result()
         self._waiting_shell = asyncio.create_task(self._open_shell())
-        return None if shell is None or shell.is_closing() else shell
+        return await self._open_shell() if shell is None or shell.process.is_closing() else shell
 
-    async def _open_shell(self) -> asyncssh.SSHClientProcess[bytes] | None:
+    async def _open_shell(self) -> _Shell | None:
+        """None where it could not be opened, or is none that tells the time."""
+        process = None
         try:
-            return await self._open(_WAITING_SHELL)
+            process = await self._open(_WAITING_SHELL)
+            return _Shell(process, float(await process.stdout.readline()), time.monotonic())
         except (asyncssh.Error, OSError):  # whoever starts something will be told why
+            return None
+        except ValueError:
+            assert process is not None
+            process.close()
             return None
 
     def close(self) -> None:
@@ -203,6 +234,8 @@ class _SshProcess:
         code = self._process.exit_status
         if code is None:
             raise self._lost("closed")
+        if code == _TOO_LATE and not stderr:
+            raise self._lost(f"the server read what was sent more than {LATEST_SECONDS} s later, and did not begin it")
         return code, stderr.decode(errors="replace")
 
     def send(self, data: bytes) -> None:

@@ -17,4 +17,5 @@ STRATEGIES: dict[str, ModuleType] = {
 """Each has `TITLE`, `HELP`, `OPTIONS` (its settings, in scripts as `$strategy_<name>`), `problem(site, recipe)` (why it
 cannot be taken, '' where it can), `deploy(site, recipe)` and `rollback(site, recipe)` (the panel's own tasks). One
 where servers go live one after the other has `rounds(site, recipe)` too; one that does not
-take a recipe as it is has `fit(recipe)`."""
+take a recipe as it is has `fit(recipe)`. Where settings may not go together, or with the servers, `clash(site)` says
+which and why: that is refused when they are saved."""

@@ -54,9 +54,8 @@ OPTIONS: tuple[Option, ...] = (
 
 def problem(site: Site, recipe: Recipe) -> str:
     """Why the environment cannot be deployed so, '' where it can."""
-    shares = [int(share) for share in _option(site, "steps").split()]
-    if shares != sorted(set(shares)):
-        return "The shares of canary must rise, like 5 25 50 100."
+    if clashes := clash(site):
+        return next(iter(clashes.values()))
     if len(site.targets) > 1:
         return "canary works on one server. Choose rolling for several."
     if site.proxy_template and "devflow_@environment@" not in site.proxy_template:
@@ -65,6 +64,14 @@ def problem(site: Site, recipe: Recipe) -> str:
             "access_log into your own."
         )
     return colours.problem(site, recipe, "canary")
+
+
+def clash(site: Site) -> dict[str, str]:
+    """Settings that do not go together, whatever is deployed: by name, why."""
+    shares = [int(share) for share in _option(site, "steps").split()]
+    if shares != sorted(set(shares)):
+        return {"strategy_options.steps": "The shares of canary must rise, like 5 25 50 100."}
+    return {}
 
 
 def deploy(site: Site, recipe: Recipe) -> list[Task]:

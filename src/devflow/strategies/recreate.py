@@ -101,7 +101,7 @@ _START = r"""
 read_colours
 plan_traffic "${live_colour:-blue}" "$release" new
 read_traffic
-as_colour "$next_colour" "$release"
+on_new_port "$next_colour" "$release"
 if [ -n "$spare_colour" ]; then
   echo "Removing $spare_colour ($spare_release), which was on standby"
   with_colour "$spare_colour" "$spare_release" runtime_remove
@@ -113,6 +113,7 @@ if [ -n "$old_colour" ]; then
 fi
 echo "Starting $release"
 with_colour "$next_colour" "$release" runtime_start
+be_patient
 with_colour "$next_colour" "$release" runtime_look
 """
 
@@ -144,6 +145,7 @@ if [ -f "$traffic" ]; then
   if [ -n "$old_colour" ]; then
     echo "Starting $old_release again"
     with_colour "$old_colour" "$old_release" runtime_start
+    be_patient
     with_colour "$old_colour" "$old_release" runtime_look
     with_colour "$old_colour" "$old_release" runtime_enable
     note took_back "$old_release"

@@ -109,17 +109,33 @@ def problem(site: Site, recipe: Recipe) -> str:
         return "rolling needs a balancer: choose the server that spreads the requests."
     if _option(site, "balancer") == "nginx" and not site.domains:
         return "nginx balances by domain: give the environment one, or take HAProxy."
+    return next(iter(clash(site).values()), "")
+
+
+def clash(site: Site) -> dict[str, str]:
+    """Settings that do not go together, or with the servers, whatever is deployed: by name, why."""
     if _option(site, "balancer") == "nginx" and int(_option(site, "warm_seconds")):
-        return "nginx cannot give a server more requests little by little: take HAProxy, or no time to warm up."
+        why = "nginx cannot give a server more requests little by little: take HAProxy, or no time to warm up."
+        return {"strategy_options.warm_seconds": why}
+    servers = {target.name for target in site.targets}
     unknown = sorted(set(_given(site)) - servers)
     if unknown:
-        return f"The addresses name servers that the environment does not have: {', '.join(unknown)}."
+        why = f"The addresses name servers that the environment does not have: {', '.join(unknown)}."
+        return {"strategy_options.nodes": why}
     if _minimum(site) > len(servers) - _size(site):
-        return (
+        why = (
             f"With {_size(site)} of {len(servers)} servers at once, {_minimum(site)} cannot stay ready. "
             "Take fewer at once, or a lower number."
         )
-    return ""
+        return {"strategy_options.minimum": why}
+    name = site.balancer.name if site.balancer else ""
+    if name in servers and name not in _given(site) and _option(site, "listen") == "80":
+        why = (
+            f"{name} is the balancer and one of the servers: what it takes on port 80 it would pass on to itself. Take "
+            "another server as balancer, another port for it (listen), or say where it reaches this one (nodes)."
+        )
+        return {"balancer": why}
+    return {}
 
 
 def deploy(site: Site, recipe: Recipe) -> list[Task]:
@@ -135,7 +151,7 @@ def rollback(site: Site, recipe: Recipe) -> list[Task]:
 def rounds(site: Site, recipe: Recipe) -> tuple[Round, ...]:
     """The batches, and what the balancer does around each."""
     kind = _option(site, "balancer")
-    all_names, size = tuple(target.name for target in site.targets), _size(site)
+    all_names, size = _order(site), _size(site)
     parts = [all_names[start : start + size] for start in range(0, len(all_names), size)]
     made = []
     for number, names in enumerate(parts, 1):
@@ -188,6 +204,8 @@ def _own_of_balancer(site: Site) -> list[Task]:
         domains=site.domains,
         backend=_option(site, "backend"),
         socket=_option(site, "socket"),
+        fresh=site.joining,
+        upload_mb=site.upload_mb,
     )
     shown = f"{kind} may be given orders and knows all servers; {_minimum(site)} of them stay ready"
     written = f"{kind} spreads requests over {', '.join(target.name for target in site.targets)}"
@@ -211,6 +229,11 @@ esac
 def _option(site: Site, name: str) -> str:
     default = next(option.default for option in OPTIONS if option.name == name)
     return (site.strategy_options or {}).get(name) or default
+
+
+def _order(site: Site) -> tuple[str, ...]:
+    """As they go live: first those that do not serve yet, so that as many as are to be ready are when others go."""
+    return tuple(sorted((target.name for target in site.targets), key=lambda name: name not in site.joining))
 
 
 def _size(site: Site) -> int:

@@ -90,6 +90,7 @@ urlpatterns = [
     path("add/server/", servers.server_add, name="server-add"),
     path("servers/<str:name>/", servers.server_detail, name="server"),
     path("servers/<str:name>/state/", servers.server_state, name="server-state"),
+    path("servers/<str:name>/edit/", servers.server_edit, name="server-edit"),
     path("servers/<str:name>/check/", servers.server_check, name="server-check"),
     path("servers/<str:name>/forget-host-key/", servers.server_forget_key, name="server-forget-key"),
     path("servers/<str:name>/maintenance/", servers.server_maintenance, name="server-maintenance"),

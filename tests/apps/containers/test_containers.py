@@ -112,6 +112,19 @@ def test_containers_are_told_with_whose_they_are(looked: Shop) -> None:
     assert rows["shop-blue"].status == "healthy"
 
 
+def test_an_image_is_called_by_its_name_where_the_container_was_made_by_its_id(looked: Shop) -> None:
+    found = row(looked)
+    with scope(team=looked.team):
+        snapshot = Snapshot.objects.get(server=looked.server("web1"))
+        (kept,) = [each for each in snapshot.content["containers"] if each["name"] == "shop-blue"]
+        named = [each["tags"][0] for each in snapshot.content["images"] if each["id"] == kept["image_id"]]
+        kept["image"] = kept["image_id"]
+        snapshot.save()
+    assert kept["image"].startswith("sha256:")
+    assert (row(looked).image, named) == (named[0], [found.image])
+    assert row(looked, "theirs").image == row(looked, "theirs").found["image"]
+
+
 @pytest.mark.parametrize("name", ["shop-blue", "id", "beginning"])
 def test_a_container_is_found_by_its_name_and_its_id(looked: Shop, name: str) -> None:
     found = row(looked)

@@ -58,6 +58,31 @@ def test_the_plan_says_what_is_done_with_each_service(shop: Shop) -> None:
     assert "it alone writes the volume data" in page
 
 
+def test_the_plan_says_what_the_file_has_no_more(shop: Shop) -> None:
+    plan = plan_of(shop, environment(shop, replace(FOUND, services=(WEB,), removed=(DB,))))
+    assert [(each.name, each.treatment) for each in plan.services] == [("web", "replaced"), ("db", "removed")]
+    assert "compose_services=web\n" in plan.site.tools
+    assert any("The service db keeps data (the volume data)" in each for each in plan.warnings)
+    assert Plan.from_json(plan.to_json()) == plan
+    page = render_to_string("environments/plan_body.html", plan_context(plan))
+    assert '<span class="chip">removed</span>' in page
+
+
+def test_ports_of_the_server_that_are_looked_at_first(shop: Shop) -> None:
+    mail = Facts("mail", image="mail", host_ports=("127.0.0.1:25", "53/udp"))
+    where = environment(shop, Composition((WEB, mail)))
+    assert "compose_ports='mail=127.0.0.1:25 mail=53/udp'\n" in plan_of(shop, where).site.tools
+    where = environment(shop, Composition((WEB, mail)), strategy="recreate", proxy="", domains=[])
+    assert "compose_ports='web=8080 mail=127.0.0.1:25 mail=53/udp'\n" in plan_of(shop, where).site.tools
+
+
+def test_how_long_two_run_is_told_by_the_time_on_standby(shop: Shop) -> None:
+    own = replace(WEB, volumes=("up",))
+    given = {"recipe_options": {"replace": "web"}, "strategy_options": {"standby_minutes": "7"}}
+    plan = plan_of(shop, environment(shop, Composition((own,)), **given))
+    assert any("until 7 minutes after the switch" in each for each in plan.warnings)
+
+
 def test_a_plan_of_before_has_no_services(shop: Shop) -> None:
     document = plan_of(shop, environment(shop)).to_json()
     del document["services"]

@@ -13,10 +13,11 @@ from django_scopes import scope
 from devflow.apps.accounts.models import Role
 from devflow.apps.deployments import proxy
 from devflow.apps.deployments.models import Deployment, Status
-from devflow.apps.deployments.planning import plan_deploy, site_of
+from devflow.apps.deployments.planning import plan_deploy, site_of, site_text_of
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.services import environment_update
-from devflow.core.errors import ConflictError, ForbiddenError
+from devflow.commands import nginx
+from devflow.core.errors import ConflictError, ForbiddenError, InvalidError
 from tests.support.shop import Shop
 
 PATH = "/etc/nginx/sites-enabled/shop"
@@ -129,7 +130,8 @@ def test_a_file_that_is_there_already_becomes_the_own_site_file(shop: Shop, envi
     [shown] = proxy.foreign_list(environment, "web1")
     assert (shown["path"], shown["is_accepted"], shown["problem"]) == (PATH, False, "")
     proxy.proxy_adopt(actor=shop.actor(), environment=environment, server="web1", path=PATH)
-    assert environment.proxy_template == shown["template"] == BY_HAND.replace("127.0.0.1:3000", "@upstream@").strip()
+    template = BY_HAND.replace("127.0.0.1:3000", "@upstream@").replace("shop.test", "@domains@").strip()
+    assert environment.proxy_template == shown["template"] == template
     assert accepted(environment) == (f"web1 {sum_of(BY_HAND)} {PATH}",)
     assert [each["is_accepted"] for name in ("web1", "web2") for each in proxy.foreign_list(environment, name)] == [
         True,
@@ -156,6 +158,25 @@ def test_what_cannot_be_adopted(shop: Shop, environment: Environment, found: dic
         proxy.proxy_adopt(actor=shop.actor(), environment=environment, server="web1", path=PATH)
     assert environment.proxy_template == ""
     assert accepted(environment) == ()
+
+
+def test_a_file_that_was_adopted_follows_the_domains(shop: Shop, environment: Environment) -> None:
+    """Taken over after an edit by hand; then the environment gets another domain."""
+    with scope(team=shop.team):
+        written = site_text_of(environment)
+    there = nginx.filled_as(written, environment.pk.hex, "")
+    see(environment, web1=edited(f"# Checksum: 0\n{there}# by hand\n"))
+    proxy.proxy_adopt(actor=shop.actor(), environment=environment, server="web1")
+    environment_update(actor=shop.actor(), environment=environment, domains=["neu.test", "www.neu.test"])
+    assert "    server_name neu.test www.neu.test;" in site_text_of(environment).splitlines()
+    assert "shop.test" not in site_text_of(environment)
+
+
+def test_a_file_for_some_of_the_domains_is_not_adopted(shop: Shop, environment: Environment) -> None:
+    environment_update(actor=shop.actor(), environment=environment, domains=["shop.test", "www.shop.test"])
+    see(environment, web1=foreign(BY_HAND))
+    with pytest.raises(InvalidError, match=r"www\.shop\.test: the own site file"):
+        proxy.proxy_adopt(actor=shop.actor(), environment=environment, server="web1", path=PATH)
 
 
 def test_who_may_not(shop: Shop, environment: Environment) -> None:

@@ -408,5 +408,18 @@ def test_another_team_sees_none_of_it(shop: Shop, docker: FakeSwarm) -> None:
 def test_a_cluster_that_cannot_be_formed_leaves_the_server_free(shop: Shop, docker: FakeSwarm) -> None:
     docker.fails["FORM"] = "Docker is not installed."
     ended = done(shop, docker, clusters.cluster_form(actor=shop.actor(), name="shops", server=shop.server("web1")))
-    assert (ended.status, ended.message) == ("failed", "web1: Docker is not installed.")
+    assert ended.status == "failed"
+    assert ended.message.startswith("web1: Docker is not installed. The cluster shops has no server: form it again")
+    assert "devflow clusters remove shops" in ended.message
     assert shop.server("web1").cluster_id is None
+
+
+def test_a_cluster_that_could_not_be_formed_is_formed_anew_by_the_same_name(shop: Shop, docker: FakeSwarm) -> None:
+    docker.fails["FORM"] = "Docker is not installed."
+    done(shop, docker, clusters.cluster_form(actor=shop.actor(), name="shops", server=shop.server("web1")))
+    del docker.fails["FORM"]
+    ended = done(shop, docker, clusters.cluster_form(actor=shop.actor(), name="shops", server=shop.server("web2")))
+    assert ended.status == "done", ended.message
+    assert [cluster.name for cluster in clusters.cluster_list(actor=shop.actor())] == ["shops"]
+    with pytest.raises(ConflictError, match="a cluster 'shops'"):
+        clusters.cluster_form(actor=shop.actor(), name="shops", server=shop.server("web1"))

@@ -11,6 +11,9 @@ from django_scopes import scopes_disabled
 
 from devflow.apps.accounts.models import Role
 from devflow.apps.accounts.rights import Actor
+from devflow.apps.audit.models import Event
+from devflow.apps.deployments.models import Deployment
+from devflow.apps.deployments.services import deployment_request
 from devflow.apps.servers import jobs, selectors, services
 from devflow.apps.servers.models import Server, ServerStatus
 from devflow.apps.servers.reach import ServerReach, address_of
@@ -127,6 +130,7 @@ def test_who_may_not_manage(shop: Shop, role: str) -> None:
     for act in (
         lambda: add(actor),
         lambda: services.server_remove(actor=actor, server=server),
+        lambda: services.server_update(actor=actor, server=server, port=23),
         lambda: services.server_maintenance_set(actor=actor, server=server, on=True),
         lambda: services.server_host_key_forget(actor=actor, server=server),
     ):
@@ -142,6 +146,41 @@ def test_another_team_sees_none_of_it(shop: Shop) -> None:
 
 
 # --- changing ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_got_another_address_is_checked_there_and_keeps_its_keys(shop: Shop) -> None:
+    line = " ".join(keys.public_of(keys.generate(), "root@db1").split()[:2])
+    server = add(shop.actor(), host_key=line)
+    private, checks = server.private_key, queued("servers.check")
+    services.server_update(actor=shop.actor(), server=server, host="203.0.113.9", port=2222)
+    with scopes_disabled():
+        server = Server.objects.get(pk=server.pk)
+        event = Event.objects.filter(action="server.changed").get()
+    assert (server.address, server.host_key, server.private_key) == ("root@203.0.113.9:2222", line, private)
+    assert queued("servers.check") == checks + 1
+    assert (event.before, event.after) == (
+        {"host": "db1.example.test", "port": 22},
+        {"host": "203.0.113.9", "port": 2222},
+    )
+
+
+def test_an_address_that_cannot_be_is_refused_by_field(shop: Shop) -> None:
+    server = add(shop.actor())
+    for given in ({"host": "a b"}, {"port": 0}, {"user": "a;b"}):
+        with pytest.raises(InvalidError) as raised:
+            services.server_update(actor=shop.actor(), server=server, **given)  # type: ignore[arg-type]
+        assert list(raised.value.errors) == list(given)
+    with pytest.raises(ConflictError, match="own machine"):
+        services.server_update(actor=shop.actor(), server=add(shop.actor(), "here", is_local=True), port=23)
+
+
+def test_the_address_does_not_change_while_a_deployment_runs(shop: Shop) -> None:
+    deployment = deployment_request(actor=shop.actor(), environment=shop.environment)
+    services.server_update(actor=shop.actor(), server=shop.server("web1"), port=23)
+    with scopes_disabled():
+        Deployment.objects.filter(pk=deployment.pk).update(status="running")
+    with pytest.raises(ConflictError, match="A deployment to web1 is under way"):
+        services.server_update(actor=shop.actor(), server=shop.server("web1"), port=24)
 
 
 def test_a_server_in_use_is_not_removed(shop: Shop) -> None:

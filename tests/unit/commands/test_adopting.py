@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devflow.commands.adopting import adopted
+from devflow.commands.adopting import adopted, follow_domains, unnamed
 from devflow.core.errors import ConflictError
 
 DOMAINS = ("shop.test", "www.shop.test")
@@ -103,3 +103,51 @@ def test_php_by_another_than_the_real_path_is_told() -> None:
     inside = "root /srv/shop/current; location ~ \\.php$ { include snippets/fastcgi-php.conf; fastcgi_pass unix:/r; }"
     assert "$realpath_root" in files(server(inside), "php")[1]
     assert "$realpath_root" not in files(server(inside + " # $realpath_root"), "php")[1]
+
+
+@pytest.mark.parametrize(
+    ("names", "followed"),
+    [
+        ("shop.test www.shop.test", "@domains@"),
+        ("Shop.test\n    www.shop.test", "@domains@"),
+        ("a.test shop.test www.shop.test b.test", "a.test @domains@ b.test"),
+        ("www.shop.test", "www.shop.test"),
+        ("www.shop.test shop.test", "www.shop.test shop.test"),
+        ("shop.test # not yet: x.test;\n www.shop.test", "shop.test # not yet: x.test;\n www.shop.test"),
+    ],
+)
+def test_the_names_of_the_site_follow_the_domains(names: str, followed: str) -> None:
+    inside = "add_header X 'server_name shop.test www.shop.test;';"
+    assert follow_domains(server(inside, names), DOMAINS) == server(inside, followed)
+    assert follow_domains(server(inside, names), ()) == server(inside, names)
+
+
+def test_each_block_of_the_site_follows_the_domains() -> None:
+    text = server("return 301 https://$host$request_uri;") + server("root /srv;")
+    assert follow_domains(text, ["shop.test"]) == text.replace("shop.test", "@domains@")
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        (server("", "@domains@"), ()),
+        (server("", "Shop.test") + server("", "'www.shop.test'"), ()),
+        (server(""), ("www.shop.test",)),
+        (server("", "other.test # shop.test\n"), DOMAINS),
+        (server("", "*.shop.test"), ("shop.test",)),
+        (server("", ".shop.test"), ()),
+        (server("", "shop.* www.shop.*"), ()),
+        (server("", "~^(www\\.)?shop"), ()),
+        (server("", "_"), DOMAINS),
+        ("server { listen 80 default_server; server_name _; }", ()),
+        ("server { listen 81; }", ()),
+        (server("", "other.test").replace("server_name", "@listen6@\n server_name"), DOMAINS),
+        ("no configuration", ()),
+    ],
+)
+def test_domains_that_an_own_site_file_does_not_name_are_found(text: str, missing: tuple[str, ...]) -> None:
+    assert unnamed(text, DOMAINS) == missing
+
+
+def test_a_domain_with_a_star_is_named_by_the_same_word() -> None:
+    assert unnamed(server("", "*.shop.test"), ["*.shop.test", "*.b.test"]) == ("*.b.test",)

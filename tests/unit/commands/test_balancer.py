@@ -30,7 +30,9 @@ def check(**given: Any) -> str:
 
 
 def test_the_file_of_nginx() -> None:
-    text = balancer.nginx_file(environment_id="e1", nodes=NODES[:2], port=8000, domains=("a.test", "b.test"))
+    text = balancer.nginx_file(
+        environment_id="e1", nodes=NODES[:2], port=8000, domains=("a.test", "b.test"), upload_mb=80
+    )
     assert (
         text
         == """\
@@ -43,6 +45,7 @@ map $http_upgrade $devflow_e1_ws { default upgrade; '' ''; }
 server {
     listen 8000;
     server_name a.test b.test;
+    client_max_body_size 80m;
     location / {
         proxy_pass http://devflow_e1_nodes;
         proxy_http_version 1.1;
@@ -52,6 +55,9 @@ server {
         proxy_set_header X-Forwarded-Proto $scheme;
         proxy_set_header Upgrade $http_upgrade;
         proxy_set_header Connection $devflow_e1_ws;
+        proxy_connect_timeout 5s;
+        proxy_send_timeout 300s;
+        proxy_read_timeout 300s;
     }
 }
 """
@@ -107,6 +113,7 @@ class Balancing:
 ready_seconds=1 minimum={minimum} apart='{apart}'
 mkdir -p "$root/.devflow"
 is_ready() {{ [ "$(cat "{self.nodes}/$1")" = ready ]; }}
+is_given() {{ [ "$(cat "{self.nodes}/$1")" != out ]; }}
 answers() {{ [ "$(cat "{self.nodes}/$1")" != down ]; }}
 answered() {{ echo 502; }}
 shown() {{ echo "$1 is $(cat "{self.nodes}/$1")"; }}
@@ -172,6 +179,79 @@ def test_one_that_was_not_ready_before_is_not_waited_for_on_the_way_back(balanci
     balancing.put("web1", "down")
     balancing.run("drain web1")
     assert balancing.run("give_again web1").code == 0
+
+
+def test_one_that_got_no_requests_before_gets_none_after_the_way_back(balancing: Balancing) -> None:
+    balancing.put("web1", "out")
+    balancing.run("drain web1\ngive web1\ndrain_again web1")
+    ran = balancing.run("give_again web1")
+    assert (ran.code, ran.lines) == (0, ["web1 got no requests before: it gets none"])
+    assert balancing.state()["web1"] == "out"
+
+
+class Nginx:
+    """The functions of nginx over a list of servers in a folder of its own; nginx itself takes every list."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self.folder = machine.folder / "nginx"
+        self.folder.mkdir()
+        (machine.root / ".devflow").mkdir()
+        machine.tool("curl", "echo 200")
+
+    def run(self, action: str, *names: str, fresh: tuple[str, ...] = (), at: str = "10.0.0") -> Ran:
+        nodes = [(name, f"{at}.{name[-1]}:80") for name in names]
+        text = check(nodes=nodes, fresh=fresh, minimum=1).split("<<'devflow-functions'\n", 1)[1]
+        stand_ins = f"""
+nginx_folder={self.folder} nginx_site={self.folder}/$environment-nodes.conf
+test_nginx() {{ :; }}
+reload_nginx() {{ :; }}
+leaving_workers() {{ :; }}
+"""
+        return self._machine.run(f"{text.split('devflow-functions', 1)[0]}{stand_ins}{action}\n")
+
+    def servers(self) -> list[str]:
+        (file,) = self.folder.glob("*-nodes.conf")
+        lines = (line.strip().removeprefix("server ") for line in file.read_text().splitlines() if "; # " in line)
+        return [line.split("; # ")[0] for line in lines]
+
+
+@pytest.fixture
+def listed(machine: Machine) -> Nginx:
+    return Nginx(machine)
+
+
+def test_nginx_gives_all_servers_of_a_first_deployment_requests(listed: Nginx) -> None:
+    assert listed.run("write_balancer", "web1", "web3").code == 0
+    assert listed.servers() == ["10.0.0.1:80", "10.0.0.3:80"]
+
+
+def test_nginx_gives_an_added_server_requests_when_it_is_ready(listed: Nginx) -> None:
+    listed.run("write_balancer", "web1", "web3")
+    names = ("web1", "web2", "web3")
+    assert listed.run("write_balancer", *names, fresh=("web2",)).code == 0
+    assert listed.servers() == ["10.0.0.1:80", "10.0.0.2:80 down", "10.0.0.3:80"]
+    ran = listed.run("drain web2", *names, fresh=("web2",))
+    assert ran.lines == ["2 of 2 ready servers go on without web2"]
+    assert listed.run("give web2\nwrite_balancer", *names, fresh=("web2",)).code == 0
+    assert listed.servers() == ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]
+    listed.run("drain_again web2\ngive_again web2", *names, fresh=("web2",))
+    assert listed.servers() == ["10.0.0.1:80", "10.0.0.2:80 down", "10.0.0.3:80"], "it has no release again"
+
+
+def test_nginx_knows_another_server_of_the_same_name_by_its_address(listed: Nginx) -> None:
+    listed.run("write_balancer", "web1", "web2")
+    listed.run("write_balancer", "web1", "web2", fresh=("web2",), at="10.0.9")
+    assert listed.servers() == ["10.0.9.1:80", "10.0.9.2:80 down"]
+
+
+def test_nginx_goes_on_with_the_servers_of_before_where_all_are_others(listed: Nginx) -> None:
+    listed.run("write_balancer", "web1", "web2")
+    others = ("web3", "web4")
+    listed.run("write_balancer\ndrain web3", *others, fresh=others)
+    assert listed.servers() == ["10.0.0.1:80", "10.0.0.2:80"]
+    listed.run("give web3", *others, fresh=others)
+    assert listed.servers() == ["10.0.0.3:80", "10.0.0.4:80 down"]
 
 
 @pytest.mark.parametrize("kind", ["nginx", "haproxy"])

@@ -115,6 +115,101 @@ def test_what_runs_on_standby_is_taken_as_it_is(site: Machine) -> None:
     assert kept(site, "traffic.d2").splitlines()[2] == "green r2 standby"
 
 
+NEW_PORTS = {"port": 23000}
+
+
+def started(site: Machine, release: str) -> None:
+    """Releases that were started one after the other on PORTS, the one before on standby."""
+    site.release(release)
+    live = 'if [ -n "$old_colour" ]; then tell_colour standby "$old_colour" "$old_release"; fi\n'
+    live += 'tell_colour live "$next_colour" "$release"\n'
+    ran = site.run(
+        f"{colours.FUNCTIONS}drain_seconds=1\n{stubs()}{colours.START}{live}",
+        release=release,
+        deployment=f"d-{release}",
+        **PORTS,
+    )
+    assert ran.code == 0, ran
+
+
+def drained(site: Machine, text: str, *, options: dict[str, str] | None = None, release: str = "r2") -> Ran:
+    """With the new port in the settings, and a drain that only says what it would wait for."""
+    head = f'{colours.FUNCTIONS}drain_seconds=1\ndrain() {{ echo "drain $*"; }}\n{stubs()}{NGINX}'
+    return site.run(head + text, release=release, strategy_options=options, **NEW_PORTS)
+
+
+def test_a_release_keeps_the_port_it_was_started_on(site: Machine) -> None:
+    started(site, "r1")
+    started(site, "r2")
+    assert kept(site, "ports") == "blue r1 21000\ngreen r2 21001\n"
+    show = 'show() { echo "$colour $port $release"; }\n'
+    ran = drained(site, f"{show}with_colour blue r1 show\nwith_colour green r2 show\nwith_colour green r9 show\n")
+    assert ran.lines == ["blue 21000 r1", "green 21001 r2", "green 23001 r9"]
+    assert (kept(site, "live"), kept(site, "standby")) == ("green r2\n", "blue r1\n")
+
+
+def test_after_a_change_of_the_port_each_colour_is_drained_and_taken_back_on_its_own(site: Machine) -> None:
+    for release in ("r1", "r2"):
+        started(site, release)
+    site.release("r3")
+    ran = drained(site, colours.START, release="r3")
+    assert ran.lines == ["drain 21000 1", "remove blue r3", "Starting r3 as blue on port 23000", "start blue r3"]
+    assert kept(site, "ports") == "blue r1 21000\ngreen r2 21001\nblue r3 23000\n"
+    retired = drained(site, colours.RETIRE, release="r3", options={"standby_minutes": "0"})
+    assert retired.lines[1:3] == ["drain 21001 1", "stop green r2"]
+    (site.root / ".devflow" / "nginx.d2").mkdir()
+    dead = stubs(look='[ "$colour" != green ]', start='echo "on $port"')
+    back = drained(site, f"{dead}sleep() {{ :; }}\n{colours.TAKE_BACK}", release="r3")
+    assert "on 21001" in back.lines
+    assert back.lines.index("back") < back.lines.index("drain 23000 1") < back.lines.index("remove blue r3")
+
+
+def test_a_standby_is_asked_on_the_port_it_runs_on(site: Machine) -> None:
+    """Deployed, the port changed, and rolled back: one switch."""
+    for release in ("r1", "r2"):
+        started(site, release)
+    app = Answers(200)
+    (site.root / ".devflow" / "ports").write_text(f"blue r1 {app.port}\ngreen r2 21001\n")
+    ran = drained(site, f"({colours.START})\n", release="r1")
+    assert ran.lines[-1] == "r1 still runs on standby (blue)"
+    (site.tools / "curl").unlink()  # the real one
+    values = "path_of_check=/up wanted='[23]??' host=shop.test text=''\n"
+    ran = drained(site, values + colours.CHECK_COLOUR, release="r1", options={"start_seconds": "2"})
+    app.stop()
+    assert ran.code == 0, ran
+    assert app.asked == ["/up shop.test"]
+
+
+def test_a_standby_that_has_stopped_is_started_on_the_new_port(site: Machine) -> None:
+    for release in ("r1", "r2"):
+        started(site, release)
+    ran = drained(site, stubs(look="false") + colours.START, release="r1")
+    assert "Starting r1 as blue on port 23000" in ran.lines
+    assert kept(site, "ports") == "green r2 21001\nblue r1 23000\n"
+
+
+def test_ports_of_releases_that_are_gone_are_forgotten(site: Machine) -> None:
+    for release in ("r1", "r2"):
+        started(site, release)
+    (site.root / "releases" / "r1").rmdir()
+    started(site, "r3")
+    assert kept(site, "ports") == "green r2 21001\nblue r3 21000\n"
+
+
+def test_a_new_port_is_looked_at_before_anything_is_done(site: Machine) -> None:
+    site.tool("ss", 'grep -s -e "${2#sport = } " "$HOME/ss" || :')
+    for release in ("r1", "r2"):
+        started(site, release)
+    (site.home / "ss").write_text('LISTEN 0 5 127.0.0.1:23000 0.0.0.0:* users:(("python3",pid=7,fd=3))\n')
+    ran = site.run(colours.CHECK, release="r3", **NEW_PORTS)
+    assert "Port 23000 of web1, which is this environment's for its blue colour, is taken by python3" in ran.explained
+    assert site.run(colours.CHECK, release="r1", **NEW_PORTS).code == 0, "what is on standby needs none of them"
+    (site.home / "ss").write_text("LISTEN 0 5 127.0.0.1:21000 0.0.0.0:*\n")
+    ran = site.run(colours.CHECK, release="r3", port=21001)
+    assert "is the one on which green (r2) still serves" in ran.explained
+    assert site.run(colours.CHECK, release="r3", port=20999).code == 0, "on standby now: it is drained first"
+
+
 def test_a_standby_that_has_stopped_is_like_a_new_release(site: Machine) -> None:
     run(site, "tell_colour live blue r3\ntell_colour standby green r2\n")
     dead = stubs(look="false")
@@ -159,19 +254,24 @@ class Answers:
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def check(self, site: Machine, *, checks: int, warm_paths: str = "", mode: str = "new") -> Ran:
+    def check(
+        self, site: Machine, *, checks: int, warm_paths: str = "", mode: str = "new", texts: str = ""
+    ) -> Ran:
         (site.tools / "curl").unlink(missing_ok=True)  # the real one
         options = {"checks": str(checks), "warm_paths": warm_paths, "start_seconds": "3"}
         values = "path_of_check=/up wanted='[23]??' host=shop.test text=''\n"
         plan = f"{colours.FUNCTIONS}tell_colour live blue r1\nplan_traffic green r2 {mode}\n"
         ran = site.run(
-            plan + stubs() + values + colours.CHECK_COLOUR,
+            plan + stubs() + texts + values + colours.CHECK_COLOUR,
             port=self.port - 1,
             strategy_options=options,
         )
+        self.stop()
+        return ran
+
+    def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        return ran
 
 
 def test_the_paths_to_warm_up_are_asked_before_it_counts(site: Machine) -> None:
@@ -204,3 +304,18 @@ def test_one_on_standby_is_asked_once_and_not_warmed_up(site: Machine) -> None:
     app = Answers(200)
     assert app.check(site, checks=3, warm_paths="/warm", mode="standby").code == 0
     assert app.asked == ["/up shop.test"]
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [("new", 3), ("standby", 0)])
+def test_only_a_new_release_has_time_to_be_ill(site: Machine, mode: str, wanted: int) -> None:
+    texts = 'runtime_look() { read -r now _ </proc/uptime; echo "left $((${ill_until:-${now%%.*}} - ${now%%.*}))"; }\n'
+    ran = Answers(200).check(site, checks=1, mode=mode, texts=texts)
+    (left,) = [int(line.removeprefix("left ")) for line in ran.lines if line.startswith("left ")]
+    assert wanted - 1 <= left <= wanted, "until the time to start is over"
+
+
+def test_after_the_switch_nobody_has(site: Machine) -> None:
+    plan = f"{colours.FUNCTIONS}plan_traffic green r2 new\n"
+    look = 'runtime_look() { echo "until ${ill_until:-now}"; }\n'
+    ran = site.run(plan + stubs() + look + colours.WATCH, strategy_options={"watch_seconds": "0"})
+    assert ran.lines == ["until now"]

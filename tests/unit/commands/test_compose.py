@@ -316,3 +316,150 @@ def test_a_volume_of_an_image_that_the_plan_did_not_know(
     ran = server.build("Building\n", 0)
     assert ("has a volume of its own, /data" in ran.explained) is is_refused, ran.items
     assert (ran.code != 0) is is_refused
+
+
+HEALTH = """\
+case "$*" in
+  "version"*) echo 26 ;;
+  "ps "*) echo one ;;
+  "logs "*) cat "$FOLDER/log" ;;
+  "inspect "*Health.Log*) echo "1 Connection refused" ;;
+  "inspect "*devflow.release*) echo "one web-blue r2 running 0 0 false $(cat "$FOLDER/health")" ;;
+  "inspect "*) echo "db running 0 $(cat "$FOLDER/health")" ;;
+  "compose "*" up "*)
+    echo "$*" >>"$FOLDER/ups"
+    echo 'level=warning msg="Found orphan containers ([x-db-1]). You can run this with --remove-orphans"'
+    [ "$(cat "$FOLDER/health")" = healthy ] || { echo "dependency failed: container x-db-1 is unhealthy"; exit 1; } ;;
+esac
+"""
+
+
+class Patient:
+    """A service that its health check calls ill, and well as soon as somebody has waited; or never."""
+
+    def __init__(self, machine: Machine, *, recovers: bool = True, log: str = "words\n") -> None:
+        self.machine = machine
+        machine.tool("docker", f"FOLDER={machine.folder}\n{HEALTH}")
+        machine.tool("sleep", f"echo healthy >{machine.folder}/health" if recovers else f"{shutil.which('sleep')} 0.3")
+        (machine.folder / "health").write_text("unhealthy\n")
+        (machine.folder / "log").write_text(log)
+        home = machine.root / ".devflow" / "compose" / "r2"
+        home.mkdir(parents=True)
+        (home / "treatment").write_text("replaced web\n")
+
+    def run(self, script: str, *, seconds: int | None = None) -> Ran:
+        until = "" if seconds is None else f"ill_until=$(($(cut -d. -f1 /proc/uptime) + {seconds}))\n"
+        return self.machine.run(f"colour=blue\n{until}{script}", release="r2", options={"wait_seconds": "60"})
+
+
+UP = f"{compose.FUNCTIONS}\ncompose_of r2\ncompose_up -p devflow-x -f blue.json up --detach web-blue\n"
+
+
+def test_a_service_that_is_ill_in_its_start_is_waited_for(machine: Machine) -> None:
+    ran = Patient(machine).run(compose.LOOK, seconds=60)
+    assert (ran.code, ran.lines) == (0, ["Waiting for the health checks of: web"])
+
+
+@pytest.mark.parametrize("seconds", [None, 1])
+def test_one_that_stays_ill_is_told_with_the_words_of_its_check(machine: Machine, seconds: int | None) -> None:
+    ran = Patient(machine, recovers=False, log="").run(compose.LOOK, seconds=seconds)
+    assert ran.code != 0
+    more = " Its time to become healthy is over." if seconds else ""
+    assert ran.explained == (
+        "The service web on web1 is not healthy, by its own health check: 1 Connection refused."
+        f"{more} It printed nothing."
+    )
+    assert "web printed nothing" in ran.lines
+
+
+def test_what_waits_for_one_that_is_ill_is_started_later(machine: Machine) -> None:
+    ran = Patient(machine).run(UP, seconds=60)
+    assert ran.code == 0, ran.items
+    assert "Waiting for a service that others wait for: dependency failed" in ran.lines[0]
+    first, second = (machine.folder / "ups").read_text().splitlines()
+    assert first.endswith("up --detach web-blue")
+    assert second.endswith("up --no-deps --detach web-blue")
+
+
+def test_compose_gives_no_advice_on_what_is_removed_later(machine: Machine) -> None:
+    ran = Patient(machine).run(UP, seconds=60)
+    assert ran.code == 0
+    assert "orphan" not in " ".join(ran.lines)
+
+
+def test_what_waits_for_one_that_stays_ill_is_told_why(machine: Machine) -> None:
+    ran = Patient(machine, recovers=False).run(UP, seconds=1)
+    assert ran.code != 0
+    assert "x-db-1 is unhealthy. The health check of db: 1 Connection refused" in ran.explained
+    assert "  | words" in ran.lines
+
+
+PUBLISHED = """\
+case "$*" in
+  "version"*) echo 26 ;; "compose version"*) echo 2.30 ;;
+  "ps -q") echo one ;;
+  "inspect "*) cat "$FOLDER/published" ;;
+  "image inspect"*|"volume inspect"*) ;;
+esac
+"""
+
+
+@pytest.fixture
+def ports(machine: Machine) -> Machine:
+    """A server on which sshd listens, and a container of somebody else's, and one of this environment's."""
+    machine.tool("docker", f"FOLDER={machine.folder}\n{PUBLISHED}")
+    machine.tool(
+        "ss",
+        f'case "$1 $2" in *u*"= :53") cat {machine.folder}/udp ;; *t*) grep "${{2#*= }} " {machine.folder}/tcp ;; esac',
+    )
+    rows = ['0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=7,fd=3))', "127.0.0.1:5432 0.0.0.0:*", "*:8025 *:*", "*:25 *:*"]
+    (machine.folder / "tcp").write_text("".join(f"LISTEN 0 5 {row}\n" for row in rows))
+    (machine.folder / "udp").write_text("UNCONN 0 0 127.0.0.53%lo:53 0.0.0.0:*\n")
+    (machine.folder / "published").write_text("8025/80/tcp /other-mail-1 other\n\n25/25/tcp /x devflow-e0e0e0e0\n")
+    return machine
+
+
+@pytest.mark.parametrize(
+    ("published", "told"),
+    [
+        (
+            "tcp=22",
+            "The service tcp publishes port 22 of web1, which is taken by sshd (process 7). Nothing was changed",
+        ),
+        ("tcp=10.0.0.1:22", "port 22 of web1, which is taken by sshd"),
+        ("db=5432", "taken by another process (see: sudo ss -ltnp sport = :5432)"),
+        ("db=127.0.0.1:5432", "port 5432"),
+        ("db=10.0.0.1:5432", ""),
+        ("mail=8025", "which is taken by the container other-mail-1."),
+        ("mail=25", ""),  # its own
+        ("dns=53/udp", "publishes port 53/udp of web1, which is taken by another process"),
+        ("dns=127.0.0.1:53/udp", ""),
+        ("dns=53", ""),
+        ("any=20-25", ""),
+        ("ok=9999 tcp=22", "The service tcp"),
+        ("", ""),
+    ],
+)
+def test_a_port_of_the_server_that_is_taken_is_told_before_anything_is_done(
+    ports: Machine, published: str, told: str
+) -> None:
+    ran = ports.run(f"compose_ports='{published}'\n{compose.CHECK}")
+    assert (ran.code != 0) is bool(told), ran.items
+    assert told in ran.explained
+
+
+def test_a_rollback_looks_at_the_ports_of_its_release(ports: Machine) -> None:
+    home = ports.root / ".devflow" / "compose" / "r1"
+    home.mkdir(parents=True)
+    services = {
+        "web": {"ports": [{"published": "5432", "target": 1}]},
+        "tcp": {"ports": [{"published": "22", "target": 1, "protocol": "tcp", "host_ip": "127.0.0.1"}]},
+        "mail": {"ports": [{"published": "25", "target": 25, "protocol": "tcp"}, {"target": 5}]},
+    }
+    (home / "resolved.json").write_text(json.dumps({"services": services}))
+    (home / "images").touch()
+    (home / "treatment").write_text("replaced web\nrecreated tcp mail\nproxied web\n")
+    assert "The service tcp publishes port 22" in ports.run(compose.KEEPS, release="r1").explained
+    del services["tcp"]
+    (home / "resolved.json").write_text(json.dumps({"services": services}))
+    assert ports.run(compose.KEEPS, release="r1").code == 0

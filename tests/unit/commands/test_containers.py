@@ -33,7 +33,7 @@ case "$1 $2" in
   "volume inspect") [ -e "$DOCKER_VOLUMES/$3" ] || exit 1 ;;
   "volume create") for name; do :; done; : >"$DOCKER_VOLUMES/$name" ;;
   "start "*) if [ -e "$DOCKER_START" ]; then cat "$DOCKER_START" >&2; exit 1; fi ;;
-  "logs "*) echo "the last words" ;;
+  "logs "*) [ -e "$DOCKER_SILENT" ] || echo "the last words" ;;
 esac
 """
 COLOUR = 'colour=green port=20011\npath=$root/releases/r2\nmkdir -p "$path" "$root/.devflow"\n'
@@ -42,7 +42,7 @@ COLOUR = 'colour=green port=20011\npath=$root/releases/r2\nmkdir -p "$path" "$ro
 @pytest.fixture
 def docker(machine: Machine) -> Machine:
     """The machine with a stand-in of docker, and a release that has an image."""
-    names = ("calls", "state", "ports", "start", "volumes", "there", "declared")
+    names = ("calls", "state", "ports", "start", "volumes", "there", "declared", "silent")
     machine.tool("docker", "".join(f"DOCKER_{name.upper()}={machine.folder}/{name}\n" for name in names) + DOCKER)
     (machine.folder / "volumes").mkdir()
     (machine.folder / "there").mkdir()
@@ -243,6 +243,22 @@ class TestLook:
         assert ran.code == 1
         assert told in ran.explained
         assert "  | the last words" in ran.lines
+
+    def test_what_is_ill_in_its_start_is_waited_for_until_the_time_is_over(self, docker: Machine) -> None:
+        (docker.folder / "state").write_text("running 0 0 false unhealthy\n")
+        docker.tool("sleep", f"echo slept; echo 'running 0 0 false healthy' >{docker.folder}/state")
+        patient = "ill_until=$(($(cut -d. -f1 /proc/uptime) + 60))\n"
+        ran = docker.run(f"{COLOUR}{patient}{containers.LOOK}", options=DEFAULTS)
+        assert (ran.code, ran.lines) == (0, ["Waiting for the container's own health check", "slept"])
+        (docker.folder / "state").write_text("running 0 0 false unhealthy\n")
+        ran = docker.run(f"{COLOUR}ill_until=1 strategy_start_seconds=9\n{containers.LOOK}", options=DEFAULTS)
+        assert "by its own health check: it says nothing. It had 9 s for its start. Its last" in ran.explained
+
+    def test_one_that_printed_nothing_is_told_so(self, docker: Machine) -> None:
+        (docker.folder / "silent").touch()
+        ran = self.look(docker, "exited 7 0 false none")
+        assert ran.explained.endswith("with exit code 7. It printed nothing.")
+        assert ran.lines == [f"{NAME} printed nothing"]
 
     def test_a_container_that_is_gone_is_told(self, docker: Machine) -> None:
         ran = docker.run(COLOUR + containers.LOOK, options=DEFAULTS)

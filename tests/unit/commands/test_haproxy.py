@@ -38,13 +38,23 @@ class Balancer:
     config: Path
     socket: str
 
-    def run(self, text: str, *, environment: str = "e1", node: str = "10.0.0.1", port: int = 80) -> Ran:
+    def run(
+        self,
+        text: str,
+        *,
+        environment: str = "e1",
+        node: str = "10.0.0.1",
+        port: int = 80,
+        added: str = "",
+        fresh: tuple[str, ...] = (),
+    ) -> Ran:
         root = self.machine.home / environment
         (root / ".devflow").mkdir(parents=True, exist_ok=True)
         checked = balancer.check(
             kind="haproxy",
             environment_id=environment,
-            nodes=[("web1", f"{node}:80")],
+            nodes=[("web1", f"{node}:80"), *([(added, "10.0.0.2:80")] if added else [])],
+            fresh=fresh,
             minimum=0,
             drain_seconds=1,
             path="/",
@@ -81,6 +91,8 @@ def lb(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     machine.tool("id", "echo 0")
     machine.tool("curl", "exit 0")
     machine.tool("socat", SPEAKS)
+    machine.tool("ss", ":")
+    machine.tool("journalctl", ":")
     machine.tool("haproxy", TESTS)
     machine.tool("systemctl", f'CONFIG="{config}"\n{RELOADS}')
     path = str(tmp_path / "admin.sock")
@@ -174,3 +186,67 @@ def test_who_waits_too_long_is_told(lb: Balancer, monkeypatch: pytest.MonkeyPatc
         runs = [pool.submit(lb.write, f"e{number}", f"10.0.0.{number}", 80 + number) for number in (1, 2)]
     assert sorted(run.result().code for run in runs) == [0, 1]
     assert any("Something else changes" in run.result().explained for run in runs)
+
+
+def test_an_added_server_begins_in_maintenance(lb: Balancer) -> None:
+    """HAProxy takes a server for good until it is asked; only the file says that for the next start of HAProxy."""
+    lb.write()
+    assert lb.run(balancer.WRITE, added="web2", fresh=("web2",)).code == 0
+    served = [line.strip() for line in lb.served.splitlines() if " server web" in line]
+    assert [line.endswith(" disabled") for line in served] == [False, True]
+    assert lb.config.read_text() == lb.served.replace(" disabled", "")
+    assert lb.run(balancer.WRITE, added="web2", fresh=("web2",)).lines == []
+
+
+def test_an_added_server_whose_run_was_killed_after_the_reload(lb: Balancer) -> None:
+    lb.write()
+    file = '. "$root/.devflow/balancer.$deployment"\n'
+    assert lb.run(f"{file}new_haproxy() {{ exit 9; }}\nwrite_balancer\n", added="web2", fresh=("web2",)).code != 0
+    assert " disabled" in lb.config.read_text()
+    assert lb.run(balancer.WRITE, added="web2", fresh=("web2",)).code == 0
+    assert (" disabled" in lb.served, " disabled" in lb.config.read_text()) == (True, False)
+
+
+def test_all_servers_of_a_first_deployment_are_asked_by_haproxy(lb: Balancer) -> None:
+    assert lb.run(balancer.WRITE, added="web2").code == 0
+    assert " disabled" not in lb.served
+
+
+def test_what_haproxy_says_is_wrong_is_told_with_the_line(lb: Balancer) -> None:
+    says = "[NOTICE] (7) : haproxy version is 3.0.11\n[ALERT] (7) : config : parsing [$file:4] : unknown keyword"
+    lb.machine.tool("haproxy", f'quiet=$2; for file in "$@"; do :; done\n[ "$quiet" = -q ] || echo "{says}"\nexit 1')
+    said = lb.write().explained
+    assert f"nothing was changed: [ALERT] (7) : config : parsing [{lb.config}:4] : unknown keyword" in said
+    assert "NOTICE" not in said
+
+
+def test_why_haproxy_did_not_reload_is_told(lb: Balancer) -> None:
+    lb.machine.tool("journalctl", "echo 'Reloading'; echo '[ALERT] (9) : Binding [:80] for frontend e1: no address'")
+    assert "cannot bind socket [ALERT] (9) : Binding [:80]" in lb.write(node="10.9.9.9").explained
+
+
+def test_a_port_that_another_program_has(lb: Balancer) -> None:
+    listens = 'LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=77,fd=6))'
+    lb.machine.tool("ss", f"[ \"$3\" != 'sport = :80' ] && [ \"$2\" != 'sport = :80' ] || echo '{listens}'")
+    assert "Port 80 on web1 is taken by nginx (process 77)" in lb.write().explained
+    assert lb.config.read_text() == OWN
+    assert lb.write(port=81).code == 0
+    lb.machine.tool("ss", f"echo '{listens.replace('nginx', 'haproxy')}'")
+    assert lb.write().code == 0
+    lb.machine.tool("ss", f"echo '{listens.replace('0.0.0.0:80', '[::]:80', 1)}'")
+    assert lb.write(node="10.0.0.3").code == 0, "which takes IPv6 only"
+
+
+def test_the_list_of_servers_that_nginx_had_is_told(lb: Balancer, tmp_path: Path) -> None:
+    (tmp_path / "e1-nodes.conf").write_text("")
+    own = f'. "$root/.devflow/balancer.$deployment"\nnginx_folder={tmp_path}\nwrite_balancer\n'
+    ran = lb.run(own)
+    assert f"remove it: sudo rm {tmp_path}/e1-nodes.conf && sudo systemctl reload nginx" in ran.lines[0]
+    assert (tmp_path / "e1-nodes.conf").exists()
+
+
+def test_an_added_server_stays_out_when_another_environment_has_haproxy_reload(lb: Balancer) -> None:
+    lb.write()
+    states = 'hap_field() { [ "$1" = web1 ] && echo UP || echo MAINT; }\nkeep_out() { ls "$state"; }\n'
+    ran = lb.run(f'. "$root/.devflow/balancer.$deployment"\n{states}write_balancer\n', added="web2", fresh=("web2",))
+    assert ran.lines == ["HAProxy serves devflow_e1 on port 80", "out.web2"]

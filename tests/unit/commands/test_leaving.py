@@ -199,6 +199,15 @@ def test_where_none_of_the_programs_is_the_folder_goes(server: Machine) -> None:
     assert not server.root.exists()
 
 
+@pytest.mark.parametrize("owner", [ID, LONGER])
+def test_the_folder_goes_unless_another_environment_owns_it(server: Machine, owner: str) -> None:
+    (server.root / ".devflow/owner").write_text(f"{owner}\n")
+    left = leave(server)
+    assert (left.code, left.problems) == (0, "")
+    assert server.root.exists() is (owner != ID)
+    assert (f"folder {server.root}, which is another environment's" in left.stays) is (owner != ID)
+
+
 def test_what_nginx_cannot_do_without_is_put_back_and_nothing_else_touched(server: Machine) -> None:
     (server.home / "broken").touch()
     (server.folder / "haproxy/haproxy.cfg").unlink()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
+from collections.abc import Callable
+from importlib.resources import files
+
 import pytest
 
-from devflow.commands import lock
+from devflow.commands import lock, releases
 from tests.support.machine import ENVIRONMENT_ID, Machine
 
 
@@ -63,3 +68,136 @@ def test_a_folder_that_cannot_be_written_is_explained(machine: Machine) -> None:
     ran = machine.run(lock.TAKE)
     assert ran.code == 1
     assert ran.explained.startswith(f"{machine.root}/.devflow cannot be written on web1")
+
+
+# --- whose folder it is -----------------------------------------------------------------------------------------------
+
+
+def owner(machine: Machine) -> str:
+    path = machine.root / ".devflow" / "owner"
+    return path.read_text() if path.exists() else ""
+
+
+@pytest.fixture
+def owned(machine: Machine) -> Machine:
+    """A site that is deployed to, with nothing under way."""
+    machine.release("r1")
+    assert machine.run(lock.TAKE, releases.ACTIVATE, lock.RELEASE, release="r1", deployment="d1").code == 0
+    return machine
+
+
+def test_the_first_deployment_marks_the_folder_as_its_environments(owned: Machine) -> None:
+    assert owner(owned) == f"{ENVIRONMENT_ID}\n"
+    assert holder(owned) == ""
+    assert owned.run(releases.CHECK, lock.TAKE, lock.RELEASE).code == 0
+    assert owner(owned) == f"{ENVIRONMENT_ID}\n"
+
+
+@pytest.mark.parametrize("command", [releases.CHECK, lock.TAKE])
+def test_another_environments_folder_is_refused_with_the_way_out(owned: Machine, command: str) -> None:
+    ran = owned.run(command, environment_id="0ther", deployment="d9")
+    assert ran.code == 1
+    assert f"{owned.root} on web1 is another environment's folder: {ENVIRONMENT_ID}" in ran.explained
+    assert f"rm {owned.root}/.devflow/owner" in ran.explained
+    owned.run(lock.RELEASE, environment_id="0ther", deployment="d9")  # as taking back does
+    assert (owner(owned), holder(owned)) == (f"{ENVIRONMENT_ID}\n", "")
+    (owned.root / ".devflow" / "owner").unlink()
+    assert owned.run(releases.CHECK, lock.TAKE, environment_id="0ther").code == 0
+    assert owner(owned) == "0ther\n"
+
+
+def test_a_site_of_an_earlier_version_gets_its_mark_at_the_next_deployment(owned: Machine) -> None:
+    (owned.root / ".devflow" / "owner").unlink()
+    assert owned.run(releases.CHECK, lock.TAKE, lock.RELEASE).code == 0
+    assert owner(owned) == f"{ENVIRONMENT_ID}\n"
+
+
+def test_a_first_deployment_that_fails_keeps_no_folder(locked: Machine) -> None:
+    assert owner(locked) == f"{ENVIRONMENT_ID}\n"
+    locked.run(lock.RELEASE, deployment="d1")
+    assert owner(locked) == ""
+    assert locked.run(lock.TAKE, environment_id="0ther").code == 0
+
+
+def test_a_new_folder_inside_of_anothers_is_refused(owned: Machine) -> None:
+    inside = owned.root / "shared" / "blog"
+    for command in (releases.CHECK, lock.TAKE):
+        ran = owned.run(command, environment_id="0ther", root=str(inside))
+        assert ran.code == 1
+        assert f"{inside} on web1 lies in {owned.root}, which is another environment's folder" in ran.explained
+    assert not (inside / ".devflow" / "owner").exists()
+
+
+def test_a_site_goes_on_whatever_takes_a_folder_above_it_later(owned: Machine) -> None:
+    (owned.root.parent / ".devflow").mkdir()
+    (owned.root.parent / ".devflow" / "owner").write_text("0ther\n")
+    assert owned.run(releases.CHECK, lock.TAKE, lock.RELEASE).code == 0
+    (owned.root / ".devflow" / "owner").unlink()
+    assert owned.run(releases.CHECK, lock.TAKE).code == 0, "of an earlier version"
+
+
+def test_who_only_balances_or_builds_needs_no_folder_of_its_own(machine: Machine) -> None:
+    (machine.home / ".devflow").mkdir()
+    (machine.home / ".devflow" / "owner").write_text("0ther\n")  # a site in the home folder
+    sites = f"{machine.home}/.devflow/sites/{ENVIRONMENT_ID}"
+    ran = machine.run(releases.CHECK, lock.TAKE, lock.RELEASE, root=sites)
+    assert ran.code == 0, ran.explained
+
+
+def test_a_broken_mark_is_no_ones(machine: Machine) -> None:
+    (machine.root / ".devflow").mkdir()
+    (machine.root / ".devflow" / "owner").write_text("")
+    assert machine.run(releases.CHECK, lock.TAKE).code == 0
+    assert owner(machine) == f"{ENVIRONMENT_ID}\n"
+
+
+def test_what_was_left_running_of_an_earlier_deployment_is_ended(locked: Machine) -> None:
+    """Its server was frozen, and the panel had given it up."""
+    runs, program = locked.home / ".devflow" / "runs", locked.home / ".devflow" / "bin" / "devflow-run"
+    program.parent.mkdir()
+    program.write_bytes(files("devflow.remote").joinpath("devflow-run.sh").read_bytes())
+    left = {name: _begin(locked, f"{name}-1eft-1-forward", environment) for name, environment in LEFT.items()}
+    _wait_until(lambda: all((runs / f"{name}-1eft-1-forward" / "begun").exists() for name in LEFT))
+    assert locked.run(lock.TAKE, deployment="d2").code == 0
+    assert left["d1"].wait(10) == 0
+    assert left["0ther"].poll() is None
+    left["0ther"].terminate()
+    subprocess.run(["sh", str(program), "kill", "0ther-1eft-1-forward"], env=locked.environment(), check=True)
+    left["0ther"].wait(10)
+
+
+LEFT = {"d1": ENVIRONMENT_ID, "0ther": "0ther"}
+"""Deployments that are under way, and their environments."""
+
+
+def _begin(machine: Machine, run_id: str, environment: str) -> subprocess.Popen[bytes]:
+    """A run that goes on for long, and who follows it."""
+    begun = f"""\
+run=$HOME/.devflow/runs/{run_id}
+echo "$$" >"$run/pgid"
+cat /proc/sys/kernel/random/boot_id >"$run/boot_id"
+export DEVFLOW_RUN={run_id}
+environment={environment}
+: >"$run/begun"
+sleep 60
+#end
+"""
+    program = str(machine.home / ".devflow" / "bin" / "devflow-run")
+    started = subprocess.Popen(
+        ["sh", program, "start", run_id, "0"],
+        env=machine.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert started.stdin is not None
+    with started.stdin as stdin:
+        stdin.write(begun.encode())
+    return started
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not is_so() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert is_so()

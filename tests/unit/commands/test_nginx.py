@@ -74,6 +74,8 @@ def test_an_own_site_file_is_used_as_it_is() -> None:
     own = "server {\r\n  server_name a.test;\r\n  location / { proxy_pass http://@upstream@; }\r\n}\r\n\r\n"
     assert site_file(template=own).splitlines()[:2] == ["include @upstream_file@;", "server {"]
     assert site_file(template="server { root /srv; }") == "server { root /srv; }\n"
+    followed = site_file(template="server { server_name @domains@ other.test; }")
+    assert followed == "server { server_name shop.example.com *.shop.example.com other.test; }\n"
 
 
 def test_what_was_edited_becomes_a_template_and_the_same_again() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from devflow.commands import stack
+from tests.support.machine import Machine, Ran
 
 RESOLVED: dict[str, Any] = {
     "name": "devflow-x",
@@ -191,6 +192,30 @@ def test_a_replica_that_runs_twice_is_told_once_no_update_is_under_way() -> None
 def test_why_a_task_has_no_place_is_told_while_waiting() -> None:
     told = judged("s shop_web v1 - abc 0/1", "t v1 running pending abc no suitable node (port in use)")
     assert told == "wait shop_web 0 of 1 run (no suitable node (port in use))"
+
+
+def check_swarm(machine: Machine, *, leads: int, state: str, nodes: int) -> Ran:
+    """What a deployment to two servers is told where Docker says this."""
+    listed = "".join(f"echo Ready Active {number}\n" for number in range(nodes))
+    machine.tool("docker", f'case "$1 $2" in "info "*) echo "{state}" ;; "node ls") {listed or ":"} ;; esac')
+    return machine.run(f"leads={leads} stack_servers=2\n{stack.CHECK_MANAGER}")
+
+
+@pytest.mark.parametrize(
+    ("leads", "state", "nodes", "told"),
+    [
+        (1, "active true", 2, ""),
+        (0, "active false", 0, ""),
+        (0, "active true", 2, ""),
+        (0, "inactive false", 0, "web1 is a server of this environment, but in no swarm (Docker says: inactive)."),
+        (1, "active true", 1, "has 1 nodes, and this environment 2 servers"),
+        (1, "active true", 3, "The swarm has 3 nodes that take tasks"),
+        (1, "inactive false", 0, "Form a cluster with it first"),
+    ],
+)
+def test_all_servers_are_nodes_of_the_swarm(machine: Machine, leads: int, state: str, nodes: int, told: str) -> None:
+    ran = check_swarm(machine, leads=leads, state=state, nodes=nodes)
+    assert (ran.code, told in ran.explained, bool(ran.explained)) == (1 if told else 0, True, bool(told)), ran
 
 
 @pytest.mark.parametrize("name", ["CHECK_MANAGER", "PREPARE", "SPECIFY", "DEPLOY", "BACK", "KEEPS", "PRUNE"])

@@ -64,6 +64,36 @@ def test_each_error_is_told_once() -> None:
     ]
 
 
+def test_what_a_task_waits_for_that_is_wanted_comes_before_what_failed_earlier() -> None:
+    rows = [
+        ("Failed 3 minutes ago", "Shutdown", "network sandbox not found"),
+        ("Rejected About a minute ago", "Shutdown", "no such image"),
+        ("Pending 4 minutes ago", "Running", "no suitable node"),
+    ]
+    tasks = [
+        {"CurrentState": now, "DesiredState": wanted, "Error": f'"{error}"', "ID": "a1", "Name": "shop_web.1"}
+        for now, wanted, error in rows
+    ]
+    told = "".join(f"{json.dumps(task)}\n" for task in tasks)
+    (web,) = swarm.parse_look(LOOK.replace("\x1eend", f"{told}\x1eend"))["services"]
+    assert swarm.errors_of(web) == [
+        "no suitable node",
+        "task: non-zero exit (1)",
+        "no suitable node (host-mode port already in use on 3 nodes)",
+        "no such image",
+        "network sandbox not found",
+    ]
+
+
+def test_only_what_is_wanted_and_on_a_node_that_is_up_counts_as_running() -> None:
+    """Docker goes on counting tasks of a node that is down: 2/2 of one that runs, and 2/1."""
+    (web,) = swarm.parse_look(LOOK.replace('"Status":"Ready"', '"Status":"Down"', 1))["services"]
+    assert (web["running"], web["wanted"]) == (1, 2)
+    assert not swarm.is_converged(web)
+    (web,) = swarm.parse_look(LOOK.replace('"Replicas":"2/2"', '"Replicas":"3/2"'))["services"]
+    assert (web["running"], web["wanted"]) == (2, 2)
+
+
 def test_an_answer_that_was_cut_is_refused() -> None:
     with pytest.raises(ValueError, match="not whole"):
         swarm.parse_look(LOOK[: LOOK.index("\x1eend")])

@@ -310,6 +310,78 @@ def test_what_is_accepted_is_warned_of() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("minutes", "told_so"),
+    [(None, "for a while"), (30, "until 30 minutes after the switch"), (0, "until the old is drained")],
+)
+def test_how_long_two_run_on_which_data_is_told(minutes: int | None, told_so: str) -> None:
+    own = {**WEB, "volumes": [volume("data"), volume("up", "/up"), bind("/srv/files")]}
+    found = treat(composition(web=own), Choices(replace=("web",)), standby_minutes=minutes)
+    assert found.warnings == (
+        f"Two of the service web run side by side {told_so}, as was chosen, although it alone writes the volume data. "
+        "Both write the volume data, the volume up and the folder /srv/files.",
+    )
+
+
+def test_several_that_are_accepted_are_each_warned_of() -> None:
+    more = {"build": {"context": FOLDER}, "volumes": [volume("old"), volume("more", "/m")], "restart": "always"}
+    cache = {"image": "cache", "volumes": [{"type": "volume", "target": "/d"}], "restart": "always"}
+    found = treated({"web": WEB, "a": cache, "b": more}, replace=("a", "b"))
+    first, second = found.warnings
+    assert "begins with an empty /d" in first
+    assert second.endswith("Both write the volume old and the volume more.")
+
+
+def test_two_of_a_store_never_run_on_the_same_data() -> None:
+    more = {**DB, "volumes": [volume("data"), volume("up", "/wal")]}
+    problem = treated({"web": WEB, "db": more}, replace=("db",)).problem
+    assert problem == (
+        "Two of the service db cannot run side by side: both would write the volume data and the volume up, and two of "
+        "postgres:16 on the same data spoil it. Take db out of the option replace: it is then left alone, and "
+        "recreated where it has changed."
+    )
+    labelled = {**DB, "labels": {"devflow.replace": "true"}}
+    assert 'Take the label devflow.replace: "true" out of' in treated({"web": WEB, "db": labelled}).problem
+    assert treated({"web": WEB, "db": labelled}, recreate=("db",)).problem == ""
+    in_place = treat(composition(web=WEB, db=DB), Choices(replace=("db",)), in_place=True, has_proxy=False)
+    assert in_place.problem == "", "there is one of it only"
+    read_only = {**DB, "volumes": [volume("data", read_only=True)]}
+    assert treated({"web": WEB, "db": read_only}, replace=("db",)).problem == ""
+
+
+def test_what_the_file_has_no_more_is_told() -> None:
+    job = {"image": "job", "volumes": [volume("up")]}
+    before = {"web": WEB, "db": DB, "job": job, "mail": {"image": "mail"}}
+    found = treated({"web": {**WEB, "volumes": [volume("up"), volume("more")]}}, before, replace=("web",))
+    assert told(found) | {"web": ("", "")} == {
+        "web": ("", ""),
+        "db": ("removed", "no longer in the file; its volumes stay"),
+        "job": ("removed", "no longer in the file"),  # web has its volume
+        "mail": ("removed", "no longer in the file"),
+    }
+    (warning,) = [each for each in found.warnings if "no more" in each or "any more" in each]
+    assert warning == (
+        "The service db keeps data (the volume data) and is not in the Compose file any more: it is stopped and "
+        "removed after the switch, though the release on standby may need it. Its data stays on the server, and a "
+        "rollback starts it again."
+    )
+    assert "db" not in " ".join(lists(found).values())
+    kept = composition(before, web=WEB)
+    assert Composition.from_json(json.loads(json.dumps(kept.to_json()))) == kept
+    older = {key: value for key, value in kept.to_json().items() if key != "removed"}
+    assert Composition.from_json(older).removed == ()
+
+
+def test_data_of_what_is_removed_that_has_no_name() -> None:
+    unnamed = {"image": "redis:7", "volumes": [{"type": "volume", "target": "/data"}]}
+    found = treat(composition({"cache": unnamed}, web=WEB), Choices(), in_place=True)
+    assert found.warnings == (
+        "The service cache keeps data (/data, a volume without a name) and is not in the Compose file any more: it is "
+        "stopped and removed. Its data stays on the server, and a rollback starts it again. With a volume without a "
+        "name it then begins with an empty one.",
+    )
+
+
 def test_a_label_says_otherwise() -> None:
     def labelled(value: str) -> dict[str, Any]:
         return {**WEB, "labels": {"devflow.replace": value}}

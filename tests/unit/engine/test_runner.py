@@ -397,6 +397,80 @@ async def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPa
     assert "Taking back: idweb1 cannot be reached" in outcome.error
 
 
+def _frozen(monkeypatch: pytest.MonkeyPatch) -> House:
+    """Two servers, of which the second takes what it is sent, and says nothing."""
+    monkeypatch.setattr(module, "LOST_CONTACT_SECONDS", 1_000)
+    monkeypatch.setattr(module, "NOTICE_SECONDS", 0.05)
+    monkeypatch.setattr(module, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(module, "STALE_SECONDS", 0.1)
+    house = House(deploy_plan("web1", "web2"))
+    house.servers["web2"].is_frozen = True
+    return house
+
+
+def _lose(house: House, server: str) -> None:
+    house.reach.away.add(f"id{server}")
+    house.reach.cut(f"id{server}")
+
+
+async def test_a_server_that_takes_what_it_is_sent_and_never_answers_is_given_up_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = _frozen(monkeypatch)
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "idweb2" in house.reach._open and "build" in house.ran("web1"))
+    _lose(house, "web2")
+    outcome = await carrying
+    assert outcome.status == "failed"
+    assert outcome.error.startswith("idweb2 cannot be reached\nTaking back: idweb2 cannot be reached It was sent")
+    assert house.ran("web1")[-3:] == undo(house.plan)
+    assert house.servers["web2"].runs == {}
+    assert house.notebook.lines("web2")[0].startswith("Waiting for web2: no answer since ")
+    assert house.notebook.lines("web1") == []
+
+
+async def test_what_a_frozen_server_may_have_begun_is_ended_where_it_answers_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = _frozen(monkeypatch)
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "idweb2" in house.reach._open and "build" in house.ran("web1"))
+    house.cancelled.set()
+    await eventually(lambda: "unlock" not in house.ran("web1") and house.ran("web1")[-3:] == undo(house.plan))
+    house.servers["web2"].is_frozen = False
+    house.reach.cut("idweb2")
+    assert await carrying == Outcome("cancelled", "Cancelled.")
+    assert house.servers["web2"].killed == ["d2-idweb2-1-forward"]
+    assert house.ran("web2") == undo(house.plan)
+
+
+async def test_cancelling_does_not_wait_for_a_server_that_never_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_CONTACT_SECONDS", 1_000)
+    house = _frozen(monkeypatch)
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "idweb2" in house.reach._open and "build" in house.ran("web1"))
+    _lose(house, "web2")
+    house.cancelled.set()
+    outcome = await carrying
+    assert (outcome.status, "web2" in outcome.error) == ("cancelled", True)
+    assert house.ran("web1")[-3:] == undo(house.plan)
+
+
+async def test_a_long_connection_that_is_lost_is_waited_for_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STEADY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "LOST_CONTACT_SECONDS", 0.5)
+    gate = asyncio.Event()
+    house = House(deploy_plan("web1"), {"web1": {"build": Act(gate=gate)}})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "build" in house.ran())
+    await asyncio.sleep(0.6)
+    _lose(house, "web1")
+    await asyncio.sleep(0.1)
+    house.reach.away.clear()
+    gate.set()
+    assert (await carrying).status == "success"
+
+
 # --- cancelling -------------------------------------------------------------------------------------------------------
 
 

@@ -57,6 +57,7 @@ def test_scripts_are_told_the_treatment() -> None:
         "compose_services='db job web'",
         "compose_into='job web'",
         "compose_declared=''",
+        "compose_ports=''",
         "compose_in_place=''",
         "compose_replaced=web",
         "compose_left=db",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,19 @@ def test_parsing() -> None:
         "git": "2.47.3",
         "php": "8.4.11",
     }
+
+
+@pytest.mark.parametrize("has_compose", [True, False])
+async def test_what_compose_projects_need_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_compose: bool
+) -> None:
+    for name, text in (("jq", ":"), ("docker", "exit 0" if has_compose else '[ "$1" != compose ]')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    tools = (await facts.read(LocalConnection(), "here"))["tools"]
+    assert {"jq", "docker"} <= set(tools)
+    assert ("docker compose" in tools) is has_compose
 
 
 async def test_reading_this_machine() -> None:

@@ -307,6 +307,16 @@ async def test_rollback_by_hand(connection: LocalConnection, home: Path, site: P
     assert str((site / "current").readlink()) == "releases/r3"
 
 
+async def test_no_rollback_between_colours(connection: LocalConnection, home: Path, site: Path) -> None:
+    await run.install(connection, "here")
+    (site / ".devflow" / "live").write_text("blue r2\n")
+    said = devflow_run(home, "rollback", str(site)).stderr
+    assert "which only the panel switches. What serves: blue r2. On standby: nothing." in said
+    assert said.strip().endswith("devflow rollback PROJECT ENVIRONMENT")
+    (site / ".devflow" / "standby").write_text("green r1\n")
+    assert "On standby: green r1." in devflow_run(home, "rollback", str(site)).stderr
+
+
 async def test_rollback_to_a_time_before_the_panels_variables(
     connection: LocalConnection, home: Path, site: Path
 ) -> None:

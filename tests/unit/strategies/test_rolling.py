@@ -32,6 +32,21 @@ def test_batches(batch: str, sizes: list[int]) -> None:
     assert [name for each in rounds for name in each.servers] == [*NAMES]
 
 
+def test_servers_that_do_not_serve_yet_go_live_first() -> None:
+    given = replace(site(*NAMES, batch="2"), joining=("web3", "web5"))
+    rounds = rolling.rounds(given, RECIPE)
+    assert [each.servers for each in rounds] == [("web3", "web5"), ("web1", "web2"), ("web4",)]
+    (check,) = (task for task in rolling.deploy(given, RECIPE) if task.name == "check balancer")
+    assert "\nfresh='web3 web5'\n" in check.command
+    assert "\nall='web1 web2 web3 web4 web5'\n" in check.command
+
+
+def test_the_balancer_takes_what_the_servers_take() -> None:
+    given = replace(site("web1", "web2"), upload_mb=70)
+    (check,) = (task for task in rolling.deploy(given, RECIPE) if task.name == "check balancer")
+    assert "client_max_body_size 70m;" in check.command
+
+
 @pytest.mark.parametrize(
     ("options", "minimum"),
     [

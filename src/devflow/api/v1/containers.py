@@ -98,7 +98,8 @@ class ContainerOut(BaseModel):
     def values(row: ContainerRow) -> dict[str, Any]:
         found = row.found
         return {
-            **{name: found[name] for name in ("id", "name", "image", "state", "restarts", "exit_code", "ports")},
+            **{name: found[name] for name in ("id", "name", "state", "restarts", "exit_code", "ports")},
+            "image": row.image,
             "health": found["health"] or None,
             "cpu_percent": found["cpu_percent"],
             "memory_bytes": found["memory_bytes"],

@@ -4,7 +4,7 @@ from ninja import Router
 
 from devflow.api.auth import ApiRequest, require_recent
 from devflow.api.paging import Page, PageQuery, cut
-from devflow.api.schemas import Maintenance, ServerIn, ServerOut
+from devflow.api.schemas import Maintenance, ServerIn, ServerOut, ServerPatch
 from devflow.apps.servers import selectors, services
 
 router = Router(tags=["servers"])
@@ -27,6 +27,15 @@ def server_add(request: ApiRequest, payload: ServerIn) -> ServerOut:
 @router.get("{name}", response=ServerOut)
 def server_show(request: ApiRequest, name: str) -> ServerOut:
     return ServerOut.of(selectors.server_get(actor=request.auth, name=name))
+
+
+@router.patch("{name}", response=ServerOut)
+def server_update(request: ApiRequest, name: str, payload: ServerPatch) -> ServerOut:
+    """Changes where the server is reached, of what is sent, and has it checked. The host key stays pinned. 409 while a
+    deployment to it runs."""
+    require_recent(request)
+    server = selectors.server_get(actor=request.auth, name=name)
+    return ServerOut.of(services.server_update(actor=request.auth, server=server, **payload.given()))
 
 
 @router.delete("{name}", response={204: None})

@@ -43,6 +43,13 @@ class ContainerRow:
     found: Mapping[str, Any]
     owner: Owner
     role: str
+    image_tags: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> str:
+        """What it was made from, by a name where it was made by the id alone."""
+        image = str(self.found["image"])
+        return self.image_tags[0] if image.startswith("sha256:") and self.image_tags else image
 
     @property
     def id(self) -> str:
@@ -258,8 +265,15 @@ def moment(text: str) -> datetime | None:
 
 def _containers(actor: Actor, snapshot: Snapshot, owners: Owners) -> list[ContainerRow]:
     roles = snapshot.content.get("roles", {})
+    tags = {image["id"]: tuple(image["tags"]) for image in snapshot.content.get("images", [])}
     rows = [
-        ContainerRow(snapshot.server, found, owner, role_of(found, roles) if owner.is_ours else "")
+        ContainerRow(
+            snapshot.server,
+            found,
+            owner,
+            role_of(found, roles) if owner.is_ours else "",
+            tags.get(found["image_id"], ()),
+        )
         for found in snapshot.content.get("containers", [])
         for owner in [owners.of(found)]
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,8 +11,10 @@ from uuid import UUID
 from django_scopes import scope
 
 from devflow.apps.deployments.accepted import accepted_of, words
+from devflow.apps.deployments.models import Deployment, Status
 from devflow.apps.deployments.settings import Effective, effective, hooks_of, misnamed
 from devflow.apps.projects.models import Environment
+from devflow.apps.projects.traffic import unnamed_domains, unnamed_words
 from devflow.apps.projects.variables import variables_in_force
 from devflow.apps.servers.models import Server
 from devflow.commands import nginx
@@ -61,6 +63,8 @@ def plan_deploy(
     builtin = building.around(site, STRATEGIES[environment.strategy].deploy(site, chosen.recipe))
     unknown = misnamed(environment, chosen.parsed)
     warnings = (*chosen.warnings, *unknown, *hook_warnings(site, chosen.recipe, builtin), *treatment.warnings)
+    if unnamed := unnamed_domains(environment):
+        warnings = (*warnings, unnamed_words(unnamed))
     plan = _plan(chosen, site, release, commit, builtin=builtin, is_rollback=False, warnings=warnings)
     return replace(plan, services=treatment.services)
 
@@ -81,6 +85,7 @@ def _fitted(chosen: Effective, detected: Mapping[str, Any]) -> tuple[Effective, 
         has_proxy=bool(environment.proxy),
         shared=(*environment.shared_files, *environment.shared_folders),
         top=detected.get("top"),
+        standby_minutes=int(standby) if (standby := _strategy_options(environment).get("standby_minutes")) else None,
     )
     if treatment.problem:
         raise InvalidError(treatment.problem, {"recipe_options": treatment.problem})
@@ -181,6 +186,7 @@ def site_of(environment: Environment, recipe: Recipe | None = None) -> Site:
         port=environment.port or 0,
         balancer=_target(environment.balancer) if environment.balancer else None,
         builder=_target(environment.builder) if environment.builder else None,
+        joining=_joining(environment, targets) if environment.strategy == "rolling" else (),
     )
 
 
@@ -193,6 +199,16 @@ def site_text_of(environment: Environment, *, there: str = "") -> str:
             return ""
         text = proxy.text_of(site_of(environment, recipe), recipe)
     return nginx.filled_as(text, environment.pk.hex, there) if there else text
+
+
+def _joining(environment: Environment, targets: Iterable[Target]) -> tuple[str, ...]:
+    """The names of those that the last good deployment did not go to. A server of the same name may be another."""
+    good = Deployment.objects.filter(environment=environment, status=Status.SUCCESS, plan__isnull=False)
+    last = good.order_by("-created_at").values_list("plan__site__targets", flat=True).first()
+    if not last:
+        return ()
+    ids = {target["id"] for target in last}
+    return tuple(target.name for target in targets if target.id not in ids)
 
 
 def _refuse_impossible(environment: Environment, site: Site, recipe: Recipe) -> None:

@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -28,7 +29,7 @@ from devflow.apps.projects.services import environment_update
 from devflow.apps.queue import MANUAL, enqueue
 from devflow.apps.servers.models import Server
 from devflow.commands import nginx
-from devflow.commands.adopting import Adopted, adopted
+from devflow.commands.adopting import Adopted, adopted, follow_domains
 from devflow.core.errors import ConflictError, DevflowError, RemoteError
 from devflow.core.shell import quote
 from devflow.recipes import RECIPES
@@ -69,7 +70,7 @@ def proxy_adopt(*, actor: Actor, environment: Environment, server: str, path: st
             "be taken over: replace it, or take the change back."
         )
     else:
-        template = nginx.template_of(seen["text"], environment.pk.hex)
+        template = follow_domains(nginx.template_of(seen["text"], environment.pk.hex), environment.domains)
     same = [
         (name, each)
         for name, found in environment.proxy_state.get("servers", {}).items()
@@ -105,7 +106,12 @@ def adopted_of(environment: Environment, text: str) -> Adopted:
         raise ConflictError("Choose a recipe for the project first: what is served is not known yet.")
     with scope(team=environment.team):
         serves, folder = strategy_proxy.served(site_of(environment, recipe), recipe)
-    return adopted(text, domains=environment.domains, serves=serves, folder=folder)
+    made = adopted(text, domains=environment.domains, serves=serves, folder=folder)
+    template = follow_domains(made.template, environment.domains)
+    if template == made.template:
+        return made
+    note = f"The names of this site became {nginx.DOMAINS}: the domains of the environment, as they are then."
+    return replace(made, template=template, notes=(*made.notes, note))
 
 
 def foreign_list(environment: Environment, server: str) -> list[dict[str, Any]]:

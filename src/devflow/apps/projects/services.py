@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django_scopes import scope
+from django.db.models import Q
+from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
@@ -17,10 +18,13 @@ from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.options import recipe_options_check
 from devflow.apps.projects.traffic import (
     PROXIES,
+    clash_of,
     port_choose,
     refuse_taken_domains,
+    refuse_unnamed_domains,
     strategy_options_fill,
     template_check,
+    unnamed_domains,
 )
 from devflow.apps.projects.variables import variable_unset as variable_unset
 from devflow.apps.projects.variables import variables_import as variables_import
@@ -148,12 +152,14 @@ def environment_add(
     root = root or f"/srv/{project.slug}-{environment.name}"
     with transaction.atomic(), scope(team=actor.team):
         chosen = _fill(environment, actor=actor, branch=branch, root=root, servers=servers, **settings) or []
+        refuse_unnamed_domains(environment, known=(), field="proxy_template")
         try:
             with transaction.atomic():
                 environment.save(force_insert=True)
         except IntegrityError:
             raise ConflictError(f"There is an environment {environment.name!r} in {project.slug} already.") from None
         _refuse_conflicts(environment, chosen)
+        _refuse_clash(environment, chosen)
         environment.save(update_fields=["port"])
         environment.servers.set(chosen)
         told = {"branch": environment.branch, "root": environment.root, "servers": [server.name for server in chosen]}
@@ -171,9 +177,14 @@ def environment_update(*, actor: Actor, environment: Environment, **settings: An
     """
     actor.require(rights.MANAGE, environment)
     with transaction.atomic(), scope(team=actor.team):
-        before = _settings(environment, settings)
+        before, unnamed = _settings(environment, settings), unnamed_domains(environment)
+        so_far = list(environment.servers.all())
+        clash = clash_of(environment, so_far)
         chosen = _fill(environment, actor=actor, **settings)
-        _refuse_conflicts(environment, list(environment.servers.all()) if chosen is None else chosen)
+        field = "domains" if "domains" in settings else "proxy_template"
+        refuse_unnamed_domains(environment, known=unnamed, field=field)
+        _refuse_conflicts(environment, so_far if chosen is None else chosen)
+        _refuse_clash(environment, so_far if chosen is None else chosen, known=clash)
         written = {"port", "strategy_options", *settings} - {"servers"}
         environment.save(update_fields=written)
         if chosen is not None:
@@ -268,6 +279,14 @@ def _refuse_conflicts(environment: Environment, servers: list[Server]) -> None:
     port_choose(environment, servers)
 
 
+def _refuse_clash(environment: Environment, servers: list[Server], *, known: Mapping[str, str] | None = None) -> None:
+    """What could never be deployed is refused here. What was saved so before (`known`) stays, and is told by the plan:
+    it keeps nobody from changing something else."""
+    clash = clash_of(environment, servers)
+    if clash and clash != known:
+        raise InvalidError(" ".join(clash.values()), clash)
+
+
 def _other_server(actor: Actor, environment: Environment, field: str, name: str) -> Server | None:
     """The balancer, or the builder."""
     if not name:
@@ -282,17 +301,34 @@ def _other_server(actor: Actor, environment: Environment, field: str, name: str)
 
 
 def _refuse_shared_folder(environment: Environment, servers: list[Server]) -> None:
-    """No environment deploys into another's folder on the same machine: each would prune the other's releases."""
+    """No environment deploys into another's folder on the same machine: each would prune the other's releases. Of
+    another team nothing is told but that."""
     machines = {server.machine for server in servers}
     if len(machines) < len(servers):
         message = "Two of these servers are the same machine. Choose one of them."
         raise InvalidError(message, {"servers": message})
-    others = Environment.objects.exclude(pk=environment.pk).prefetch_related("servers").select_related("project")
+    with scopes_disabled():  # machines may be shared by teams
+        named = Server.objects.filter(Q(is_local=True) | Q(port__in={port for _, port in machines}))
+        near = [server.pk for server in named if server.machine in machines]
+        found = Environment.objects.filter(servers__in=near).exclude(pk=environment.pk).select_related("project")
+        others = [other for other in found.distinct() if _overlap(environment.root, other.root)]
     for other in others:
-        is_near = machines & {server.machine for server in other.servers.all()}
-        if is_near and _overlap(environment.root, other.root):
+        if other.team_id == environment.team_id:
             message = f"{other} deploys to {other.root} on the same server. Give each environment a folder of its own."
             raise InvalidError(message, {"root": message})
+    if others and _is_moved(environment, servers):
+        message = (
+            f"Another environment deploys to {environment.root}, or to a folder in or above it, on the same machine. "
+            "Choose another folder."
+        )
+        raise InvalidError(message, {"root": message})
+
+
+def _is_moved(environment: Environment, servers: list[Server]) -> bool:
+    """Whether its folder or its servers are others than so far. What was saved before can still be edited; the server
+    refuses to deploy it (commands/lock.py)."""
+    before = Environment.objects.get(pk=environment.pk)
+    return before.root != environment.root or set(before.servers.all()) != set(servers)
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -10,8 +10,11 @@ from django_scopes import scopes_disabled
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.options import strategy_options_check
 from devflow.apps.servers.models import Server
+from devflow.commands.adopting import unnamed
+from devflow.commands.nginx import DOMAINS
 from devflow.core import names
 from devflow.core.errors import InvalidError
+from devflow.engine.plan import Site, Target
 from devflow.strategies import STRATEGIES
 
 PROXIES = ("", "nginx")
@@ -25,12 +28,38 @@ def strategy_options_fill(environment: Environment, given: Mapping[str, Any] | N
     if given is not None:
         environment.strategy_options = strategy_options_check(environment.strategy, given)
         return
+    environment.strategy_options = _valid_options(environment)
+
+
+def _valid_options(environment: Environment) -> dict[str, str]:
     known = {option.name: option for option in STRATEGIES[environment.strategy].OPTIONS}
-    environment.strategy_options = {
+    return {
         name: value
         for name, value in environment.strategy_options.items()
         if name in known and not known[name].problem(value)
     }
+
+
+def clash_of(environment: Environment, servers: Iterable[Server]) -> dict[str, str]:
+    """Settings that the strategy could never deploy with these servers: by field, why; {} where there are none."""
+    strategy = STRATEGIES[environment.strategy]
+    if not hasattr(strategy, "clash"):
+        return {}
+    balancer = environment.balancer
+    site = Site(
+        name="",
+        environment_id="",
+        repository="",
+        mirror="",
+        branch=environment.branch,
+        root=environment.root,
+        keep=environment.keep,
+        targets=tuple(Target(server.pk.hex, server.name, server.host) for server in servers),
+        strategy_options=_valid_options(environment),
+        balancer=Target(balancer.pk.hex, balancer.name, balancer.host) if balancer else None,
+    )
+    found: dict[str, str] = strategy.clash(site)
+    return found
 
 
 def template_check(value: str) -> str:
@@ -52,6 +81,30 @@ def refuse_taken_domains(environment: Environment, servers: Iterable[Server]) ->
             taken = ", ".join(sorted(wanted & set(other.domains)))
             message = f"{taken} is served by {other} on the same server. Take it away there first, or choose another."
             raise InvalidError(message, {"domains": message})
+
+
+def unnamed_domains(environment: Environment) -> tuple[str, ...]:
+    """The domains that the environment's own site file does not name, so that they would not reach it for sure."""
+    if not environment.proxy or not environment.proxy_template:
+        return ()
+    return unnamed(environment.proxy_template, environment.domains)
+
+
+def unnamed_words(domains: Iterable[str]) -> str:
+    """What that means, and what to do."""
+    return (
+        f"{', '.join(domains)}: the own site file of the environment does not have that in a server_name, so nginx "
+        f"would give its requests to any site. Write {DOMAINS} there, which stands for all domains of the environment "
+        "(server_name @domains@;), or give up the own site file: empty, the panel's own is written."
+    )
+
+
+def refuse_unnamed_domains(environment: Environment, *, known: Iterable[str], field: str) -> None:
+    """No setting makes the environment promise a domain that its own site file does not serve. What was so before
+    (`known`) is only told by the plan: it may be reached as nginx's default. Raises InvalidError at `field`."""
+    if missing := [domain for domain in unnamed_domains(environment) if domain not in known]:
+        message = unnamed_words(missing)
+        raise InvalidError(message, {field: message})
 
 
 def port_choose(environment: Environment, servers: Iterable[Server]) -> None:

@@ -113,6 +113,18 @@ async def observe_all(*, reach: ServerReach) -> None:
 
 
 async def _form(work: _Work) -> str:
+    try:
+        return await _begin_swarm(work)
+    except RemoteError as error:
+        name = work.cluster.name
+        raise RemoteError(
+            f"{error} The cluster {name} has no server: form it again when that is mended, by the same name and with "
+            f"this server or another, or remove it: devflow clusters remove {name}",
+            server=work.server.name,
+        ) from error
+
+
+async def _begin_swarm(work: _Work) -> str:
     async with _reserved(work):
         told = swarm.parse_swarm(await work.on(work.server, swarm.FORM, address=work.given("address")))
         others = await sync_to_async(_clusters_of)(work.cluster, told["swarm"])

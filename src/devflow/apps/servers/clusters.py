@@ -102,14 +102,16 @@ def server_named(*, actor: Actor, name: str) -> Server:
 
 def cluster_form(*, actor: Actor, name: str, server: Server, address: str = "") -> ClusterAction:
     """A new cluster with this server as its first manager. `address` is how the other nodes reach it ('': Docker finds
-    it). A server that manages a swarm already is taken over with it. Raises InvalidError, ConflictError.
+    it). A server that manages a swarm already is taken over with it. A cluster of that name without servers, as where
+    this failed before, is formed anew. Raises InvalidError, ConflictError.
     """
     actor.require(rights.MANAGE)
-    cluster = Cluster(team=actor.team, name=names.slug(name))
+    name = names.slug(name)
     address = names.host(address, "address") if address.strip() else ""
     try:
         with transaction.atomic(), scope(team=actor.team):
-            cluster.save(force_insert=True)
+            empty = Cluster.objects.select_for_update(of=("self",)).filter(name=name, servers__isnull=True)
+            cluster = empty.first() or Cluster.objects.create(team=actor.team, name=name)
             _reserve(cluster, server, MANAGER)
             _record(actor, cluster, "cluster.added", {"server": server.name})
             return _queue(cluster, "form", server, address=address)

@@ -8,11 +8,13 @@ from django_scopes import scope
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.models import Team
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.audit.services import audit_record
+from devflow.apps.audit.services import audit_record, change_record
 from devflow.apps.queue import enqueue
 from devflow.apps.servers.models import Server, ServerStatus
 from devflow.core import keys, names
 from devflow.core.errors import ConflictError, ForbiddenError, InvalidError
+
+_UNDER_WAY = ("running", "verifying")
 
 
 def server_add(
@@ -48,6 +50,39 @@ def server_add(
             _record(actor, server, "server.added", {"address": server.address, "host_key": bool(server.host_key)})
     except IntegrityError:
         raise ConflictError(f"There is a server {server.name!r} in this team already.") from None
+    return server
+
+
+def server_update(
+    *, actor: Actor, server: Server, host: str | None = None, port: int | None = None, user: str | None = None
+) -> Server:
+    """Changes where the server is reached, of what is given, and has it checked there.
+
+    Its private key stays, and so does the pinned host key: another machine at the new address is refused. Raises
+    ForbiddenError, InvalidError, ConflictError while a deployment to it runs.
+    """
+    actor.require(rights.MANAGE, server)
+    if server.is_local:
+        raise ConflictError(f"{server.name} is the panel's own machine: it is reached without an address.")
+    with transaction.atomic(), scope(team=actor.team):
+        row = Server.objects.select_for_update().get(pk=server.pk)  # as who begins a deployment does
+        uses = (row.environments, row.balanced_environments, row.built_environments)
+        if any(each.filter(deployments__status__in=_UNDER_WAY).exists() for each in uses):
+            raise ConflictError(f"A deployment to {server.name} is under way. Cancel it or wait for its end.")
+        before = _place(server)
+        server.host = server.host if host is None else names.host(host)
+        server.port = server.port if port is None else _port(port)
+        server.user = server.user if user is None else names.user(user)
+        server.save(update_fields=["host", "port", "user"])
+        change_record(
+            actor=actor,
+            action="server.changed",
+            target=server.name,
+            target_id=str(server.pk),
+            before=before,
+            after=_place(server),
+        )
+        enqueue("servers.check", server_id=str(server.pk))
     return server
 
 
@@ -118,6 +153,10 @@ def this_machine_allow(*, team: Team, allowed: bool) -> None:
 def may_use_this_machine(actor: Actor) -> bool:
     """Whether the panel's own machine can be a server of the actor's team: its administrator may always, in person."""
     return actor.team.may_use_this_machine or (actor.user.is_superuser and actor.scopes is None)
+
+
+def _place(server: Server) -> dict[str, object]:
+    return {"host": server.host, "port": server.port, "user": server.user}
 
 
 def _require_this_machine(actor: Actor) -> None:

@@ -78,8 +78,8 @@ class _EnvironmentFields(PanelForm):
         required=False,
         max_length=200_000,
         widget=code_area(4),
-        help_text="In place of the generated one; @upstream@ stands for where the release listens: "
-        "proxy_pass http://@upstream@; Empty: the generated one.",
+        help_text="In place of the generated one; @domains@ stands for the domains, @upstream@ for where the release "
+        "listens: proxy_pass http://@upstream@; Empty: the generated one.",
     )
     balancer = forms.ChoiceField(label="Balancer", required=False, help_text="Spreads the load over the servers.")
     builder = forms.ChoiceField(label="Builder", required=False, help_text="Builds images for all of them.")

@@ -1,4 +1,4 @@
-"""The form that adds a server."""
+"""The forms that add a server, and change where it is reached."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django import forms
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.servers.models import Server
-from devflow.apps.servers.services import may_use_this_machine, server_add
+from devflow.apps.servers.services import may_use_this_machine, server_add, server_update
 from devflow.web.forms.base import PanelForm, code_line, secret_area
 
 REMOTE, LOCAL = "remote", "local"
@@ -67,3 +67,17 @@ class ServerForm(PanelForm):
         given = {key: self.cleaned_data[key] for key in ("name", "host", "user", "private_key", "host_key")}
         port = self.cleaned_data["port"]
         return self.submit(server_add, actor=actor, port=SSH_PORT if port is None else port, **given)
+
+
+class ServerAddressForm(PanelForm):
+    host = forms.CharField(label="Host", max_length=300, widget=code_line(), help_text="Name or address.")
+    user = forms.CharField(label="User", max_length=300, widget=code_line())
+    port = forms.IntegerField(label="Port")
+
+    def __init__(self, *args: Any, server: Server, **kwargs: Any) -> None:
+        initial = {"host": server.host, "user": server.user, "port": server.port}
+        super().__init__(*args, initial=initial, **kwargs)
+        self.server = server
+
+    def save(self, actor: Actor) -> Server | None:
+        return self.submit(server_update, actor=actor, server=self.server, **self.cleaned_data)

@@ -1,4 +1,4 @@
-"""Servers: list, add, look at, check, maintenance, remove."""
+"""Servers: list, add, look at, change, check, maintenance, remove."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from devflow.apps.servers import selectors, services
 from devflow.apps.servers.models import Server
 from devflow.core import keys
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
-from devflow.web.forms.servers import ServerForm
+from devflow.web.forms.servers import ServerAddressForm, ServerForm
 from devflow.web.presenters.servers import authorize_line, fact_list, tool_list
 from devflow.web.replies import act_and_go, form_page
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
@@ -42,6 +42,17 @@ def server_detail(request: TeamRequest, name: str) -> HttpResponse:
         "authorize_line": authorize_line(server.public_key),
     }
     return render(request, "servers/detail.html", context)
+
+
+@team_page("GET", "POST", right=rights.MANAGE)
+@recently_authenticated
+def server_edit(request: TeamRequest, name: str) -> HttpResponse:
+    """Where the server is reached."""
+    server = selectors.server_get(actor=request.actor, name=name)
+    form = ServerAddressForm(request.POST or None, server=server)
+    if form.is_valid() and form.save(request.actor):
+        return redirect_and_wait("server", name)
+    return form_page(request, "servers/edit.html", {"form": form, "name": name}, form)
 
 
 @team_page("GET")

@@ -64,4 +64,6 @@ if ROLE == "once":
     mode = read("/mode.txt")
     time.sleep(float(mode.split()[-1]) if mode.startswith("prepares ") else 0.5)
     sys.exit(0)
+if ROLE == "web" and read("/mode.txt").startswith("starts after "):
+    time.sleep(float(read("/mode.txt").split()[-1]))
 ThreadingHTTPServer(("", 8000), Answer).serve_forever()
