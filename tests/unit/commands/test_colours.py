@@ -254,9 +254,7 @@ class Answers:
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def check(
-        self, site: Machine, *, checks: int, warm_paths: str = "", mode: str = "new", texts: str = ""
-    ) -> Ran:
+    def check(self, site: Machine, *, checks: int, warm_paths: str = "", mode: str = "new", texts: str = "") -> Ran:
         (site.tools / "curl").unlink(missing_ok=True)  # the real one
         options = {"checks": str(checks), "warm_paths": warm_paths, "start_seconds": "3"}
         values = "path_of_check=/up wanted='[23]??' host=shop.test text=''\n"
