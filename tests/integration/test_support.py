@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,14 @@ from tests.support.delay_proxy import DelayProxy
 from tests.support.docker_engine import Engine
 from tests.support.gitrepo import GitRepository
 from tests.support.vps import OWNER_LABEL, Vps, sweep
+
+OTHER_RUN = """\
+import sys
+from tests.support.docker_engine import ensure_engine
+from tests.support.vps import Vps
+with Vps(ensure_engine(), sys.argv[1]):
+    pass
+"""
 
 
 def test_both_users_are_let_in(vps: Vps) -> None:
@@ -81,6 +90,20 @@ def test_a_server_keeps_its_ports_and_host_key_over_a_power_cut(vps: Vps) -> Non
     vps.stop()
     vps.start()
     assert vps.run("uptime").returncode == 0
+
+
+@pytest.mark.parametrize(("away", "back"), [(Vps.stop, Vps.start), (Vps.disconnect, Vps.reconnect)])
+def test_nobody_takes_the_address_of_a_server_that_is_away(
+    vps: Vps, vps_image: str, away: Callable[[Vps], None], back: Callable[[Vps], None]
+) -> None:
+    address = vps.run("hostname -i").stdout
+    away(vps)
+    with subprocess.Popen([sys.executable, "-c", OTHER_RUN, vps_image]) as other:
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(timeout=3)
+        back(vps)
+        assert other.wait(timeout=30) == 0
+    assert vps.run("hostname -i").stdout == address
 
 
 def test_the_clock_can_be_off(vps: Vps) -> None:

@@ -24,6 +24,7 @@ itself and give a `command`.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import http.client
 import os
 import random
@@ -32,15 +33,16 @@ import shlex
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
-from .docker_engine import Engine, as_root
+from .docker_engine import CACHE, Engine, as_root
 from .keys import make_key_pair
 from .vps_image import ensure_docker_image
 
@@ -49,6 +51,8 @@ OWNER_LABEL = "devflow-test.owner"
 READY_TIMEOUT_SECONDS = 30
 # Below the ephemeral range: no outgoing connection takes the port while the container is stopped.
 PORTS = range(20000, 32000)
+# How long others wait at most for a server without power or network to come back to its address.
+ADDRESS_TIMEOUT_SECONDS = 30
 # systemd as PID 1 without --privileged. An engine on a mixed cgroup host has the version 2 tree in a folder of its own.
 SYSTEMD_CGROUP = "/sys/fs/cgroup/unified" if Path("/sys/fs/cgroup/unified").exists() else "/sys/fs/cgroup"
 SYSTEMD_OPTIONS = (
@@ -70,6 +74,32 @@ version: 0.1
 storage: {{filesystem: {{rootdirectory: /var/lib/docker-registry}}, delete: {{enabled: true}}}}
 http: {{addr: ":{REGISTRY_PORT}"}}
 """
+
+
+class _Addresses:
+    """Keeps the address of a server that is away: the engine gives a free one to the next container of whatever run."""
+
+    def __init__(self) -> None:
+        self._away: set[str] = set()
+        self._mutex = threading.Lock()
+        self._lock: TextIO | None = None
+
+    def keep(self, name: str) -> None:
+        """No other process starts a server from now on, until `let_go` or for ADDRESS_TIMEOUT_SECONDS."""
+        with self._mutex:
+            if not self._away:
+                self._lock = _wait_for_lock(CACHE / "addresses.lock", ADDRESS_TIMEOUT_SECONDS)
+            self._away.add(name)
+
+    def let_go(self, name: str) -> None:
+        with self._mutex:
+            self._away.discard(name)
+            if not self._away and self._lock:
+                self._lock.close()
+                self._lock = None
+
+
+_addresses = _Addresses()
 
 
 class Vps:
@@ -122,6 +152,7 @@ class Vps:
         """Removes the container; harmless when it is gone."""
         atexit.unregister(self.close)
         self._engine.run("rm", "--force", "--volumes", self.name, check=False)
+        _addresses.let_go(self.name)
         self._folder.cleanup()
 
     # --- what a person would do on it ---
@@ -239,11 +270,13 @@ class Vps:
 
     def disconnect(self) -> None:
         """Takes the server off the network: open connections are closed, new ones refused, until `reconnect`."""
+        _addresses.keep(self.name)
         self._engine.output("network", "disconnect", "bridge", self.name)
 
     def reconnect(self) -> None:
         """Ends `disconnect`; returns when ssh answers on the same port."""
         self._engine.output("network", "connect", "bridge", self.name)
+        _addresses.let_go(self.name)
         self._wait_for_ssh()
 
     def restart_sshd(self) -> None:
@@ -264,11 +297,14 @@ class Vps:
 
     def stop(self) -> None:
         """Power off, without warning: every process is gone."""
+        _addresses.keep(self.name)
         self._engine.output("kill", self.name)
 
     def start(self) -> None:
         """Power on; returns when ssh (and Docker, where it is wanted) answers, on the same ports as before."""
+        _addresses.keep(self.name)
         self._engine.output("start", self.name)
+        _addresses.let_go(self.name)
         self._wait_for_ssh()
         if self._docker:
             _wait_until(self._has_docker, f"docker on {self.name}", timeout_seconds=READY_TIMEOUT_SECONDS)
@@ -362,6 +398,19 @@ def free_ports(count: int) -> list[int]:
             candidate.bind((Vps.host, port))
             ports.append(port)
     return ports
+
+
+def _wait_for_lock(path: Path, timeout_seconds: float) -> TextIO:
+    """The file, locked; after so long it is returned all the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("w")
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        time.sleep(0.05)
+    return file
 
 
 def _wait_until(is_so: Callable[[], bool], what: str, *, timeout_seconds: float) -> None:
