@@ -38,11 +38,26 @@ show() {
   in_mirror log -1 --no-show-signature --encoding=UTF-8 --format=%H%x09%an%x20%x3c%ae%x3e%x09%s "$1" -- 2>/dev/null
 }
 alone() { exec 8>>"$mirror/devflow.lock"; flock 8; rm -f "$mirror/refs/devflow/$branch.lock"; }  # of a git that was killed
+# is_whole COMMIT: all of it is here, not only what a git that was killed, or still fetches, has written of it so far.
+is_whole() {
+  tip=''
+  if [ -s "$mirror/refs/devflow/$branch" ]; then read -r tip <"$mirror/refs/devflow/$branch"; fi
+  [ "$tip" = "$1" ] || in_mirror rev-list --objects --quiet "$1" --not --all -- 2>/dev/null
+}
+fetch_branch() { in_mirror fetch -q --no-tags --force "$repository" "+refs/heads/$branch:refs/devflow/$branch" 2>"$run/fetch"; }
+# fetch_anew: the branch, after a fetch that failed, into a mirror without the objects that a server without power has lost.
+fetch_anew() {
+  grep -qE 'corrupt|is empty|bad object|missing|did not send all necessary|unable to (read|unpack|parse)' "$run/fetch" || return 1
+  echo "The copy of the repository on $server is damaged; it is fetched anew"
+  rm -rf "$mirror/refs/devflow" "$mirror/objects"
+  mkdir "$mirror/objects"
+  fetch_branch
+}
 shown=''
-if [ -n "$commit" ]; then shown=$(show "$commit") || shown=''; fi
+if [ -n "$commit" ] && is_whole "$commit"; then shown=$(show "$commit") || shown=''; fi
 if [ -z "$shown" ]; then
   alone
-  if ! in_mirror fetch -q --no-tags --force "$repository" "+refs/heads/$branch:refs/devflow/$branch" 2>"$run/fetch"; then
+  if ! { fetch_branch || fetch_anew; }; then
     reason=$(cat "$run/fetch"); printf '%s\\n' "$reason"
     case $reason in
       *"couldn't find remote ref"*) explain "The repository has no branch '$branch' (an empty repository has none at all). Push the branch, or set another one for this environment." ;;
@@ -55,7 +70,9 @@ if [ -z "$shown" ]; then
   fi
   exec 8>&-
   if [ -z "$commit" ] && [ "$leads" = 0 ]; then told_commit; fi
-  if ! shown=$(show "${commit:-refs/devflow/$branch}"); then
+  shown=''
+  if [ -z "$commit" ] || is_whole "$commit"; then shown=$(show "${commit:-refs/devflow/$branch}") || shown=''; fi
+  if [ -z "$shown" ]; then
     [ -n "$commit" ] || explain "git cannot read the head of $branch."
     alone
     in_mirror fetch -q --no-tags "$repository" "$commit" 2>/dev/null || explain "There is no commit $commit in the repository. Push it first, or choose another."

@@ -36,6 +36,11 @@ def deploy(machine: Machine, **settings: str) -> Ran:
     return machine.run(git.FETCH, git.CHECKOUT, **settings)
 
 
+def mirror(machine: Machine) -> Path:
+    (found,) = (machine.home / ".devflow/repos").glob("*.git")
+    return found
+
+
 def laid_out(machine: Machine) -> dict[str, str]:
     folder = machine.root / "releases" / "r2"
     return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -61,11 +66,41 @@ def test_what_a_killed_git_has_left_locked_is_fetched(machine: Machine, origin: 
     """A server that is switched off while git writes the branch leaves git's lock, which nobody else would remove."""
     origin.commit({"index.html": "1"})
     deploy(machine)
-    (left,) = (path for path in (machine.home / ".devflow/repos").glob("*.git/refs/devflow/main"))
-    left.with_name("main.lock").touch()
+    (mirror(machine) / "refs/devflow/main.lock").touch()
     origin.commit({"index.html": "2"})
     assert deploy(machine).code == 0
     assert laid_out(machine)["index.html"] == "2"
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["the only branch", "another branch moved on"])
+def test_what_a_killed_git_has_fetched_in_part_is_fetched(machine: Machine, origin: GitRepository, other: bool) -> None:
+    origin.commit({"index.html": "1"})
+    assert deploy(machine).code == 0
+    commit = origin.commit({"index.html": "2"})
+    if other:
+        origin.commit({"index.html": "3"})
+    name = f"objects/{commit[:2]}/{commit[2:]}"
+    (mirror(machine) / name).parent.mkdir(exist_ok=True)
+    shutil.copy(Path(origin.path) / name, mirror(machine) / name)  # the commit, but none of its files
+    ran = deploy(machine, commit=commit)
+    assert (ran.code, ran.explained) == (0, "")
+    assert laid_out(machine)["index.html"] == "2"
+
+
+def test_what_a_server_without_power_has_lost_is_fetched_anew(machine: Machine, origin: GitRepository) -> None:
+    first = origin.commit({"index.html": "1"})
+    assert deploy(machine).code == 0
+    for file in (mirror(machine) / "objects").rglob("*"):
+        if file.is_file():
+            file.chmod(0o600)
+            file.write_text("")
+    second = origin.commit({"index.html": "2"})
+    ran = deploy(machine, commit=second)
+    assert (ran.code, ran.explained) == (0, "")
+    assert "The copy of the repository on web1 is damaged; it is fetched anew" in ran.lines
+    assert laid_out(machine)["index.html"] == "2"
+    assert deploy(machine, commit=first).code == 0
+    assert laid_out(machine)["index.html"] == "1"
 
 
 def test_a_known_commit_is_not_fetched_again(machine: Machine, origin: GitRepository) -> None:
