@@ -58,6 +58,15 @@ def kept(shop: Shop, *names: str, current: str, environment: Environment | None 
     return made
 
 
+def went_back(shop: Shop, to: Deployment) -> None:
+    """A rollback to the release of `to` that came to a good end."""
+    with scope(team=shop.team):
+        Deployment.objects.create(
+            team=shop.team, project=shop.project, environment=shop.environment, release=to.release, rollback_to=to,
+            status=Status.SUCCESS, trigger=Trigger.ROLLBACK, strategy="atomic", commit=COMMIT,
+        )  # fmt: skip
+
+
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +217,31 @@ def test_back_to_the_release_before(shop: Shop) -> None:
 
 def test_back_from_an_older_release(shop: Shop) -> None:
     kept(shop, "r1", "r2", "r3", current="r2")
+    assert services.deployment_rollback(actor=shop.actor(), environment=shop.environment).release == "r1"
+
+
+def test_never_back_to_what_was_gone_back_from(shop: Shop) -> None:
+    """r1, r2, back to r1, r3: before r3 it was r1 that served, and r2 was not wanted any more."""
+    made = kept(shop, "r1", "r2", current="r1")
+    went_back(shop, made["r1"])
+    with scope(team=shop.team):
+        Release.objects.update(is_current=False)
+    kept(shop, "r3", current="r3")
+    assert services.deployment_rollback(actor=shop.actor(), environment=shop.environment).release == "r1"
+
+
+def test_after_going_back_the_one_gone_back_from_is_named(shop: Shop) -> None:
+    made = kept(shop, "r1", "r2", current="r1")
+    went_back(shop, made["r1"])
+    with pytest.raises(ConflictError, match=f"no earlier release.* r2, .*--to {made['r2'].pk}"):
+        services.deployment_rollback(actor=shop.actor(), environment=shop.environment)
+    back = services.deployment_rollback(actor=shop.actor(), environment=shop.environment, to=made["r2"])
+    assert back.release == "r2"
+
+
+def test_twice_back(shop: Shop) -> None:
+    made = kept(shop, "r1", "r2", "r3", current="r2")
+    went_back(shop, made["r2"])
     assert services.deployment_rollback(actor=shop.actor(), environment=shop.environment).release == "r1"
 
 

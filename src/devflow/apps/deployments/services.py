@@ -69,27 +69,23 @@ def deployment_request(
 
 
 def deployment_rollback(*, actor: Actor, environment: Environment, to: Deployment | None = None) -> Deployment:
-    """Queues going back to the kept release of `to`, or to the one before the current.
+    """Queues going back to the kept release of `to`, or to the one that served before the current.
 
     Raises ForbiddenError, ConflictError (nothing to go back to, or not kept any more).
     """
     actor.require(rights.DEPLOY, environment)
     with scope(team=environment.team):
-        kept = (
-            Release.objects.filter(environment=environment, pruned_at=None)
-            .select_related("deployment")
-            .order_by("-name")
-        )
-        current = kept.filter(is_current=True).first()
-        older = kept.filter(is_current=False)
-        if to is not None:
-            wanted = kept.filter(name=to.release).first()
-        else:
-            wanted = (older.filter(name__lt=current.name) if current else older).first()
+        kept = {
+            release.name: release
+            for release in Release.objects.filter(environment=environment, pruned_at=None).select_related("deployment")
+        }
+        current = next((release for release in kept.values() if release.is_current), None)
+        names_wanted = [to.release] if to else _served_before(environment, current.name if current else "")
+    wanted = next((kept[name] for name in names_wanted if name in kept), None)
     if wanted is None and to is not None:
         raise ConflictError("The release of this deployment is not kept any more. Deploy its commit instead.")
     if wanted is None:
-        raise ConflictError(f"{environment} has no earlier release to go back to.")
+        raise ConflictError(f"{environment} has no earlier release to go back to.{_others(kept)}")
     if wanted.is_current:
         raise ConflictError("This release is the current one already.")
     source = wanted.deployment
@@ -104,6 +100,31 @@ def deployment_rollback(*, actor: Actor, environment: Environment, to: Deploymen
         queued = _queue(deployment)
         _record(actor, queued, "deployment.rollback_requested", {"to": wanted.name, "commit": source.commit})
     return queued
+
+
+def _served_before(environment: Environment, current: str) -> list[str]:
+    """Names of the releases that served before `current`, the last one first. What was gone back from is none of them:
+    nobody wants it back without asking for it by name."""
+    ended = Deployment.objects.filter(environment=environment, status=Status.SUCCESS).order_by("finished_at", "pk")
+    served: list[str] = []
+    for release, rollback_to in ended.values_list("release", "rollback_to"):
+        if rollback_to and release in served:
+            served = served[: served.index(release)]
+        served.append(release)
+    if current in served:
+        served = served[: served.index(current)]
+    return served[::-1]
+
+
+def _others(kept: dict[str, Release]) -> str:
+    """What can be gone to only when it is named."""
+    newest = max((release for release in kept.values() if not release.is_current), key=lambda r: r.name, default=None)
+    if newest is None:
+        return ""
+    return (
+        f" {newest.name}, which was gone back from, is still kept: to serve it again, name its deployment"
+        f" (--to {newest.deployment.pk})."
+    )
 
 
 @dataclass(frozen=True, slots=True)
