@@ -61,11 +61,18 @@ if [ -z "$shown" ]; then
     reason=$(cat "$run/fetch"); printf '%s\\n' "$reason"
     case $reason in
       *"couldn't find remote ref"*) explain "The repository has no branch '$branch' (an empty repository has none at all). Push the branch, or set another one for this environment." ;;
+      *"dubious ownership"*)
+        theirs=$(sed -n "s/.*dubious ownership in repository at '\\(.*\\)'$/\\1/p" "$run/fetch" | head -n 1)
+        case $repository in /*|file://*) reader="$(id -un) on $server" ;; *) reader="the user that $server logs in as there" ;; esac
+        explain "git refuses to read ${theirs:-$repository}: it belongs to another user than $reader. Give it to that user (chown -R), or have that user trust it: git config --global --add safe.directory ${theirs:-$repository}" ;;
       *"Permission denied"*|*"could not read Username"*|*"Authentication failed"*|*"publickey"*) explain "The repository refused $server. Add the project's deploy key to the repository (read access is enough), or check its address." ;;
       *"not found"*|*"does not exist"*|*"does not appear to be a git repository"*) explain "There is no git repository at $repository, as $server sees it. Check the address and the deploy key." ;;
       *"No space left"*|*"Disk quota"*) explain "The disk of $server is full: $(df -Pk "$devflow" | tail -n 1). Free some space and deploy again." ;;
       *"Could not resolve host"*|*"timed out"*|*"Connection refused"*|*"No route to host"*|*"Failed to connect"*|*"Could not connect"*) explain "$server cannot reach the repository's host. Check DNS and firewall on the server, and the address." ;;
-      *) explain "git could not fetch '$branch' from $repository: $(printf '%s' "$reason" | tail -n 1)" ;;
+      *)
+        # git's last words are its advice ("… and the repository exists."), which is the same for many reasons
+        why=$(grep -aiE '^(remote: )?(fatal|error): ' "$run/fetch" | head -n 1) || why=''
+        explain "git could not fetch '$branch' from $repository: ${why:-$(printf '%s' "$reason" | tail -n 1)}" ;;
     esac
   fi
   exec 8>&-

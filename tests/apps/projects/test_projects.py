@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django_scopes import scope
+from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts.models import Role
 from devflow.apps.deployments import services as deployments
 from devflow.apps.deployments.models import Deployment
 from devflow.apps.projects import selectors, services
-from devflow.apps.projects.models import Project, Variable
+from devflow.apps.projects.models import Environment, Project, Variable
+from devflow.apps.servers import services as servers
 from devflow.apps.servers.models import Server
 from devflow.core import keys
 from devflow.core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
@@ -144,6 +145,48 @@ def test_a_folder_is_one_environments_own(shop: Shop, nested: str) -> None:
             root=shop.environment.root + nested,
         )
     assert list(caught.value.errors) == ["root"]
+
+
+def foreign(shop: Shop, *, host: str = "WEB1.example.test", **settings: Any) -> Environment:
+    """An environment of the other team, on a server of its own, which is the machine of web1."""
+    stranger = shop.actor("stranger")
+    servers.server_add(actor=stranger, name="theirs", host=host, user="other")
+    project = services.project_add(actor=stranger, slug="evil", repository="/srv/git/evil.git", recipe="static")
+    settings = {"name": "production", "branch": "main", "servers": ["theirs"], **settings}
+    return services.environment_add(actor=stranger, project=project, **settings)
+
+
+@pytest.mark.parametrize("nested", ["", "/releases"])
+def test_a_folder_of_another_team_is_refused_and_nothing_is_told_of_it(shop: Shop, nested: str) -> None:
+    with pytest.raises(InvalidError, match="on the same machine") as caught:
+        foreign(shop, root=shop.environment.root + nested)
+    assert list(caught.value.errors) == ["root"]
+    assert not any(word in str(caught.value) for word in ("shop production", "Shopkeepers", "web1"))
+    theirs = services.environment_add(
+        actor=shop.actor("stranger"),
+        project=selectors.project_get(actor=shop.actor("stranger"), slug="evil"),
+        name="staging",
+        branch="main",
+        servers=["theirs"],
+        root="/srv/evil",
+    )
+    for change in ({"root": shop.environment.root + nested}, {"root": "/srv/shop/shared/x"}):
+        with pytest.raises(InvalidError, match="on the same machine"):
+            services.environment_update(actor=shop.actor("stranger"), environment=theirs, **change)
+
+
+def test_the_same_folder_on_another_teams_other_machine(shop: Shop) -> None:
+    assert foreign(shop, host="web9.example.test", root=shop.environment.root).root == shop.environment.root
+
+
+def test_a_folder_shared_with_another_team_since_before_can_still_be_edited(shop: Shop) -> None:
+    theirs = foreign(shop, root="/srv/evil")
+    with scopes_disabled():
+        Environment.objects.filter(pk=theirs.pk).update(root=shop.environment.root)
+    assert services.environment_update(actor=shop.actor(), environment=shop.environment, keep=7).keep == 7
+    moved = services.environment_update(actor=shop.actor(), environment=shop.environment, root="/srv/elsewhere")
+    with pytest.raises(InvalidError, match="on the same machine"):
+        services.environment_update(actor=shop.actor(), environment=moved, root="/srv/shop")
 
 
 def test_folders_side_by_side_and_on_another_machine(shop: Shop) -> None:

@@ -156,6 +156,34 @@ def test_what_cannot_be_fetched_is_explained(
     assert ran.explained.startswith(reason)
 
 
+def test_a_repository_of_another_user_is_explained(machine: Machine, origin: GitRepository) -> None:
+    origin.commit({"index.html": "1"})
+    machine.tool("git", f'GIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {shutil.which("git")} "$@"')
+    ran = deploy(machine)
+    assert ran.code == 1
+    assert ran.explained.startswith(f"git refuses to read {origin.path}: it belongs to another user")
+    assert f"git config --global --add safe.directory {origin.path}" in ran.explained
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            ["fatal: the reason", "", "Please make sure you have the rights", "and the repository exists."],
+            "fatal: the reason",
+        ),
+        (["warning: x", "ERROR: Not allowed.", "fatal: Could not read from remote repository."], "ERROR: Not allowed."),
+        (["words of something else"], "words of something else"),
+    ],
+)
+def test_what_git_says_first_is_the_reason(machine: Machine, origin: GitRepository, said: list[str], told: str) -> None:
+    origin.commit({"index.html": "1"})
+    words = "\n".join(said)
+    real = shutil.which("git")
+    machine.tool("git", f"case \" $* \" in *' fetch '*) echo '{words}' >&2; exit 128 ;; esac\nexec {real} \"$@\"")
+    assert deploy(machine).explained == f"git could not fetch 'main' from {origin.path}: {told}"
+
+
 def test_an_empty_repository_is_explained(machine: Machine, origin: GitRepository) -> None:
     assert origin.path
     ran = machine.run(git.FETCH)

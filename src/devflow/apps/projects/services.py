@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django_scopes import scope
+from django.db.models import Q
+from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
@@ -244,17 +245,33 @@ def _fill(environment: Environment, *, actor: Actor, **settings: Any) -> list[Se
 
 
 def _refuse_shared_folder(environment: Environment, servers: list[Server]) -> None:
-    """No environment deploys into another's folder on the same machine: each would prune the other's releases."""
+    """No environment deploys into another's folder on the same machine: each would prune the other's releases. Of
+    another team nothing is told but that."""
     machines = {_machine(server) for server in servers}
     if len(machines) < len(servers):
         message = "Two of these servers are the same machine. Choose one of them."
         raise InvalidError(message, {"servers": message})
-    others = Environment.objects.exclude(pk=environment.pk).prefetch_related("servers").select_related("project")
+    with scopes_disabled():  # machines may be shared by teams
+        named = Server.objects.filter(Q(is_local=True) | Q(port__in={port for _, port in machines}))
+        near = [server.pk for server in named if _machine(server) in machines]
+        found = Environment.objects.filter(servers__in=near).exclude(pk=environment.pk).select_related("project")
+        others = [other for other in found.distinct() if _overlap(environment.root, other.root)]
     for other in others:
-        is_near = machines & {_machine(server) for server in other.servers.all()}
-        if is_near and _overlap(environment.root, other.root):
+        if other.team_id == environment.team_id:
             message = f"{other} deploys to {other.root} on the same server. Give each environment a folder of its own."
             raise InvalidError(message, {"root": message})
+    if others and _is_moved(environment, servers):
+        message = (
+            f"Another environment deploys to {environment.root}, or to a folder in or above it, on the same machine. "
+            "Choose another folder."
+        )
+        raise InvalidError(message, {"root": message})
+
+
+def _is_moved(environment: Environment, servers: list[Server]) -> bool:
+    """Whether its folder or its servers are others than so far. What was saved before can still be edited."""
+    before = Environment.objects.get(pk=environment.pk)
+    return before.root != environment.root or set(before.servers.all()) != set(servers)
 
 
 def _machine(server: Server) -> tuple[str, int]:
