@@ -585,6 +585,7 @@ def test_taken_back_after_the_switch_it_is_drained_too(make_shop: Callable[..., 
     assert shop.units()["green"] == ("inactive", "not-found")
 
 
+@pytest.mark.alone
 def test_back_to_a_container_on_standby_is_one_switch(make_shop: Callable[..., Shop], docker_server: Vps) -> None:
     shop = make_shop(docker_server, recipe="dockerfile")
     shop.deploy("one")

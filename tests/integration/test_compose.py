@@ -629,7 +629,10 @@ def test_profiles_and_several_files_as_compose_takes_them(make_composed: Callabl
     composed.environment.refresh_from_db()
     composed.repository.commit({"deploy/production.yaml": None, "compose.override.yaml": over})
     second = composed.deploy("second")  # as Compose finds them: the file with its override
-    assert set(composed.services(second)) == {"web", "api", "prepare", "clock", "db", "one"}
+    services = composed.services(second)
+    assert services.pop("two") == "removed"
+    assert set(services) == {"web", "api", "prepare", "clock", "db", "one"}
+    assert not [name for name in composed.containers() if "two" in name]
     assert composed.page("/env/MIXED") == "production"
     composed.deployer.change(composed.environment, recipe_options={"files": "compose.yaml deploy/gone.yaml"})
     composed.environment.refresh_from_db()

@@ -647,7 +647,11 @@ def _spoiled(
 
 def _removed(facts: Facts, places: Sequence[str]) -> Service:
     is_kept = places or facts.unnamed or _is_store(facts)
-    return Service(facts.name, REMOVED, f"no longer in the file{'; its volumes stay' if is_kept else ''}")
+    return Service(
+        facts.name,
+        REMOVED,
+        f"no longer in the file or in a profile that is on{'; its volumes stay' if is_kept else ''}",
+    )
 
 
 def _removed_data(removed: Mapping[Facts, Sequence[str]], *, in_place: bool) -> list[str]:

@@ -355,9 +355,9 @@ def test_what_the_file_has_no_more_is_told() -> None:
     found = treated({"web": {**WEB, "volumes": [volume("up"), volume("more")]}}, before, replace=("web",))
     assert told(found) | {"web": ("", "")} == {
         "web": ("", ""),
-        "db": ("removed", "no longer in the file; its volumes stay"),
-        "job": ("removed", "no longer in the file"),  # web has its volume
-        "mail": ("removed", "no longer in the file"),
+        "db": ("removed", "no longer in the file or in a profile that is on; its volumes stay"),
+        "job": ("removed", "no longer in the file or in a profile that is on"),  # web has its volume
+        "mail": ("removed", "no longer in the file or in a profile that is on"),
     }
     (warning,) = [each for each in found.warnings if "no more" in each or "any more" in each]
     assert warning == (
