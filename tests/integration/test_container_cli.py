@@ -75,7 +75,7 @@ def test_the_last_lines_of_a_log_are_printed(cli: Cli) -> None:
     document = cli("containers", "logs", "box", "talker", "--tail", "3", "--json").json
     assert document["container"] == "talker"
     assert document["log"].count("\n") == 3
-    assert "leave --json or --follow out" in cli("containers", "logs", "box", "talker", "-f", "--json", status=2).err
+    assert "leave one out" in cli("containers", "logs", "box", "talker", "-f", "--json", status=2).err
 
 
 def test_a_log_is_followed_live_and_ends_with_the_one_who_looks(cli: Cli, vps_docker: Vps) -> None:

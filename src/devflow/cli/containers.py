@@ -79,7 +79,7 @@ def container_logs(
 ) -> None:
     """The last lines of a container's log, and with --follow those that come. Secrets are masked."""
     if follow and as_json:
-        raise typer.BadParameter("a log that is followed is no JSON document: leave --json or --follow out")
+        raise typer.BadParameter("--json and --follow do not go together: leave one out")
     client = Client()
     _look(client, server)
     started = client.post("servers", server, "containers", container, "logs", body={"tail": tail})
