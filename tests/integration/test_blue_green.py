@@ -659,14 +659,16 @@ def test_killed_at_any_point_it_is_taken_back(make_shop: Callable[..., Shop], se
     assert shop.page() == "version three"
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("step", ["check colour", "switch", "watch"])
 def test_after_a_reboot_in_the_middle_exactly_one_colour_serves(
     make_shop: Callable[..., Shop], make_vps: Callable[..., Vps], step: str
 ) -> None:
     vps = make_vps(systemd=True, user="root")
     vps.run("systemctl enable nginx")
-    shop = make_shop(vps, strategy_options={**QUICK, "watch_seconds": "30"})
+    shop = make_shop(vps)
     shop.deploy("one")
+    shop.deployer.change(shop.environment, strategy_options={**QUICK, "watch_seconds": "30"})
     shop.commit("two", "slow start")
     if step == "switch":
         stop_master(shop)
@@ -685,6 +687,7 @@ def test_after_a_reboot_in_the_middle_exactly_one_colour_serves(
         time.sleep(0.5)
     assert shop.page() == "version one", shown
     assert shop.units() == {"blue": ("active", "enabled"), "green": ("inactive", "not-found")}
+    shop.deployer.change(shop.environment, strategy_options=QUICK)
     shop.deploy("three")
     vps.stop()
     vps.start()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from devflow.core.errors import ConnectError
-from devflow.remote.transport import LATEST_SECONDS, LONG_CHANNELS, Address, Connection, Process, connect
+from devflow.remote.transport import LATEST_SECONDS, LONG_CHANNELS, Address, Connection, Process, SshConnection, connect
 from tests.support.vps import Vps
 
 pytestmark = pytest.mark.integration
@@ -33,7 +33,11 @@ async def finish(process: Process) -> tuple[bytes, int, str]:
 
 
 async def wait_for_shell(connection: Connection) -> None:
+    """One of this connection: that of the test before may not have ended yet."""
+    assert isinstance(connection, SshConnection)
     async with asyncio.timeout(10):
+        while not connection._waiting_shell.done():
+            await asyncio.sleep(0.02)
         while (await connection.run(READY)).stdout.strip() == "0":
             await asyncio.sleep(0.02)
 

@@ -143,7 +143,7 @@ def test_rolling_over_servers_with_containers(shop: Shop, deployer: Deployer) ->
     deployer.change(
         shop.environment,
         strategy="rolling",
-        balancer=deployer.server_of(shop.builder),
+        balancer=shop.builder.name,
         strategy_options={
             **{name: QUICK[name] for name in ("checks", "watch_seconds", "start_seconds")},
             **{"balancer": "haproxy", "drain_seconds": "5"},

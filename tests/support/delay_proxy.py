@@ -89,6 +89,8 @@ class DelayProxy:
             await deliver
         finally:
             deliver.cancel()
+            with suppress(asyncio.CancelledError, OSError):
+                await deliver
 
     async def _deliver(self, under_way: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
         while True:

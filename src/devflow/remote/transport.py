@@ -180,7 +180,12 @@ class SshConnection(_Base):
         return _SshProcess(self._address, self._connection, process, channels)
 
     async def _open(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
-        return await self._connection.create_process(command, encoding=None, stderr=asyncssh.PIPE)
+        try:
+            return await self._connection.create_process(command, encoding=None, stderr=asyncssh.PIPE)
+        except AttributeError as error:  # asyncssh's own, where the connection ends just when the channel was opened
+            if self.is_open:
+                raise
+            raise asyncssh.ConnectionLost("closed meanwhile") from error
 
     async def _take_shell(self) -> _Shell | None:
         """The shell that waits, while the next one is opened; a new one where none is ready, or it has gone."""
