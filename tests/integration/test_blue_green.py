@@ -175,8 +175,8 @@ def wait_in_switch(shop: Shop, requested: Deployment) -> None:
     wait_until(is_told, 10, what=shop.deployer.output)
 
 
-def wait_for_page(shop: Shop, text: str) -> None:
-    """Until the site answers so, after a reboot."""
+def wait_for_page(shop: Shop, text: str, seconds: float = 40) -> None:
+    """Until the site answers so, after a reboot: at first nobody may."""
 
     def is_so() -> bool:
         try:
@@ -184,7 +184,7 @@ def wait_for_page(shop: Shop, text: str) -> None:
         except OSError:
             return False
 
-    wait_until(is_so, 40, what=shop.deployer.output)
+    wait_until(is_so, seconds, what=shop.deployer.output)
 
 
 def ask(vps: Vps, domain: str, path: str = "/", timeout_seconds: float = 10) -> tuple[int, str]:
@@ -682,19 +682,13 @@ def test_after_a_reboot_in_the_middle_exactly_one_colour_serves(
     ended = shop.deployer.wait_ended(requested, 120)
     shown = shop.deployer.describe(ended)
     assert ended.status in ("failed", "rolled_back"), shown
-    deadline = time.monotonic() + 20
-    while shop.page() != "version one" and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert shop.page() == "version one", shown
+    wait_for_page(shop, "version one", 20)
     assert shop.units() == {"blue": ("active", "enabled"), "green": ("inactive", "not-found")}
     shop.deployer.change(shop.environment, strategy_options=QUICK)
     shop.deploy("three")
     vps.stop()
     vps.start()
-    deadline = time.monotonic() + 20
-    while shop.page() != "version three" and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert shop.page() == "version three"
+    wait_for_page(shop, "version three", 20)
     assert sorted(state for state, _ in shop.units().values()) == ["active", "inactive"]
 
 

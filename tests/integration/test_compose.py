@@ -693,7 +693,14 @@ def test_after_a_reboot_one_colour_serves(composed: Composed) -> None:
     composed.deploy("two")
     composed.vps.stop()
     composed.vps.start()
-    wait_until(lambda: composed.page() == "version two", 60, what=lambda: str(composed.containers()))
+
+    def is_back() -> bool:
+        try:
+            return composed.page() == "version two"
+        except OSError:  # nobody answers yet
+            return False
+
+    wait_until(is_back, 60, what=lambda: str(composed.containers()))
     assert composed.page("/ask/db/lines") == "kept"
     assert not [name for name in composed.containers() if name.startswith("blue-")]
     composed.deploy("three")
