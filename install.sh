@@ -199,10 +199,10 @@ packages() {
     python=$(find_python) || die "DevFlow needs Python 3.11 or later with its venv module, and this system has no package of it."
 }
 
-# What is known of packages may be old, or nothing: then it is fetched.
+# What is known of packages may be old, or nothing: then it is fetched. An earlier apt may have been broken off.
 apt_install() {
     apt="env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300"
-    $apt install --no-install-recommends "$@" || { $apt update && $apt install --no-install-recommends "$@"; }
+    $apt install --no-install-recommends "$@" || { dpkg --configure -a && $apt update && $apt install --no-install-recommends "$@"; }
 }
 
 find_python() {

@@ -90,6 +90,21 @@ def machine(docker_engine: Engine, vps_image: str, tmp_path_factory: pytest.Temp
         yield Machine(vps, tmp_path_factory.mktemp("install"))
 
 
+def test_broken_off_it_says_what_to_do_and_is_run_again(machine: Machine) -> None:
+    machine.root("mv /srv/wheels /srv/away")
+    said = machine.install(machine.wheel(0), check=False)
+    machine.root("mv /srv/away /srv/wheels")
+    assert said.startswith("1 ")
+    assert "run install.sh again: it goes on" in said
+    assert "complete" not in machine.root("ls /opt/devflow/*")
+    # Without power, in the middle of pip; and somebody else at the same time.
+    machine.root(
+        f"cd / && (setsid sh /root/install.sh {machine.wheel(0)} >/dev/null 2>&1 & echo $! >/root/pid) && sleep 3"
+    )
+    assert "Another install.sh is running" in machine.install(machine.wheel(0), check=False)
+    machine.root("kill -KILL -$(cat /root/pid)")
+
+
 def test_from_nothing_to_a_deployed_site(machine: Machine) -> None:
     said = machine.install(machine.wheel(0))
     address = re.search(r"Set up: (\S+)", said)

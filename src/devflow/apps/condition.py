@@ -12,6 +12,7 @@ from django_scopes import scopes_disabled
 from procrastinate.contrib.django.models import ProcrastinateEvent, ProcrastinateJob
 
 from devflow.apps.audit.models import Event
+from devflow.apps.notifications.models import Channel
 from devflow.apps.readiness import worker_count
 from devflow.apps.servers.models import Server
 
@@ -28,6 +29,7 @@ class Condition:
     job_waiting_seconds: float
     servers: int
     offline_servers: tuple[str, ...]
+    channels: int
     backed_up_at: datetime | None
 
 
@@ -45,6 +47,7 @@ def condition() -> Condition:
             job_waiting_seconds=job_waiting_seconds(),
             servers=Server.objects.count(),
             offline_servers=tuple(offline.values_list("name", flat=True)),
+            channels=Channel.objects.filter(is_enabled=True).count(),
             backed_up_at=backups.values_list("at", flat=True).first(),
         )
 

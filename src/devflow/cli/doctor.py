@@ -63,6 +63,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _disk(config)
     yield from _clock()
     yield _https(config)
+    yield _port(config)
     if not _is_loopback(config.hostname):
         yield from _public_address(config)
     yield from _running(config)
@@ -112,6 +113,14 @@ def _https(config: Config) -> Finding:
     return Finding("https", "warning", f"{config.url}: passwords travel unencrypted", mend)
 
 
+def _port(config: Config) -> Finding:
+    """Whether the proxy is the only way in."""
+    if config.is_https and not _is_loopback(config.host):
+        mend = "Set DEVFLOW_HOST to 127.0.0.1, or close the port to all but the proxy in the firewall."
+        return Finding("port", "warning", f"{config.host}:{config.port} is open beside the proxy, without https", mend)
+    return Finding("port", "ok", f"the panel listens on {config.host}:{config.port}")
+
+
 def _is_loopback(hostname: str) -> bool:
     try:
         return ipaddress.ip_address(hostname).is_loopback
@@ -154,6 +163,10 @@ def _public_address(config: Config) -> Iterator[Finding]:
         yield Finding("address", "failed", f"{config.url}/healthz answers {answer.status_code}, not as a panel", mend)
         return
     yield Finding("address", "ok", f"{config.url} leads to a panel")
+    missing = {"content-security-policy", "x-content-type-options"} - answer.headers.keys()
+    if missing:
+        mend = "The panel sends them: let the proxy pass them on."
+        yield Finding("headers", "failed", f"not in the answers: {', '.join(sorted(missing))}", mend)
     if config.is_https and "strict-transport-security" not in answer.headers:
         mend = "Let the proxy set X-Forwarded-Proto, and name it in DEVFLOW_TRUSTED_PROXIES (docs/guide/limits.md)."
         yield Finding("proxy", "failed", "the panel does not know that it is called by https", mend)
@@ -211,7 +224,7 @@ def _working() -> Iterator[Finding]:
     yield from (_database_clock(now), _queue(now))
     if now.workers:
         yield Finding("worker", "ok", f"{now.workers} at work")
-    yield from (_servers(now), _backup(now), _email())
+    yield from (_servers(now), _backup(now), _alerts(now), _email())
 
 
 def _database_clock(now: "Condition") -> Finding:
@@ -245,6 +258,13 @@ def _backup(now: "Condition") -> Finding:
     age = datetime.now(UTC) - now.backed_up_at
     found = f"the panel was backed up {age.days} days ago"
     return Finding("backup", "warning", found, mend) if age > OLDEST_BACKUP else Finding("backup", "ok", found)
+
+
+def _alerts(now: "Condition") -> Finding:
+    if not now.channels:
+        mend = "Make a channel on the page Notifications, or by devflow channels add."
+        return Finding("alerts", "warning", "nobody is told of what fails", mend)
+    return Finding("alerts", "ok", f"{now.channels} channels tell of what fails")
 
 
 def _email() -> Finding:
