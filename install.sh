@@ -159,7 +159,7 @@ check_certificate() {
 
 install_or_upgrade() {
     [ "$upgrade" = no ] || [ -L $OPT/current ] || die "Nothing is installed here: run it without --upgrade."
-    before=$(readlink $OPT/current 2>/dev/null || true)
+    before=$(readlink $OPT/current || true)
     recall_options
     packages
     [ -z "$certificate" ] || check_certificate
@@ -239,6 +239,7 @@ build_wheel() {
     say "Building DevFlow from $checkout"
     mkdir -p "$work/source/.tools" "$work/wheel"
     (cd "$checkout" && cp -R install.sh bin src requirements pyproject.toml README.md LICENSE CHANGELOG.md package.json package-lock.json "$work/source")
+    cp "$checkout/.gitignore" "$checkout/.npmrc" "$work/source" 2>/dev/null || true
     cp "$checkout/.tools/assets" "$work/source/.tools/" 2>/dev/null || true
     (cd "$work/source" && sh -c '. bin/lib/setup.sh && setup_assets' bin/up) || die "The pages' styles and scripts cannot be built: see above."
     awk -v wanted=" $BUILDERS " '/^[a-z0-9]/ { split($1, word, "=="); keep = index(wanted, " " word[1] " ") } keep' \
@@ -251,7 +252,7 @@ build_wheel() {
 
 # The wheel in a folder of its own under /opt/devflow, with the packages that its lock file names. `id` is the folder's name.
 version() {
-    id=$(basename "$wheel" | sed -nE 's/^devflow-([0-9][A-Za-z0-9.]*)-.*\.whl$/\1/p')
+    id=$(basename "$wheel" | sed -nE 's/^devflow-([0-9][A-Za-z0-9.+]*)-.*\.whl$/\1/p')
     [ -n "$id" ] || die "$wheel is no wheel of DevFlow: its name is like devflow-1.2.3-py3-none-any.whl."
     id=$id-$(sha256sum "$wheel" | cut -c 1-8)
     folder=$OPT/$id
@@ -290,10 +291,17 @@ link_packages() {
     grep -rlIF "$OPT/$before/" "$folder/venv/bin" "$folder/venv/pyvenv.cfg" | xargs -r sed -i "s#$OPT/$before/#$folder/#g"
 }
 
+# `previous` is what is gone back to, also by a later run when this one is broken off.
 switch_to() {
-    [ "$(readlink $OPT/current)" != "$1" ] || return 0
-    ln -sfn "$1" $OPT/current.new
-    mv -T $OPT/current.new $OPT/current
+    [ "$before" != "$1" ] || return 0
+    [ -z "$before" ] || point previous "$before"
+    point current "$1"
+}
+
+# point LINK VERSION - by a rename: the link is never away
+point() {
+    ln -sfn "$2" "$OPT/$1.new"
+    mv -T "$OPT/$1.new" "$OPT/$1"
 }
 
 # A version that does not become ready is thrown away, and the one before is started again.
@@ -305,18 +313,25 @@ start_version() {
         return
     fi
     say "Starting DevFlow $id"
-    ! restart_and_wait || return 0
+    # A version that was ready once is not gone back from: then it is something else.
+    if [ -f "$OPT/$id/was-ready" ]; then is_settled=yes; else is_settled=no; fi
+    if restart_and_wait; then
+        touch "$OPT/$id/was-ready"
+        return
+    fi
     journalctl -q -u devflow.service -o cat -n 30 --no-pager | grep -v 'Set up:' >&2 || true
-    if [ -z "$before" ] || [ "$before" = "$id" ] || [ ! -f "$OPT/$before/complete" ]; then
+    previous=$(readlink $OPT/previous || true)
+    if [ "$is_settled" = yes ] || [ -z "$previous" ] || [ ! -f "$OPT/$previous/complete" ]; then
         die "The panel does not become ready; above is what it said. Mend that ($CONFIG/devflow.toml, or the options), and run install.sh again."
     fi
-    say "DevFlow $id does not become ready; above is what it said. Going back to $before."
-    switch_to "$before"
+    say "DevFlow $id does not become ready; above is what it said. Going back to $previous."
+    point current "$previous"
+    rm $OPT/previous
     if restart_and_wait; then
         rm -rf "${OPT:?}/$id"
-        die "Not upgraded: $before runs again. What $id has migrated in the database stays so."
+        die "Not upgraded: $previous runs again. What $id has migrated in the database stays so."
     fi
-    die "Not upgraded, and $before does not become ready either. Look at: journalctl -u devflow"
+    die "Not upgraded, and $previous does not become ready either. Look at: journalctl -u devflow"
 }
 
 restart_and_wait() {
@@ -341,9 +356,9 @@ is_ready() {
 
 # The version that runs, and the one before it.
 remove_old_versions() {
-    [ "$before" != "$id" ] || return 0
+    previous=$(readlink $OPT/previous || true)
     for folder in "$OPT"/*; do
-        case $folder in "$OPT/current" | "$OPT/$id" | "$OPT/$before") ;; *) rm -rf "$folder" ;; esac
+        case $folder in "$OPT/current" | "$OPT/previous" | "$OPT/$id" | "$OPT/$previous") ;; *) rm -rf "$folder" ;; esac
     done
 }
 
@@ -644,7 +659,7 @@ uninstall() {
 
 # The packages (nginx, certbot, Python) stay: others may use them by now.
 purge() {
-    if [ -n "$domain" ] && [ -d "/etc/letsencrypt/live/$domain" ]; then
+    if [ -n "$domain" ] && [ -z "$(recalled certificate)" ] && [ -d "/etc/letsencrypt/live/$domain" ]; then
         quietly certbot delete --non-interactive --cert-name "$domain"
     fi
     ! grep -q '^database_url' $CONFIG/devflow.toml 2>/dev/null || say "The database that you gave is left as it is: drop it yourself."

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import json
+import os
 import shutil
+import signal
 import ssl
 import subprocess
 import threading
@@ -189,13 +191,18 @@ def test_servers_that_are_away_jobs_that_wait_and_an_old_backup(panel: Panel) ->
     code, found = examined(panel, **local)
     assert found["backup"] == [("ok", "the panel was backed up 0 days ago")]
     assert (code, found["queue"][0][0], found["alerts"][0][0]) == (0, "ok", "warning")
-    with psycopg.connect(running_url(panel.data_dir) or "", autocommit=True) as connection:
-        connection.execute(  # one that no worker takes
-            "INSERT INTO procrastinate_jobs (queue_name, task_name, args, status) VALUES ('q', 't', '{}', 'todo')"
-        )
-        connection.execute("UPDATE procrastinate_events SET at = at - interval '1 hour' WHERE type = 'deferred'")
-        state, said = examined(panel, **local)[1]["queue"][0]
-        connection.execute("DELETE FROM procrastinate_jobs WHERE queue_name = 'q'")
+    worker = panel.child("worker")
+    os.kill(worker, signal.SIGSTOP)  # nobody takes the job
+    try:
+        with psycopg.connect(running_url(panel.data_dir) or "", autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO procrastinate_jobs (queue_name, task_name, args, status) VALUES ('q', 't', '{}', 'todo')"
+            )
+            connection.execute("UPDATE procrastinate_events SET at = at - interval '1 hour' WHERE type = 'deferred'")
+            state, said = examined(panel, **local)[1]["queue"][0]
+            connection.execute("DELETE FROM procrastinate_jobs WHERE queue_name = 'q'")
+    finally:
+        os.kill(worker, signal.SIGCONT)
     assert state == "warning"
     assert said.startswith("1 jobs wait, the oldest for 36")
 
