@@ -20,6 +20,7 @@ from devflow.apps.queue import enqueue, enqueue_each
 from devflow.postgresql import pools
 from devflow.postgresql.base import DatabaseWrapper
 from devflow.postgresql.pools import AsyncSoonPool, SoonPool
+from devflow.worker import app as tasks
 from devflow.worker import queue
 from devflow.worker.queue import PatientJobs, PatientWorker
 
@@ -131,6 +132,36 @@ def _eventually(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+# --- what somebody waits for ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("db")
+@pytest.mark.parametrize(
+    ("module", "name", "task"),
+    [
+        ("deployments", "advance", "deployment_advance"),
+        ("servers", "check", "server_check"),
+        ("cluster_jobs", "act", "cluster_act"),
+        ("containers", "act", "container_act"),
+        ("containers", "prune", "containers_prune"),
+    ],
+)
+def test_what_may_be_done_again_is_until_its_end_was_written(
+    monkeypatch: pytest.MonkeyPatch, module: str, name: str, task: str
+) -> None:
+    asked = []
+
+    async def work(**given: object) -> None:
+        asked.append(given)
+        if len(asked) < 3:
+            raise OperationalError("away")
+
+    monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(getattr(tasks, module), name, work)
+    asyncio.run(getattr(tasks, task)("x"))
+    assert len(asked) == 3
 
 
 # --- the queue's jobs -------------------------------------------------------------------------------------------------
