@@ -19,8 +19,8 @@ ACCOUNT=devflow
 # A large database takes its time to be migrated; what cannot start ends early, again and again.
 READY_SECONDS=900
 EARLY_ENDS=3
-# What the wheel is built with; the versions are those of requirements/base.txt.
-BUILDERS="editables hatchling packaging pathspec pluggy trove-classifiers"
+# What the wheel is built with, hatchling and all that it needs; the versions are those of requirements/base.txt.
+BUILDERS="editables hatchling packaging pathspec pluggy tomlkit trove-classifiers"
 
 usage() {
     cat <<'END_OF_HELP'
