@@ -1,6 +1,7 @@
 // Forms: busy at once, sent once, what was typed is not lost without a word, what is refused is where the focus goes.
 
 const BUTTONS = "button[type=submit], button:not([type])";
+const ANSWERED_MS = 10_000; // who is still on the page then got a file
 const TYPED = "input:not([type=hidden], [type=submit], [type=button]), textarea, select";
 
 export function startForms() {
@@ -27,6 +28,7 @@ function lock(event) {
       button.dataset.locked = "yes";
     }
   });
+  setTimeout(() => form.querySelectorAll("[data-locked]").forEach(unlock), ANSWERED_MS);
 }
 
 function unlock(button) {
