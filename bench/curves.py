@@ -74,7 +74,7 @@ def draw(title: str, found: Curves) -> str:
 
     height = max(HEIGHT, TOP + 16 * len(found) + BOTTOM)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
         f"<title>{escape(title)}</title><style>{STYLE}</style>",
         f'<rect class="paper" width="{WIDTH}" height="{height}" rx="6"/>',
         f'<text x="{LEFT}" y="20">{escape(title)}</text>',

@@ -155,7 +155,8 @@ def _deployments(world: World, number: int) -> None:
                 requested_by=person,
                 release=f"20260101-0000{number:02}-abcdef",
             )
-            Release.objects.create(**same, deployment=deployment, name=deployment.release)
+            is_first = not Release.objects.filter(environment=environment, is_current=True).exists()
+            Release.objects.create(**same, deployment=deployment, name=deployment.release, is_current=is_first)
         Run.objects.create(team=world.team, deployment=world.deployment, server_name="web-1", name=f"{number}")
         Step.objects.create(
             team=world.team,

@@ -17,6 +17,12 @@ from tests.web.world import World, make_world
 pytestmark = pytest.mark.django_db  # so that there is a database
 
 FEW, MANY = 2, 10
+FOR_EACH = {
+    "account-archive": (1, "an entry in the audit log of each of one's teams"),
+    "environment-containers": (6, "a look at each machine is asked for"),
+    "environment-containers-state": (6, "a look at each machine is asked for"),
+}
+"""Pages that write something for each thing: so many statements at most, and what for."""
 READERS = (Role.OWNER, Role.DEVELOPER)
 PAGES = [page for page in pages() if page.is_ours and "GET" in (page.methods or ())]
 Found = dict[tuple[str, str], list[str]]
@@ -56,4 +62,7 @@ def test_as_many_queries_for_many_as_for_few(page: Page, statements: tuple[Found
     for role in READERS:
         before, after = few[page.name, role], many[page.name, role]
         more = [query for query in after if after.count(query) > 1 or query not in before]
-        assert len(after) == len(before), "\n".join([f"{role}: {len(before)} queries became {len(after)}", *more])
+        allowed, _why = FOR_EACH.get(page.name, (0, ""))
+        assert len(after) - len(before) <= allowed * (MANY + 1 - FEW), "\n".join(
+            [f"{role}: {len(before)} queries became {len(after)}", *more]
+        )

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.django_db
 OLD = timedelta(days=400)
 _REFUSE = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'away'; END $$;
-CREATE TRIGGER refuse BEFORE DELETE ON deployments_deployment FOR EACH ROW WHEN (OLD.id = '{}') EXECUTE FUNCTION refuse()
+CREATE TRIGGER refuse BEFORE DELETE ON deployments_deployment
+  FOR EACH ROW WHEN (OLD.id = '{}') EXECUTE FUNCTION refuse()
 """
 
 

@@ -14,7 +14,7 @@ from devflow.web.forms.projects import ProjectForm, ProjectSettingsForm
 from devflow.web.presenters.environments import environment_rows
 from devflow.web.replies import act_and_go, form_page
 
-PAGE_LENGTH = 100
+PAGE_LENGTH = 50
 
 
 @team_page("GET")
