@@ -202,8 +202,9 @@ def _add_deployments(cursor: Any, team: str, first: int, end: int, size: Size, p
         "  now() - (%(total)s - n) * interval '%(step)s seconds' AS at, e.id AS environment_id, e.project_id,"
         "  CASE WHEN n %% 10 = 3 THEN 'failed' WHEN n %% 13 = 5 THEN 'superseded' ELSE 'success' END AS status"
         " FROM generate_series(%(first)s, %(end)s - 1) AS n JOIN"
-        "  (SELECT id, project_id, row_number() OVER (ORDER BY id) - 1 AS number, count(*) OVER () AS all_of_them"
-        "    FROM projects_environment WHERE team_id = %(team)s) AS e ON e.number = n %% e.all_of_them",
+        "  (SELECT id, project_id, row_number() OVER (ORDER BY id) - 1 AS number"
+        "    FROM projects_environment WHERE team_id = %(team)s) AS e"
+        "  ON e.number = n %% (SELECT count(*) FROM projects_environment WHERE team_id = %(team)s)",
         {"total": size.deployments, "step": DAYS * 86400 // size.deployments, "first": first, "end": end, "team": team},
     )
     cursor.execute(

@@ -144,10 +144,11 @@ def _projects(world: World, number: int) -> Any:
 
 
 def _deployments(world: World, number: int) -> None:
-    """More of production, and one of each other environment, each asked for by somebody else."""
+    """One more of production, and one of each environment that has none, asked for by somebody else."""
     person = accounts.user_create(email=f"deploys-{number}@example.test", password=None)
     with scope(team=world.team):
-        for environment in Environment.objects.all():
+        new = Environment.objects.select_related("project").filter(deployments=None)
+        for environment in [world.environment, *new]:
             same: dict[str, Any] = {"team": world.team, "environment": environment}
             deployment = _copy(
                 world.deployment,
