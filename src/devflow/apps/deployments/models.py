@@ -106,6 +106,7 @@ class Deployment(models.Model):
             models.Index(fields=["environment", "-id"], include=["status"], name="deployment_newest"),
             models.Index(fields=["team", "-id"], name="deployment_newest_team"),
             models.Index(fields=["team", "status", "-id"], name="deployment_newest_status"),
+            models.Index(fields=["team", "trigger", "-id"], name="deployment_newest_trigger"),
             models.Index(fields=["project", "-id"], name="deployment_newest_project"),
             models.Index(fields=["status"], condition=~Q(status__in=ENDED), name="deployment_open"),
         ]

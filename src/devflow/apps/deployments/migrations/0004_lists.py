@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
         ),
         *add("deployment", models.Index(fields=["team", "-id"], name="deployment_newest_team")),
         *add("deployment", models.Index(fields=["team", "status", "-id"], name="deployment_newest_status")),
+        *add("deployment", models.Index(fields=["team", "trigger", "-id"], name="deployment_newest_trigger")),
         *add("deployment", models.Index(fields=["project", "-id"], name="deployment_newest_project")),
         *add(
             "release",
