@@ -104,10 +104,12 @@ class People:
         self._ask(wish, f"projects/{PROJECT}/environments/{wish.site}/rollback", {})
 
     def _cancel(self, wish: Wish) -> None:
-        found = self._send(wish, "GET", f"projects/{PROJECT}/environments/{wish.site}/deployments?limit=5")
-        under_way = [each["id"] for each in found.json()["items"] if each["status"] not in ENDED] if found else []
+        """Something that is under way: of the site, or of another where there is nothing."""
+        found = self._send(wish, "GET", f"deployments?project={PROJECT}&limit=20")
+        under_way = [each for each in found.json()["items"] if each["status"] not in ENDED] if found else []
+        under_way.sort(key=lambda each: (each["environment"] != wish.site, each["status"] == "queued"))
         if under_way:
-            self._send(wish, "POST", f"deployments/{under_way[-1]}/cancel")
+            self._send(wish, "POST", f"deployments/{under_way[0]['id']}/cancel")
 
     def _push(self, wish: Wish) -> None:
         key = str(uuid.uuid4())

@@ -74,6 +74,7 @@ def play(world: World, plan: Plan) -> tuple[Result, Picture]:
     """The round, and all that was seen at its end."""
     chance = random.Random(plan.name)
     result = Result(plan.seed, plan.number, plan.kind, 0)
+    broken: list[str] = []
     since = _begin(world)
     with Load(world) as load, Watch(world) as watch:
         with People(world, plan.name) as people:
@@ -84,6 +85,9 @@ def play(world: World, plan: Plan) -> tuple[Result, Picture]:
                     result.strikes += 1
                 except MissedError as error:
                     result.missed.append(str(error))
+                except Exception as error:  # as when the panel does not start again: the rest tells more of it
+                    broken.append(f"a strike did not come to its end: {type(error).__name__} {error}")
+                    break
         struck = time.monotonic()
         people.wait()
         stuck = _wait_ended(world)
@@ -111,7 +115,7 @@ def play(world: World, plan: Plan) -> tuple[Result, Picture]:
     result.deployments = len(deployments)
     result.ended = dict(Counter(each.status for each in deployments))
     result.wishes, result.visits = people.counts, load.visits
-    result.violations = [*stuck, *violations(picture)]
+    result.violations = [*broken, *stuck, *violations(picture)]
     return result, picture
 
 

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from chaos.world import World
+from chaos.world import START_SECONDS, World
 from tests.support.panel import is_alive, kill_hard, wait_until
 
 DIES_SECONDS = 5
@@ -34,7 +34,7 @@ def kill_supervisor(world: World, chance: random.Random) -> None:
     assert world.panel.process
     world.panel.process.kill()
     world.panel.process.wait(DIES_SECONDS)
-    world.panel.start()
+    world.panel.start(START_SECONDS)
 
 
 def freeze_worker(world: World, chance: random.Random) -> None:

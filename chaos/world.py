@@ -37,7 +37,8 @@ SMALL_DISK = {"/srv/www": "size=80m,uid=1000,gid=1000,mode=755", "/home/deploy":
 SITES = {"first": ("a",), "second": ("b",), "pair": ("a", "b"), "small": ("c",), "all": ("a", "b", "c")}
 HOOKED = ("second", "pair", "small")
 """The sites that a push deploys."""
-START_SECONDS = 90
+START_SECONDS = 180
+"""For a panel, and for the first deployments: a machine may have much else to do."""
 
 PAGE = """\
 <?php
@@ -111,7 +112,7 @@ class World:
             self.panel = Panel(
                 self.folder / "panel", HOME=str(self.folder), DEVFLOW_API_LIMIT="0", DEVFLOW_API_LIMIT_NOBODY="0"
             )
-            self.panel.start()
+            self.panel.start(START_SECONDS)
             stack.callback(self._stop_panel)
             self.second = stack.enter_context(SecondWorker(self.panel))
             self.api = stack.enter_context(self._client())

@@ -49,12 +49,12 @@ class Panel:
             **self.settings,
         }
 
-    def start(self) -> Panel:
+    def start(self, timeout_seconds: float = 60) -> Panel:
         """Start it and wait until web, worker and database are ready."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(self.command("up"), env=self.environment, stdout=log, stderr=log)
         try:
-            wait_until(self.is_ready, 60, what=self.output)
+            wait_until(self.is_ready, timeout_seconds, what=self.output)
         except BaseException:
             self.stop()
             raise
