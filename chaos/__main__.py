@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -18,15 +19,18 @@ from chaos.rounds import Plan, Result, play
 from chaos.strikes import STRIKES
 from chaos.world import World
 from tests.support.docker_engine import Engine, ensure_engine
+from tests.support.vps import Vps, sweep
 from tests.support.vps_image import ensure_image
 
 
 def main() -> int:
     asked = _arguments().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers and panel go with us
     results: list[dict[str, object]] = []
     if asked.rounds:
         print(f"seed {asked.seed}", flush=True)
         engine = ensure_engine()
+        sweep(engine)
         results = run(engine, ensure_image(engine), asked)
     if asked.report:
         asked.report.write_text(report.render(report.read(asked.results) if asked.results else results))
@@ -43,7 +47,11 @@ def run(engine: Engine, image: str, asked: argparse.Namespace) -> list[dict[str,
             if world is None:
                 world = stack.enter_context(World(engine, image))
             began = time.monotonic()
-            result, picture = play(world, plan)
+            try:
+                result, picture = play(world, plan)
+            except Exception as error:  # what cannot be looked at is not as it must be
+                broken = f"the round broke off: {type(error).__name__} {error}"
+                result, picture = Result.of(plan, violations=[broken]), Picture(plan.kind)
             results.append({**result.to_json(), "strikes_planned": asked.strikes})
             _tell(result, time.monotonic() - began)
             if asked.results:
@@ -62,16 +70,19 @@ def keep(world: World, plan: Plan, result: Result, picture: Picture) -> Path:
     """Writes all that helps to understand the violations into a file."""
     name = plan.name.replace("/", "-")
     path = Path(tempfile.gettempdir()) / f"devflow-chaos-{name}-{secrets.token_hex(3)}.txt"
-    servers = (
-        f"== {name} ==\n"
-        + vps.inside(
-            "ps -ef; find /srv/www /home/deploy/.devflow -maxdepth 4 | sort; cat /home/deploy/.devflow/runs/*/log"
-        )
-        for name, vps in world.servers.items()
-    )
+    servers = (f"== {name} ==\n{_everything(vps)}" for name, vps in world.servers.items())
     parts = ["\n".join(result.violations), picture.describe(), *servers, world.panel.output()]
     path.write_text("\n\n".join(parts))
     return path
+
+
+def _everything(vps: Vps) -> str:
+    try:
+        return vps.inside(
+            "ps -ef; find /srv/www /home/deploy/.devflow -maxdepth 4 | sort; cat /home/deploy/.devflow/runs/*/log"
+        )
+    except RuntimeError as error:
+        return str(error)
 
 
 def _tell(result: Result, took: float) -> None:

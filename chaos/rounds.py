@@ -66,6 +66,10 @@ class Result:
     recovery_seconds: float = 0.0
     violations: list[str] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, plan: Plan, **known: Any) -> Self:
+        return cls(plan.seed, plan.number, plan.kind, 0, **known)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -73,7 +77,7 @@ class Result:
 def play(world: World, plan: Plan) -> tuple[Result, Picture]:
     """The round, and all that was seen at its end."""
     chance = random.Random(plan.name)
-    result = Result(plan.seed, plan.number, plan.kind, 0)
+    result = Result.of(plan)
     broken: list[str] = []
     since = _begin(world)
     with Load(world) as load, Watch(world) as watch:

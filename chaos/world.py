@@ -196,7 +196,7 @@ class World:
 
     def _client(self) -> httpx.Client:
         headers = {"Authorization": f"Bearer {admin_token(self.panel)}"}
-        return httpx.Client(base_url=f"{self.panel.url}/api/v1/", headers=headers, timeout=20)
+        return httpx.Client(base_url=f"{self.panel.url}/api/v1/", headers=headers, timeout=60)
 
     def _add_project(self) -> None:
         for name, vps in self.servers.items():
