@@ -38,7 +38,7 @@ def wishes(seed: str) -> Iterator[Wish]:
     chance = random.Random(f"{seed} people")
     while True:
         what = chance.choices(("deploy", "push", "rollback", "cancel"), (45, 20, 20, 15))[0]
-        yield Wish(chance.uniform(0.3, 1.3), what, chance.choice(HOOKED if what == "push" else tuple(SITES)))
+        yield Wish(chance.uniform(0.2, 0.8), what, chance.choice(HOOKED if what == "push" else tuple(SITES)))
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class People:
 
     def _deploy(self, wish: Wish) -> None:
         commit = self.world.commit()
-        document = {"commit": commit if wish.pause_seconds > 0.8 else None}
+        document = {"commit": commit if wish.pause_seconds > 0.5 else None}
         self._ask(wish, f"projects/{PROJECT}/environments/{wish.site}/deployments", document)
 
     def _rollback(self, wish: Wish) -> None:

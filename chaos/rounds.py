@@ -20,8 +20,10 @@ from chaos.picture import Inside, Machine, Picture, Place
 from chaos.strikes import STRIKES, MissedError
 from chaos.world import NOTES, World
 
+LEAD_SECONDS = 1.5
+"""In which people get to work, before the first strike can come."""
 BEFORE_SECONDS = (0.2, 3.0)
-"""Between two strikes, and before the first."""
+"""Before each strike."""
 ENDS_SECONDS = 120
 """So long after the last strike a deployment may take without a word; with one, PROGRESS_SECONDS more."""
 PROGRESS_SECONDS = 120
@@ -82,6 +84,7 @@ def play(world: World, plan: Plan) -> tuple[Result, Picture]:
     since = _begin(world)
     with Load(world) as load, Watch(world) as watch:
         with People(world, plan.name) as people:
+            time.sleep(LEAD_SECONDS)
             for _ in range(plan.strikes):
                 time.sleep(chance.uniform(*BEFORE_SECONDS))
                 try:

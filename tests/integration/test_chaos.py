@@ -15,7 +15,7 @@ from tests.support.docker_engine import Engine
 
 SEED = "short"
 KINDS = ("kill-worker", "kill-postgres", "restart-sshd", "reboot", "fill-disk")
-STRIKES = 2
+STRIKES = 1
 PLANT = f"""\
 mkdir /srv/www/small/releases/half-made && ln -s nowhere /srv/www/small/current.next.x
 echo 'environment deployment' >/srv/www/small/.devflow/lock
