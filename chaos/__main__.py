@@ -52,7 +52,7 @@ def run(engine: Engine, image: str, asked: argparse.Namespace) -> list[dict[str,
             except Exception as error:  # what cannot be looked at is not as it must be
                 broken = f"the round broke off: {type(error).__name__} {error}"
                 result, picture = Result.of(plan, violations=[broken]), Picture(plan.kind)
-            results.append({**result.to_json(), "strikes_planned": asked.strikes})
+            results.append({**result.to_json(), "strikes_planned": asked.strikes, "only": ",".join(asked.only)})
             _tell(result, time.monotonic() - began)
             if asked.results:
                 with asked.results.open("a") as file:

@@ -35,8 +35,8 @@ WHAT = {
 
 FOOT = """
 *Recovery*: from the end of a round's last strike until every deployment of the round had ended, those that had only
-just been asked for as well. A deployment may fail only by {may_fail}, with an error that says why, while the release
-before goes on serving.
+just been asked for as well. A deployment may fail only by {may_fail}, with an error that says why, while
+the release before goes on serving.
 
 After each round all of this is checked: every deployment has ended; never two active at once in an environment, nor two
 commands of a site on a server; each site shows exactly one whole release, the one that the panel says; no command of a
@@ -53,7 +53,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def render(results: Sequence[dict[str, Any]]) -> str:
     """The page."""
-    runs = sorted({(result["seed"], result["strikes_planned"]) for result in results})
+    runs = sorted({(result["seed"], result["strikes_planned"], result["only"]) for result in results})
     broken = sum(bool(result["violations"]) for result in results)
     lines = [
         HEAD,
@@ -69,8 +69,8 @@ def render(results: Sequence[dict[str, Any]]) -> str:
         "\n## Again\n\nA seed makes the same strikes and the same wishes of the people, in the same order; when exactly"
         " each comes is up to the machine, so a round is never the very same.\n\n```sh\n",
         *(
-            f"bin/chaos --seed {seed} --strikes {strikes} --rounds {_rounds(results, seed)}{_only(results, seed)}\n"
-            for seed, strikes in runs
+            f"bin/chaos --seed {seed} --strikes {strikes} --rounds {_rounds(results, seed)}{_only(only)}\n"
+            for seed, strikes, only in runs
         ),
         "```\n",
         _broken(results),
@@ -106,10 +106,8 @@ def _rounds(results: Sequence[dict[str, Any]], seed: str) -> int:
     return max(result["number"] for result in results if result["seed"] == seed) + 1
 
 
-def _only(results: Sequence[dict[str, Any]], seed: str) -> str:
-    found = {result["kind"] for result in results if result["seed"] == seed}
-    kinds = [kind for kind in STRIKES if kind in found]
-    return "" if len(kinds) == len(STRIKES) else f" --only {','.join(kinds)}"
+def _only(kinds: str) -> str:
+    return "" if kinds == ",".join(STRIKES) else f" --only {kinds}"
 
 
 def _broken(results: Sequence[dict[str, Any]]) -> str:

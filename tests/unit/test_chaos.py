@@ -192,6 +192,7 @@ def test_the_report_has_every_kind_and_the_seed(tmp_path: Path, monkeypatch: pyt
     results = [
         {
             **{"seed": "s1", "number": number, "kind": kind, "strikes": 2, "strikes_planned": 2, "deployments": 5},
+            "only": ",".join(STRIKES),
             **{"ended": {"success": 4, "failed": 1}, "visits": 9, "recovery_seconds": 1.5 + number},
             "violations": ["one at a time: two active"] if kind == "reboot" else [],
         }
