@@ -100,8 +100,9 @@ def _is_loopback(hostname: str) -> bool:
 
 def _running(config: Config) -> Iterator[Finding]:
     """What only an installation that runs can tell."""
+    aids: dict[str, str] = {}
     try:
-        parts = _readiness()
+        parts, aids = _readiness()
     except DevflowError as error:
         parts = {"database": str(error)}
     mends = {
@@ -114,13 +115,28 @@ def _running(config: Config) -> Iterator[Finding]:
             yield Finding(check, "ok", "works")
         else:
             yield Finding(check, "failed", state, mends[check])
+    yield from _aids(aids)
 
 
-def _readiness() -> dict[str, str]:
+def _aids(states: dict[str, str]) -> Iterator[Finding]:
+    """What the panel works without, only more slowly."""
+    mends = {
+        "redis": "Start Redis, or check REDIS_URL.",
+        "replica": "Look at the replica's log and pg_stat_replication of the primary, or check DATABASE_REPLICA_URL.",
+    }
+    for check, state in states.items():
+        if state == "ok":
+            yield Finding(check, "ok", "works")
+        else:
+            yield Finding(check, "warning", state, mends[check])
+
+
+def _readiness() -> tuple[dict[str, str], dict[str, str]]:
     import django
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "devflow.settings.base")
     django.setup()
-    from devflow.apps.readiness import readiness
+    from devflow.apps.readiness import aids, readiness
 
-    return readiness()
+    parts = readiness()
+    return parts, aids(wait=True) if parts["database"] == "ok" else {}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from django_scopes import scope
 
+from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.servers.models import Server
 from devflow.core.errors import NotFoundError
 
 
+@replica.listed
 def server_list(*, actor: Actor) -> list[Server]:
     with scope(team=actor.team):
         return list(Server.objects.all())
