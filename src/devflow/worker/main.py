@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
-from procrastinate import App, PsycopgConnector
+from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.utils import connector_params
 
@@ -27,7 +27,7 @@ from devflow.apps.notifications.services import notifications_adopt
 from devflow.apps.privacy.services import archives_clean
 from devflow.apps.servers import cluster_jobs
 from devflow.apps.sources.reports import reports_adopt
-from devflow.core.error_id import begin
+from devflow.core.error_id import about, begin
 from devflow.worker.app import state
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ async def _main() -> None:
         try:
             await queue.run_worker_async(
                 name=f"{socket.gethostname()}-{os.getpid()}",
+                queues=sorted({task.queue for task in app.tasks.values()}),  # others are for a newer version's workers
                 concurrency=CONCURRENCY,
                 update_heartbeat_interval=HEARTBEAT_SECONDS,
                 stalled_worker_timeout=DEAD_AFTER_SECONDS,
@@ -79,9 +80,14 @@ async def _main() -> None:
             state.pool.close()
 
 
-async def _with_id(work: Callable[[], Awaitable[Any]], *_: object) -> Any:
-    """Each job has an id in the log (`core.error_id`); also what the queue logs of it afterwards, in the same task."""
+async def _with_id(work: Callable[[], Awaitable[Any]], context: JobContext, *_: object) -> Any:
+    """Each job has an id in the log (`core.error_id`), and what it is about: the first id among its arguments; also
+    what the queue logs of it afterwards, in the same task."""
     begin()
+    name, value = next(
+        ((name, value) for name, value in context.job.task_kwargs.items() if name.endswith("_id")), ("", "")
+    )
+    about(name.removesuffix("_id"), str(value))
     return await work()
 
 
