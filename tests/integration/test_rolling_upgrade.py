@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,6 +171,12 @@ def old_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# The previous version has deployed to this machine before.
+_INSTALL = """
+import asyncio
+from devflow.remote import run, transport
+asyncio.run(run.install(transport.LocalConnection(), "here"))
+"""
 _GIT = ("git", "-c", "safe.directory=*", "-C", str(SOURCE))
 
 
@@ -189,6 +196,7 @@ def panel(old_source: Path, tmp_path: Path) -> Iterator[Panel]:
     made = Panel(tmp_path, server.start(), old_source)
     try:
         made.start(old_source, "devflow.prepare").wait(60)
+        subprocess.run([sys.executable, "-c", _INSTALL], env=made.environ(old_source), check=True, timeout=30)
         made.run(
             old_source,
             "admin",

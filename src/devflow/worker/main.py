@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -29,6 +30,7 @@ from devflow.apps.servers import cluster_jobs
 from devflow.apps.sources.reports import reports_adopt
 from devflow.core.error_id import about, begin
 from devflow.worker.app import state
+from devflow.worker.beats import Beats
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +58,9 @@ async def _main() -> None:
     queue = app.with_connector(PsycopgConnector(kwargs=connector_params(), min_size=1, max_size=4))
     async with queue.open_async():
         side = [
-            asyncio.create_task(_always("sweep", SWEEP_SECONDS, partial(_sweep, queue))),
+            asyncio.create_task(
+                _always("sweep", SWEEP_SECONDS, partial(_sweep, queue, Beats(DEAD_AFTER_SECONDS, time.monotonic())))
+            ),
             asyncio.create_task(_always("listen", 1.0, _listen)),
             asyncio.create_task(_always("cleaning up", CLEAN_SECONDS, _clean)),
             asyncio.create_task(_always("looking at clusters", CLUSTERS_SECONDS, _look_at_clusters)),
@@ -102,9 +106,10 @@ async def _always(name: str, pause: float, work: Callable[[], Awaitable[None]]) 
         await asyncio.sleep(pause)
 
 
-async def _sweep(queue: App) -> None:
+async def _sweep(queue: App, beats: Beats) -> None:
     """Puts back what dead workers left, and what no job carries; finds cancels that `_listen` missed."""
-    for job in await queue.job_manager.get_stalled_jobs(seconds_since_heartbeat=DEAD_AFTER_SECONDS):
+    stalled = await queue.job_manager.get_stalled_jobs(seconds_since_heartbeat=DEAD_AFTER_SECONDS)
+    for job in stalled if beats.are_believed(time.monotonic()) else ():
         log.warning("job %s of a dead worker is taken up again", job.id)
         await queue.job_manager.retry_job(job)
     for deployment_id in await sync_to_async(_adopt_and_cancels)(state.carried):
