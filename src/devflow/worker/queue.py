@@ -103,6 +103,7 @@ class PatientJobs(manager.JobManager):
                 if self.is_stopping:
                     log.warning("the database is away: %s is not written any more", what)
                     return None
-                log.warning("the database is away; %s waits for it", what)
+                if not is_again:
+                    log.warning("the database is away; %s waits for it", what)
             is_again = True
             await asyncio.sleep(AGAIN_SECONDS)
