@@ -34,6 +34,7 @@ FIELDS_AT_LEAST = 2500
 FOR_EVERYBODY = {
     "setup": "there is nobody yet who could log in",
     "theme": "light or dark",
+    "styleguide": "parts without data; not there unless the panel's environment says so",
     "devflow-schema": "for editors",
     "join": "whoever has an invitation",
     "join-link": "whoever has an invitation",
@@ -42,6 +43,7 @@ FOR_EVERYBODY = {
 FOR_EVERY_MEMBER = {
     "tokens": "one's own tokens",
     "token-revoke": "one's own tokens",
+    "account-keys": "one's own keyboard",
     "session-end": "one's own sessions",
     "sessions-end": "one's own sessions",
     "team-switch": "one's own session",

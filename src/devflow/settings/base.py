@@ -37,6 +37,7 @@ INSTALLED_APPS = [
     "devflow.apps.projects",
     "devflow.apps.deployments",
     "devflow.apps.containers",
+    "devflow.apps.changes",
     "devflow.apps.privacy",
     "django.contrib.contenttypes",
     "django.contrib.auth",
@@ -192,6 +193,10 @@ API_LIMIT, API_LIMIT_NOBODY = config.api_limit, config.api_limit_nobody
 CORS_ORIGINS = config.cors_origins
 ALLOWED_NETWORKS = config.allowed_networks
 METRICS_TOKEN = config.metrics_token
+
+# --- For who works on the pages ---------------------------------------------------------------------------------------
+
+STYLEGUIDE = config.styleguide
 
 # --- Outgoing requests ------------------------------------------------------------------------------------------------
 

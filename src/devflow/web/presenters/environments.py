@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +10,10 @@ from uuid import UUID
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments.models import Deployment
-from devflow.apps.deployments.selectors import deployment_list, deployment_newest, deployments_latest
+from devflow.apps.deployments.selectors import deployment_newest, deployments_newest
 from devflow.apps.projects.models import Environment, Project
 
 PULSE_LENGTH = 12
-_RECENT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +32,22 @@ class Row:
 
 
 def environment_rows(actor: Actor, projects: Iterable[Project]) -> dict[UUID, list[Row]]:
-    """The rows of each project, by its id. Three queries, however many projects there are."""
-    latest = deployments_latest(actor=actor)
-    recent: dict[UUID, list[Deployment]] = defaultdict(list)
-    for deployment in deployment_list(actor=actor, limit=_RECENT):
-        recent[deployment.environment_id].append(deployment)
+    """The rows of each project, by its id. Two queries, however many projects there are."""
+    shown = list(projects)
+    environments = [environment for project in shown for environment in project.environments.all()]
+    recent = deployments_newest(actor=actor, environments=environments, limit=PULSE_LENGTH)
     return {
         project.pk: [
             Row(
                 environment,
-                latest.get(environment.pk),
-                recent[environment.pk][:PULSE_LENGTH],
+                next(iter(recent.get(environment.pk, ())), None),
+                recent.get(environment.pk, []),
                 can_deploy=actor.can(rights.DEPLOY, environment),
                 can_manage=actor.can(rights.MANAGE, environment),
             )
             for environment in project.environments.all()
         ]
-        for project in projects
+        for project in shown
     }
 
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 
 from devflow.apps.accounts import rights
-from devflow.apps.deployments.variables import comparison_request, variables_undeployed
+from devflow.apps.deployments.variables import comparison_request, environments_outdated, variables_undeployed
 from devflow.apps.projects import variables
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.selectors import environment_get, project_get
@@ -21,7 +21,7 @@ from devflow.core.errors import ConflictError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.variables import ImportForm, RequireForm, VariableForm
 from devflow.web.presenters.environments import environment_head
-from devflow.web.replies import act_and_go, form_page
+from devflow.web.replies import Undo, act_and_go, form_page
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
 SHOWN_CHANGES = 100
@@ -112,7 +112,14 @@ def variable_unset(request: TeamRequest, slug: str, name: str = "") -> HttpRespo
         done=f"{key} is removed; the next deployment writes .env without it.",
         to=place.list_page,
         args=place.args,
+        undo=lambda: _restore_last(request, place, key),
     )
+
+
+def _restore_last(request: TeamRequest, place: _Place, key: str) -> Undo:
+    """How the last change of this variable is taken back: by the history, so that no value goes through the page."""
+    (change,) = variables.variable_history(actor=request.actor, key=key, limit=1, **place.chosen)
+    return Undo(place.addresses()["restore"], {"change": str(change.pk)})
 
 
 @team_page("POST", right=rights.SEE_SECRETS)
@@ -214,8 +221,7 @@ def _page(request: TeamRequest, place: _Place, **given: Any) -> HttpResponse:
         "import_form": import_form,
     }
     if place.environment is None:
-        found = place.project.environments.all()
-        outdated = [one for one in found if variables_undeployed(actor=request.actor, environment=one)]
+        outdated = environments_outdated(actor=request.actor, project=place.project)
         return form_page(request, "variables/base.html", {**context, "outdated": outdated}, form, import_form)
     initial = {"requires_variables": place.environment.requires_variables}
     context |= {

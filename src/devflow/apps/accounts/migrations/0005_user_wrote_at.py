@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0003_this_machine")]
+    dependencies = [("accounts", "0004_keyboard")]
 
     operations = [
         migrations.AddField(
