@@ -10,10 +10,7 @@ from uuid import UUID
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments.models import Deployment
-from devflow.apps.deployments.selectors import (
-    deployment_newest,
-    deployments_newest,
-)
+from devflow.apps.deployments.selectors import deployment_newest, deployments_newest
 from devflow.apps.projects.models import Environment, Project
 
 PULSE_LENGTH = 12
