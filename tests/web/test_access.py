@@ -34,6 +34,7 @@ FIELDS_AT_LEAST = 2500
 FOR_EVERYBODY = {
     "setup": "there is nobody yet who could log in",
     "theme": "light or dark",
+    "styleguide": "parts without data; not there unless the panel's environment says so",
     "devflow-schema": "for editors",
     "join": "whoever has an invitation",
     "join-link": "whoever has an invitation",

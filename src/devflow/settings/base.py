@@ -186,6 +186,10 @@ CORS_ORIGINS = config.cors_origins
 ALLOWED_NETWORKS = config.allowed_networks
 METRICS_TOKEN = config.metrics_token
 
+# --- For who works on the pages ---------------------------------------------------------------------------------------
+
+STYLEGUIDE = config.styleguide
+
 # --- Outgoing requests ------------------------------------------------------------------------------------------------
 
 ALLOW_PRIVATE_ADDRESSES = config.allow_private_addresses

@@ -43,6 +43,7 @@ class Config:
     `cors_origins`: origins whose scripts may use the API from a browser (`DEVFLOW_CORS_ORIGINS`).
     `allowed_networks`: from where the panel may be used, none for everywhere (`DEVFLOW_ALLOWED_NETWORKS`).
     `metrics_token`: lets in who reads `/metrics` from another machine (`DEVFLOW_METRICS_TOKEN`); without it nobody.
+    `styleguide`: shows the parts of the pages at `/styleguide` (`DEVFLOW_STYLEGUIDE=yes`), for who works on them.
     """
 
     data_dir: Path
@@ -66,6 +67,7 @@ class Config:
     cors_origins: tuple[str, ...] = ()
     allowed_networks: tuple[str, ...] = ()
     metrics_token: str | None = field(default=None, repr=False)
+    styleguide: bool = False
 
     @property
     def is_https(self) -> bool:
@@ -108,6 +110,7 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         cors_origins=values.get("cors_origins", ()),
         allowed_networks=values.get("allowed_networks", ()),
         metrics_token=values.get("metrics_token"),
+        styleguide=values.get("styleguide", False),
     )
 
 
@@ -196,6 +199,12 @@ def _count(value: Any) -> int:
     return number
 
 
+def _yes(value: Any) -> bool:
+    if value not in ("yes", "no", True, False):
+        raise ValueError(f"must be yes or no, not {value!r}")
+    return value in ("yes", True)
+
+
 def _origins(value: Any) -> tuple[str, ...]:
     """Origins as browsers send them, from a list or separated by commas."""
     items = value.split(",") if isinstance(value, str) else value
@@ -239,4 +248,5 @@ _FIELDS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "cors_origins": ("DEVFLOW_CORS_ORIGINS", _origins),
     "allowed_networks": ("DEVFLOW_ALLOWED_NETWORKS", _networks),
     "metrics_token": ("DEVFLOW_METRICS_TOKEN", _text),
+    "styleguide": ("DEVFLOW_STYLEGUIDE", _yes),
 }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from django import template
 from django.conf import settings
+from django.contrib.messages.storage.base import Message
 from django.core.serializers.json import DjangoJSONEncoder
 from django.forms import BoundField
 from django.utils.html import format_html
@@ -18,6 +20,7 @@ from devflow.apps.accounts.models import User
 from devflow.apps.deployments.models import Deployment
 from devflow.web.assets import asset_url
 from devflow.web.looks import LOOKS, Look
+from devflow.web.replies import undo_read
 
 register = template.Library()
 
@@ -108,6 +111,18 @@ def ago(moment: datetime | None) -> SafeString | str:
         return "never"
     utc = moment.astimezone(UTC)
     return format_html('<time datetime="{}" data-ago>{}</time>', utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M UTC"))
+
+
+@register.simple_tag
+def undo_of(message: Message) -> dict[str, Any] | None:
+    """The form that takes back what a message tells of: {% undo_of message as undo %}; None where there is none."""
+    return undo_read(message.extra_tags or "")
+
+
+@register.filter
+def as_pattern(text: str) -> str:
+    """For an input's `pattern`: this very text."""
+    return re.sub(r"[\\^$.*+?()\[\]{}|/]", r"\\\g<0>", text)
 
 
 @register.filter
