@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from uuid import UUID
+
 from django_scopes import scope
 
 from devflow.apps.accounts.rights import Actor, Place
@@ -15,10 +18,17 @@ from devflow.core.errors import NotFoundError
 _LOADED = ("environments__servers", "environments__balancer", "environments__builder")
 
 
-def project_list(*, actor: Actor) -> list[Project]:
-    """The team's projects by slug, each with its environments and their servers loaded."""
+def project_list(*, actor: Actor, ids: Collection[UUID] | None = None) -> list[Project]:
+    """The team's projects by slug, or those with these ids, each with its environments and their servers loaded."""
     with scope(team=actor.team):
-        return list(actor.narrowed(Project.objects.prefetch_related(*_LOADED), "pk"))
+        every = Project.objects.prefetch_related(*_LOADED)
+        return list(actor.narrowed(every if ids is None else every.filter(pk__in=ids), "pk"))
+
+
+def project_names(*, actor: Actor) -> list[tuple[UUID, str, str]]:
+    """Id, slug and name of the team's projects, by slug."""
+    with scope(team=actor.team):
+        return list(actor.narrowed(Project.objects.all(), "pk").values_list("pk", "slug", "name"))
 
 
 def project_get(*, actor: Actor, slug: str) -> Project:

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 
 from devflow.apps.accounts.rights import Actor
+from devflow.apps.deployments.lines import MOST_LINES
 from devflow.apps.deployments.models import Deployment, Status, Trigger
 from devflow.apps.deployments.services import deployment_request
 from devflow.apps.projects.models import Environment
@@ -20,6 +21,8 @@ class FilterForm(PanelForm):
     status = forms.ChoiceField(label="Status", required=False, choices=[("", "All"), *Status.choices])
     environment = forms.ChoiceField(label="Environment", required=False)
     trigger = forms.ChoiceField(label="Begun by", required=False, choices=[("", "All"), *Trigger.choices])
+    commit = forms.CharField(label="Commit", required=False, max_length=64, widget=code_line(placeholder="01234567"))
+    by = forms.CharField(label="Who", required=False, max_length=100)
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -36,12 +39,33 @@ class FilterForm(PanelForm):
         return {**self.cleaned_data, "environment": environment}
 
 
+class LinesForm(PanelForm):
+    """What is asked of a log, in the address."""
+
+    first = forms.IntegerField(required=False, min_value=1, max_value=1 << 40)
+    count = forms.IntegerField(required=False, min_value=1, max_value=MOST_LINES)
+    find = forms.CharField(required=False, max_length=500, strip=False)
+    server = forms.CharField(required=False, max_length=63)
+    ranges = forms.CharField(required=False, max_length=63)
+    step = forms.CharField(required=False, max_length=40)
+    error = forms.BooleanField(required=False)
+
+
+HEAD, TYPED = "head", "typed"
+
+
 class DeployForm(PanelForm):
+    """`pick` is HEAD for the branch's newest commit, the id of one that is known, or TYPED (as without it) for that in
+    `commit`."""
+
+    conflict_field = "commit"
+
+    pick = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
     commit = forms.CharField(
-        label="Commit",
+        label="Another commit",
         max_length=300,
         required=False,
-        widget=code_line(),
+        widget=code_line(placeholder="0123456789abcdef0123456789abcdef01234567"),
         help_text="The full id, as git rev-parse HEAD prints it.",
     )
 
@@ -57,12 +81,20 @@ class DeployForm(PanelForm):
         help_text="Kept with the deployment, and in its log.",
     )
 
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if cleaned.get("pick") == TYPED and not cleaned.get("commit") and "commit" not in self.errors:
+            self.add_error("commit", "Type the id of the commit, or choose one above.")
+        return cleaned
+
     def save(self, actor: Actor, environment: Environment) -> Deployment | None:
+        pick = self.cleaned_data["pick"]
+        commit = {HEAD: "", TYPED: self.cleaned_data["commit"], "": self.cleaned_data["commit"]}.get(pick, pick)
         return self.submit(
             deployment_request,
             actor=actor,
             environment=environment,
-            commit=self.cleaned_data["commit"],
+            commit=commit,
             is_clean=self.cleaned_data["is_clean"],
             override_reason=self.cleaned_data["override_reason"] or None,
         )
