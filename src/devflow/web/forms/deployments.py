@@ -51,18 +51,18 @@ class LinesForm(PanelForm):
     error = forms.BooleanField(required=False)
 
 
-HEAD, TYPED = "head", "typed"
+HEAD = "head"
 
 
 class DeployForm(PanelForm):
-    """`pick` is HEAD for the branch's newest commit, the id of one that is known, or TYPED (as without it) for that in
-    `commit`."""
+    """`pick` is HEAD for the branch's newest commit, or the id of one that is known; where `commit` is typed, that
+    counts instead of HEAD."""
 
     conflict_field = "commit"
 
     pick = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
     commit = forms.CharField(
-        label="Another commit",
+        label="Or another commit",
         max_length=300,
         required=False,
         widget=code_line(placeholder="0123456789abcdef0123456789abcdef01234567"),
@@ -83,13 +83,13 @@ class DeployForm(PanelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if cleaned.get("pick") == TYPED and not cleaned.get("commit") and "commit" not in self.errors:
-            self.add_error("commit", "Type the id of the commit, or choose one above.")
+        if cleaned.get("commit") and cleaned.get("pick") not in ("", HEAD, cleaned["commit"]):
+            self.add_error("commit", "Choose one: that of the list, or this one.")
         return cleaned
 
     def save(self, actor: Actor, environment: Environment) -> Deployment | None:
         pick = self.cleaned_data["pick"]
-        commit = {HEAD: "", TYPED: self.cleaned_data["commit"], "": self.cleaned_data["commit"]}.get(pick, pick)
+        commit = self.cleaned_data["commit"] or ("" if pick == HEAD else pick)
         return self.submit(
             deployment_request,
             actor=actor,

@@ -31,7 +31,7 @@ from devflow.core.causes import plain
 from devflow.core.errors import ConflictError, InvalidError, NotFoundError
 from devflow.engine.plan import Plan
 from devflow.web.access import TeamRequest, team_page
-from devflow.web.forms.deployments import HEAD, TYPED, DeployForm, FilterForm, LinesForm
+from devflow.web.forms.deployments import HEAD, DeployForm, FilterForm, LinesForm
 from devflow.web.forms.windows import OverrideForm
 from devflow.web.presenters.deployments import plan_context, problem_of, rollback_target, step_groups, tab_of
 from devflow.web.presenters.environments import environment_head
@@ -165,7 +165,7 @@ def deploy(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     context = {
         **environment_head(request.actor, environment),
         "form": form,
-        "picked": form["pick"].value() or TYPED,
+        "picked": form["pick"].value() or HEAD,
         "commits": commits_recent(actor=request.actor, project=environment.project, limit=SHOWN_COMMITS),
         "serving": releases_serving(actor=request.actor, environments=[environment]).get(environment.pk),
         "window": window_state(environment),
