@@ -43,6 +43,7 @@ FOR_EVERYBODY = {
 FOR_EVERY_MEMBER = {
     "tokens": "one's own tokens",
     "token-revoke": "one's own tokens",
+    "account-keys": "one's own keyboard",
     "session-end": "one's own sessions",
     "sessions-end": "one's own sessions",
     "team-switch": "one's own session",

@@ -36,6 +36,7 @@ INSTALLED_APPS = [
     "devflow.apps.projects",
     "devflow.apps.deployments",
     "devflow.apps.containers",
+    "devflow.apps.changes",
     "devflow.apps.privacy",
     "django.contrib.contenttypes",
     "django.contrib.auth",

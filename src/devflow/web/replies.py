@@ -46,13 +46,16 @@ def act_and_go(
     done: str,
     to: str,
     args: tuple[Any, ...] = (),
-    undo: Undo | None = None,
+    undo: Callable[[], Undo] | None = None,
 ) -> HttpResponse:
-    """Does something that needs no form and goes on to a page, which says that it is done or why not."""
+    """Does something that needs no form and goes on to a page, which says that it is done or why not.
+
+    `undo` tells, once it is done, how it is taken back.
+    """
     try:
         action()
     except (ConflictError, InvalidError) as error:
         messages.error(request, str(error))
     else:
-        tell_done(request, done, undo)
+        tell_done(request, done, undo() if undo else None)
     return redirect(to, *args)

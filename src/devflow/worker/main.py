@@ -20,6 +20,7 @@ from procrastinate.contrib.django.utils import connector_params
 
 from devflow.apps.audit import jobs as audit
 from devflow.apps.audit import sealing
+from devflow.apps.changes.services import changes_clean
 from devflow.apps.deployments import selectors, services
 from devflow.apps.deployments.events import CONTROL_CHANNEL
 from devflow.apps.deployments.retention import deployments_clean
@@ -129,6 +130,7 @@ def _clean_up() -> None:
     audit.clean()
     archives_clean()
     deployments_clean()
+    changes_clean()
 
 
 async def _listen() -> None:

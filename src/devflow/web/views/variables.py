@@ -22,7 +22,7 @@ from devflow.core.errors import ConflictError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.variables import ImportForm, RequireForm, VariableForm
 from devflow.web.presenters.environments import environment_head
-from devflow.web.replies import act_and_go, form_page
+from devflow.web.replies import Undo, act_and_go, form_page
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
 SHOWN_CHANGES = 100
@@ -120,7 +120,14 @@ def variable_unset(request: TeamRequest, slug: str, name: str = "") -> HttpRespo
         done=f"{key} is removed; the next deployment writes .env without it.",
         to=place.list_page,
         args=place.args,
+        undo=lambda: _restore_last(request, place, key),
     )
+
+
+def _restore_last(request: TeamRequest, place: _Place, key: str) -> Undo:
+    """How the last change of this variable is taken back: by the history, so that no value goes through the page."""
+    (change,) = variables.variable_history(actor=request.actor, key=key, limit=1, **place.chosen)
+    return Undo(place.addresses()["restore"], {"change": str(change.pk)})
 
 
 @team_page("POST", right=rights.SEE_SECRETS)

@@ -113,15 +113,6 @@ export class LogPanel {
     follow.addEventListener("click", () => this.#follow(follow.getAttribute("aria-pressed") !== "true"));
     server.addEventListener("change", () => this.#filter(server.value));
     addEventListener("hashchange", () => this.#openLink());
-    addEventListener("keydown", (event) => this.#shortcut(event));
-  }
-
-  /** "/" searches, as long as nothing is typed elsewhere. */
-  #shortcut(event) {
-    const typed = event.target.closest?.("input, textarea, select, [contenteditable]");
-    if (event.key !== "/" || typed || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    this.#parts.query.focus();
   }
 
   #follow(on) {
