@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.utils.translation import gettext as _
+
 from devflow.apps.deployments.overview import State
 from devflow.apps.servers.models import Server
 
@@ -40,10 +42,10 @@ def counters(states: Sequence[State], projects: int) -> list[Counter]:
     deploying = sum(state.is_deploying for state in states)
     waiting = sum(state.is_waiting for state in states)
     return [
-        Counter("", "Projects", projects, ""),
-        Counter("failing", "Failing", failing, "tone-bad" if failing else ""),
-        Counter("deploying", "Deploying", deploying, "tone-busy" if deploying else ""),
-        Counter("waiting", "Waiting for their window", waiting, "tone-warn" if waiting else ""),
+        Counter("", _("Projects"), projects, ""),
+        Counter("failing", _("Failing"), failing, "tone-bad" if failing else ""),
+        Counter("deploying", _("Deploying"), deploying, "tone-busy" if deploying else ""),
+        Counter("waiting", _("Waiting for their window"), waiting, "tone-warn" if waiting else ""),
     ]
 
 
