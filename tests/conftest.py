@@ -11,6 +11,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from devflow.embedded import EmbeddedPostgres
 from tests.support.database import use_database
 from tests.support.sessions import sign_cookies_of_test_clients
+from tests.support.template import begin_migrated
 
 # Nothing here has to outlive the run.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -25,7 +26,10 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if settings.DATABASES["default"]["PORT"] != PLACEHOLDER_PORT:
         yield os.environ["DATABASE_URL"]
         return
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("database"), FAST)
+    folder = tmp_path_factory.mktemp("database")
+    begin_migrated(folder)
+    settings.DATABASES["default"]["TEST"]["TEMPLATE"] = "devflow"  # its one database
+    server = EmbeddedPostgres(folder, FAST)
     try:
         yield server.start()
     finally:

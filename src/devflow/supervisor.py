@@ -29,6 +29,8 @@ PID_FILE: Final = "devflow.pid"
 FIRST_DELAY_SECONDS: Final = 0.2
 LONGEST_DELAY_SECONDS: Final = 10.0
 STABLE_SECONDS: Final = 60.0
+FIRST_HANDED_OVER: Final = 3
+"""The first open file that systemd hands over, sd_listen_fds(3)."""
 # How long each may take to stop, together less than 5 s: requests are answered, running jobs left where they are.
 WEB_STOP_SECONDS: Final = 1.4
 WORKER_STOP_SECONDS: Final = 2.3
@@ -187,7 +189,14 @@ def _make_private(data_dir: Path) -> None:
 
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """The panel's port. Raises `SupervisorError` when it is taken or not allowed."""
+    """The panel's port: the one that systemd holds open for us, else a new one.
+
+    Raises `SupervisorError` when it is taken or not allowed.
+    """
+    if os.environ.pop("LISTEN_PID", "") == str(os.getpid()) and os.environ.pop("LISTEN_FDS", "0") != "0":
+        with socket.socket(fileno=FIRST_HANDED_OVER) as handed_over:
+            yield handed_over
+        return
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address, family=family, backlog=2048)

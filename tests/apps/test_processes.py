@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(90)
 @pytest.fixture(scope="module")
 def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     """One panel for all tests that leave it running."""
-    with Panel(tmp_path_factory.mktemp("panel") / "data") as running:
+    with Panel(tmp_path_factory.mktemp("panel") / "data", from_nothing=True) as running:
         yield running
 
 

@@ -39,6 +39,7 @@ def test_only_the_visible_rows_exist(page: Page) -> None:
     assert _row(page, LINES).inner_text().split("\n")[-1] == f"line {LINES} of <many>"
 
 
+@pytest.mark.alone
 def test_scrolling_is_smooth(page: Page) -> None:
     frames = page.evaluate(
         """() => new Promise((done) => {

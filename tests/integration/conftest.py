@@ -22,13 +22,38 @@ from tests.support.vps_image import ensure_docker_image, ensure_image
 
 Made = TypeVar("Made")
 
+LONGEST = (
+    "blue_green",
+    "compose",
+    "canaries",
+    "rolling",
+    "dockerfile",
+    "swarm",
+    "services",
+    "bad_input",
+    "panel_backup",
+    "container_pages",
+    "privacy",
+    "images",
+    "canary",
+    "up",
+    "demo",
+    "wheel",
+    "php_recipes",
+    "recipes",
+    "chaos",
+)
+"""Files that take a minute and more. They begin first, so that none is under way alone when all others are done."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test below this folder is an integration test."""
+    """Every test below this folder is an integration test. A process takes the next file in the order of `items`."""
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker("integration")
+    place = {here / f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")

@@ -249,6 +249,7 @@ def shop(make_shop: Callable[..., Shop], server: Vps) -> Shop:
 
 
 def test_deployments_under_load_lose_no_request(shop: Shop) -> None:
+    shop.repository.commit({"package.json": '{"name": "two-colours", "private": true}'})  # npm runs, too
     shop.deploy("one")
     assert shop.page() == "version one"
     assert shop.page("/host") == shop.domain
@@ -703,7 +704,7 @@ def test_a_deploy_user_with_sudo_and_one_with_units_of_its_own(
         else "/usr/sbin/nginx -T, /usr/bin/systemctl reload nginx, /usr/bin/systemctl restart nginx"
     )
     shop = make_shop(vps, recipe="python", recipe_options={"start_command": "python3 app.py"})
-    shop.repository.commit({"package.json": None, "requirements.txt": "", "app.py": PYTHON_APP})
+    shop.repository.commit({"requirements.txt": "", "app.py": PYTHON_APP})
     if may == "little":
         shop.deploy("one", status="failed", error="/etc/sudoers.d: deploy ALL=(root) NOPASSWD: /usr/sbin/nginx -T")
     vps.put(f"deploy ALL=(root) NOPASSWD: {allowed}\n", "/etc/sudoers.d/deploy", user="root", mode="440")

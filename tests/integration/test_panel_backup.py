@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
 from devflow.embedded import running_url
 from tests.support.gitrepo import GitRepository
 from tests.support.panel import Panel, wait_until
+from tests.support.panel_user import PanelUser
 from tests.support.vps import Vps
 
 pytestmark = pytest.mark.timeout(180)
@@ -27,34 +27,6 @@ pytestmark = pytest.mark.timeout(180)
 PASSPHRASE = "correct horse battery staple"
 CANARY = "canary-5f1c2a"
 SITE = "/srv/www/kept"
-
-
-class User:
-    """Who uses a panel through its API."""
-
-    def __init__(self, panel: Panel, token: str) -> None:
-        self._url, self._headers = f"{panel.url}/api/v1", {"Authorization": f"Bearer {token}"}
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        answer = httpx.request(method, f"{self._url}/{path}", json=body, headers=self._headers, timeout=30)
-        assert answer.is_success, answer.text
-        return answer.json()
-
-    def get(self, path: str) -> Any:
-        return self.ask("GET", path)
-
-    def post(self, path: str, **body: Any) -> Any:
-        return self.ask("POST", path, body)
-
-    def deploy(self) -> dict[str, Any]:
-        asked = self.post("projects/kept/deploy", environment="production")
-        return self.ended(asked["id"])
-
-    def ended(self, identity: str) -> dict[str, Any]:
-        path = f"deployments/{identity}"
-        wait_until(lambda: self.get(path)["status"] not in ("queued", "running", "verifying"), 60)
-        found: dict[str, Any] = self.get(path)
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +53,7 @@ def token(panel: Panel, vps: Vps, repository: GitRepository) -> str:
     """A token of a panel with a site that was deployed twice, and a secret."""
     made = panel.run("admin", "create-token", "--email", "ada@example.test", "--scopes", "read,deploy,admin")
     token = made.stdout.strip()
-    user = User(panel, token)
+    user = PanelUser(panel.url, token)
     given = {"host": vps.host, "port": vps.port, "user": vps.user, "host_key": vps.host_key}
     user.post("servers", name="web1", private_key=vps.private_key, **given)
     user.post("projects", slug="kept", name="Kept", repository=repository.path, recipe="static")
@@ -89,7 +61,7 @@ def token(panel: Panel, vps: Vps, repository: GitRepository) -> str:
     user.post("projects/kept/environments/production/variables", values={"SECRET": CANARY})
     for page in ("first", "second"):
         repository.commit({"index.html": page})
-        assert user.deploy()["status"] == "success"
+        assert user.deploy("kept")["status"] == "success"
     return token
 
 
@@ -129,13 +101,13 @@ def test_the_machine_is_lost_and_the_panel_goes_on_elsewhere(
     assert done.returncode == 0, done.stderr
     assert (other.data_dir / "master.key").read_text().split()[-1] in (panel.data_dir / "master.key").read_text()
     with other:
-        user = User(other, token)
+        user = PanelUser(other.url, token)
         assert [each["status"] for each in user.get("projects/kept/environments/production/deployments")["items"]] == [
             "success",
             "success",
         ]
         repository.commit({"index.html": "from elsewhere"})
-        assert user.deploy()["status"] == "success"
+        assert user.deploy("kept")["status"] == "success"
         assert served(vps) == "from elsewhere"
         assert CANARY in vps.run(f"cat {SITE}/current/.env").stdout, "the secret is opened by the restored key"
         back = user.post("projects/kept/environments/production/rollback")
@@ -149,7 +121,7 @@ def test_the_machine_is_lost_and_the_panel_goes_on_elsewhere(
 def test_a_deployment_that_ran_while_it_was_backed_up_is_brought_to_its_end(
     panel: Panel, token: str, folder: Path, vps: Vps, repository: GitRepository
 ) -> None:
-    user = User(panel, token)
+    user = PanelUser(panel.url, token)
     repository.commit({"index.html": "under way"})
     hold = {"phase_commands": {"prepare": ["while [ -e ~/hold ]; do sleep 0.1; done"]}}
     user.ask("PATCH", "projects/kept/environments/production", hold)
@@ -165,7 +137,7 @@ def test_a_deployment_that_ran_while_it_was_backed_up_is_brought_to_its_end(
     other, done = restored(folder, "later", file)
     assert done.returncode == 0, done.stderr
     with other:
-        assert User(other, token).ended(asked["id"])["status"] == "success"
+        assert PanelUser(other.url, token).ended(asked["id"])["status"] == "success"
         assert served(vps) == "under way"
     panel.start()
 
@@ -245,7 +217,7 @@ def test_killed_in_the_middle_it_may_be_run_again(backup: Path, folder: Path, to
         done = panel.run("admin", "restore", str(backup), "--passphrase-stdin", stdin=PASSPHRASE)
         assert done.returncode == 0, done.stderr
     with panel:
-        assert len(User(panel, token).get("projects/kept/environments/production/deployments")["items"]) == 2
+        assert len(PanelUser(panel.url, token).get("projects/kept/environments/production/deployments")["items"]) == 2
 
 
 def test_into_an_external_database(backup: Path, folder: Path, panel: Panel, token: str) -> None:
@@ -260,7 +232,7 @@ def test_into_an_external_database(backup: Path, folder: Path, panel: Panel, tok
     again = other.run("admin", "restore", str(backup), "--passphrase-stdin", stdin=PASSPHRASE)
     assert (again.returncode, "not empty" in again.stderr) == (1, True)
     with other:
-        assert User(other, token).get("projects/kept")["slug"] == "kept"
+        assert PanelUser(other.url, token).get("projects/kept")["slug"] == "kept"
 
 
 def test_without_a_passphrase_or_with_a_short_one(panel: Panel, folder: Path) -> None:

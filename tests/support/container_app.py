@@ -11,7 +11,7 @@ CMD ["python3", "/server.py"]
 HEALTHCHECK = "HEALTHCHECK --interval=1s --retries=2 CMD wget -qO- http://127.0.0.1:8000/health\n"
 
 _SERVER = """\
-import itertools, os, sys, threading, time
+import itertools, os, signal, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 VERSION, STARTS_AFTER, ENDS_AFTER = {version!r}, {starts_after!r}, {ends_after!r}
@@ -51,6 +51,7 @@ def end():
     os._exit(7)
 
 
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # the first process of a container ends by what it handles only
 print("version", VERSION, "wakes up", flush=True)
 time.sleep(STARTS_AFTER)
 if ENDS_AFTER:

@@ -21,7 +21,7 @@ from devflow.apps.accounts import selectors as accounts
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.accounts.services import team_create, user_create
 from devflow.apps.deployments import selectors, services
-from devflow.apps.deployments.models import ACTIVE, WAITING, Deployment, Step, StepStatus
+from devflow.apps.deployments.models import ACTIVE, ENDED, WAITING, Deployment, Step, StepStatus
 from devflow.apps.projects import services as projects
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.servers import services as servers
@@ -30,6 +30,7 @@ from devflow.embedded import EmbeddedPostgres
 
 from .database import use_database
 from .panel import SOURCE, wait_until
+from .template import begin_migrated
 from .vps import Vps
 
 # What a killed PostgreSQL has acknowledged must be there again: only the sync to the disk is left out.
@@ -56,6 +57,7 @@ class Deployer:
     def start(self) -> Deployer:
         """Everything but a worker."""
         if self._postgres:
+            begin_migrated(self.folder)
             self._url = self._postgres.start()
         self.use()
         call_command("migrate", verbosity=0, interactive=False)
@@ -186,7 +188,9 @@ class Deployer:
         return selectors.deployment_get(actor=self.actor, deployment_id=str(deployment.pk))
 
     def wait_ended(self, deployment: Deployment, timeout_seconds: float = 60) -> Deployment:
-        return self.wait(deployment, lambda now: now.is_ended, timeout_seconds)
+        """The deployment once it has ended. To look costs next to nothing: the servers need the processor."""
+        wait_until(lambda: self._status(deployment) in ENDED, timeout_seconds, what=lambda: self._shown(deployment))
+        return self.read(deployment)
 
     def wait(self, deployment: Deployment, is_so: Callable[[Deployment], bool], timeout_seconds: float) -> Deployment:
         """The deployment once it is so. Fails with what is known of it after the timeout."""
@@ -195,16 +199,16 @@ class Deployer:
             now = self.read(deployment)
             return now if is_so(now) else None
 
-        return wait_until(found, timeout_seconds, what=lambda: f"{self.describe(deployment)}\n{self.output()[-1500:]}")
+        return wait_until(found, timeout_seconds, what=lambda: self._shown(deployment))
 
     def wait_for_step(self, deployment: Deployment, name: str, timeout_seconds: float = 30) -> Step:
         """The step of this name, once a worker knows that it runs."""
 
         def found() -> Step | None:
-            now = self.read(deployment)
-            assert not now.is_ended, f"ended before {name!r}: {self.describe(deployment)}"
-            running = (step for step in self.steps(deployment) if step.status == StepStatus.RUNNING)
-            return next((step for step in running if step.name == name), None)
+            is_ended = self._status(deployment) in ENDED
+            assert not is_ended, f"ended before {name!r}: {self.describe(deployment)}"
+            with scopes_disabled():
+                return Step.objects.filter(deployment=deployment, name=name, status=StepStatus.RUNNING).first()
 
         return wait_until(
             found, timeout_seconds, what=lambda: f"{name!r}: {self.describe(deployment)}\n{self.output()}"
@@ -225,6 +229,13 @@ class Deployer:
     def output(self) -> str:
         """What the workers have printed."""
         return "".join(log_file.read_text(errors="replace") for log_file in self.log_files)
+
+    def _shown(self, deployment: Deployment) -> str:
+        return f"{self.describe(deployment)}\n{self.output()[-1500:]}"
+
+    def _status(self, deployment: Deployment) -> str:
+        with scopes_disabled():
+            return Deployment.objects.values_list("status", flat=True).get(pk=deployment.pk)
 
 
 def copy_key(data_dir: Path) -> None:

@@ -17,16 +17,22 @@ from typing import Any, TypeVar
 
 import httpx
 
+from .template import begin_migrated
+
 SOURCE = Path(__file__).parents[2]
 T = TypeVar("T")
 
 
 class Panel:
-    """`devflow up` with its data in `data_dir` and `settings` in its environment. Without a port, a free one."""
+    """`devflow up` with its data in `data_dir` and `settings` in its environment. Without a port, a free one.
 
-    def __init__(self, data_dir: Path, port: int | None = None, **settings: str) -> None:
+    It begins with a database that is migrated already, which takes seconds; `from_nothing`, it makes its own.
+    """
+
+    def __init__(self, data_dir: Path, port: int | None = None, *, from_nothing: bool = False, **settings: str) -> None:
         self.data_dir = data_dir
         self.settings = settings
+        self.from_nothing = from_nothing
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_file = data_dir.parent / f"{data_dir.name}.log"
@@ -49,12 +55,15 @@ class Panel:
             **self.settings,
         }
 
-    def start(self) -> Panel:
+    def start(self, timeout_seconds: float = 60) -> Panel:
         """Start it and wait until web, worker and database are ready."""
+        is_first = not (self.data_dir / "postgres").exists()
+        if is_first and not self.from_nothing and "DATABASE_URL" not in self.settings:
+            begin_migrated(self.data_dir)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(self.command("up"), env=self.environment, stdout=log, stderr=log)
         try:
-            wait_until(self.is_ready, 60, what=self.output)
+            wait_until(self.is_ready, timeout_seconds, what=self.output)
         except BaseException:
             self.stop()
             raise

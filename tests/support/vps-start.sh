@@ -2,6 +2,8 @@
 # vps-start plain|systemd - PID 1 of a test server. AUTHORIZED_KEY is let in as root and as deploy.
 set -eu
 
+rm -f /run/*.pid  # a container keeps its /run over a power cut, which a machine does not: those numbers are others' by now
+
 [ -f /etc/ssh/ssh_host_ed25519_key ] || ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
 for user in root deploy; do
     home=$(getent passwd $user | cut -d: -f6)

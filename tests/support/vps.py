@@ -243,6 +243,10 @@ class Vps:
         self.run(f"curl -sS --retry 20 --retry-connrefused --retry-delay 1 -o /dev/null http://{address}/v2/")
         return address
 
+    def inside(self, script: str) -> str:
+        """What the shell script prints as root, without ssh: also while sshd or the network is away."""
+        return self._in_container("sh", "-c", script)
+
     @property
     def address(self) -> str:
         """Where the other test servers reach it."""
@@ -255,8 +259,14 @@ class Vps:
         self._in_container("iptables", "-I", "INPUT", "!", "-i", "lo", "-j", "DROP")
         self._in_container("iptables", "-I", "OUTPUT", "!", "-o", "lo", "-j", "DROP")
 
+    def drop_half(self) -> None:
+        """From now on every other packet of ssh vanishes, by chance, both ways; all else is as before."""
+        half = ("-m", "statistic", "--mode", "random", "--probability", "0.5", "-j", "DROP")
+        self._in_container("iptables", "-I", "INPUT", "-p", "tcp", "--dport", "22", *half)
+        self._in_container("iptables", "-I", "OUTPUT", "-p", "tcp", "--sport", "22", *half)
+
     def mend(self) -> None:
-        """Ends `cut`; what hung goes on."""
+        """Ends `cut` and `drop_half`; what hung goes on."""
         self._in_container("iptables", "-F", "INPUT")
         self._in_container("iptables", "-F", "OUTPUT")
 

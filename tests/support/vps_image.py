@@ -1,7 +1,7 @@
 """The images of the test servers: made once by vps-image.sh (one to three minutes), kept outside the checkout.
 
-The second, with Docker and HAProxy, is made on top of the first (another minute) and kept in the engine: tests that
-need neither start from the small one.
+Two more are made on top of the first (another minute each) and kept in the engine: one with Docker and HAProxy, for
+the tests that need them, and one of a machine on which the panel is still to be installed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from .docker_engine import CACHE, Engine, EngineUnavailableError, as_root, ensure_engine, install_packages, locked
@@ -19,6 +20,8 @@ SUPPORT = Path(__file__).parent
 SCRIPT = SUPPORT / "vps-image.sh"
 DOCKER_SCRIPT = SUPPORT / "vps-docker-image.sh"
 DOCKER_SECONDS = 600
+BARE_SCRIPT = SUPPORT / "vps-bare-image.sh"
+REQUIREMENTS = SUPPORT.parents[1] / "requirements/base.txt"
 # Everything that the image is made from; a change in any of them makes another image.
 SOURCES = (SCRIPT, SUPPORT / "vps-start.sh", SUPPORT / "vps-site.sh", *sorted((SUPPORT / "laravel").iterdir()))
 KEPT_TARBALLS = 3
@@ -48,19 +51,36 @@ def ensure_docker_image(engine: Engine) -> str:
         return tag
     with locked("vps-docker-image"):
         if not _is_present(engine, tag):
-            _add_docker(engine, base, tag)
+            _add(engine, DOCKER_SCRIPT, base, tag, {})
     return tag
 
 
-def _add_docker(engine: Engine, base: str, tag: str) -> None:
-    name = f"devflow-vps-docker-{secrets.token_hex(4)}"
+def ensure_bare_image(engine: Engine) -> str:
+    """The tag of the image of a machine on which the panel is still to be installed, without a network."""
+    base = ensure_image(engine)
+    key = hashlib.sha256(base.encode() + BARE_SCRIPT.read_bytes() + REQUIREMENTS.read_bytes()).hexdigest()[:12]
+    tag = f"devflow-vps-bare:{key}"
+    if _is_present(engine, tag):
+        return tag
+    with locked("vps-bare-image"):
+        if not _is_present(engine, tag):
+            _add(engine, BARE_SCRIPT, base, tag, {REQUIREMENTS: "/srv/requirements.txt"})
+    return tag
+
+
+def _add(engine: Engine, script: Path, base: str, tag: str, files: Mapping[Path, str]) -> None:
+    """The image that `script` makes of `base`, with these files at their paths in it."""
+    name = f"{tag.partition(':')[0]}-{secrets.token_hex(4)}"
     # The host's network: its resolver and mirror served for the first image, too.
-    command = ("run", "--name", name, "--network", "host", "--interactive", base, "sh", "-s")
+    engine.run("create", "--name", name, "--network", "host", "--interactive", base, "sh", "-s")
     try:
-        done = engine.run(*command, stdin=DOCKER_SCRIPT.read_text(), timeout_seconds=DOCKER_SECONDS, check=False)
+        for source, path in files.items():
+            engine.run("cp", str(source), f"{name}:{path}")
+        command = ("start", "--attach", "--interactive", name)
+        done = engine.run(*command, stdin=script.read_text(), timeout_seconds=DOCKER_SECONDS, check=False)
         if done.returncode != 0:
             last_lines = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
-            raise EngineUnavailableError(f"{DOCKER_SCRIPT.name} failed (exit {done.returncode}):\n{last_lines}")
+            raise EngineUnavailableError(f"{script.name} failed (exit {done.returncode}):\n{last_lines}")
         engine.run("commit", name, tag, timeout_seconds=DOCKER_SECONDS)
     finally:
         engine.run("rm", "--force", "--volumes", name, check=False)

@@ -10,12 +10,13 @@ from django.db import connection
 from django.db.models import Avg, Count, DurationField, ExpressionWrapper, F, Max, Min
 from django.utils import timezone
 from django_scopes import scopes_disabled
-from procrastinate.contrib.django.models import ProcrastinateEvent, ProcrastinateJob
+from procrastinate.contrib.django.models import ProcrastinateJob
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from devflow import __version__
+from devflow.apps.condition import job_waiting_seconds
 from devflow.apps.deployments.models import ENDED, Deployment, Status
 from devflow.apps.notifications.models import Notification
 from devflow.apps.readiness import worker_count
@@ -77,9 +78,7 @@ def _jobs() -> Iterator[GaugeMetricFamily]:
     jobs = ProcrastinateJob.objects.values_list("queue_name", "status").annotate(n=Count("pk")).order_by()
     rows = [((queue, status), count) for queue, status, count in jobs]
     yield _labelled("devflow_jobs", "Jobs of the workers, by queue and state.", ["queue", "status"], rows)
-    waiting = ProcrastinateEvent.objects.filter(job__status="todo", job__scheduled_at=None, type="deferred")
-    oldest = waiting.aggregate(at=Min("at"))["at"]
-    yield GaugeMetricFamily("devflow_job_waiting_seconds_max", "How long the oldest job waits.", _age(oldest))
+    yield GaugeMetricFamily("devflow_job_waiting_seconds_max", "How long the oldest job waits.", job_waiting_seconds())
 
 
 def _counted(model: Any, field: str) -> list[tuple[tuple[str], int]]:

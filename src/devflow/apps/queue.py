@@ -5,11 +5,16 @@ Names of tasks are given as text, since the functions are the worker's; `devflow
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from django.db import OperationalError
 from procrastinate.contrib.django import app
+from procrastinate.exceptions import ConnectorException
+
+from devflow.postgresql.pools import is_away
 
 MANUAL, WEBHOOK, BACKGROUND = 10, 0, -10
 """Priorities: what a person waits for goes first, what nobody waits for last."""
@@ -32,7 +37,8 @@ def enqueue(
         schedule_at=schedule_at,
         allow_unknown=True,
     )
-    deferrer.defer(**arguments)
+    with _as_django_says():
+        deferrer.defer(**arguments)
 
 
 def enqueue_each(task: str, arguments: Iterable[Mapping[str, str]], *, priority: int = WEBHOOK) -> None:
@@ -40,4 +46,16 @@ def enqueue_each(task: str, arguments: Iterable[Mapping[str, str]], *, priority:
     found: list[dict[str, Any]] = [dict(each) for each in arguments]
     if found:
         deferrer = app.configure_task(task, queue=task.split(".")[0], priority=priority, allow_unknown=True)
-        deferrer.batch_defer(*found)
+        with _as_django_says():
+            deferrer.batch_defer(*found)
+
+
+@contextmanager
+def _as_django_says() -> Iterator[None]:
+    """A database that is away while something is queued is no other error than while something else is written."""
+    try:
+        yield
+    except ConnectorException as error:
+        if is_away(error.__cause__):
+            raise OperationalError(str(error.__cause__)) from error
+        raise

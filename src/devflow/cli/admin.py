@@ -101,6 +101,19 @@ def create_user(
         print(password)
 
 
+@app.command("setup-address")
+@with_django
+def setup_address() -> None:
+    """Print a new one-time address of the set-up page, while there is no user; earlier ones no longer work."""
+    from django.conf import settings
+
+    from devflow.apps.accounts.services import setup_token_create
+
+    token = setup_token_create()
+    url = settings.PUBLIC_URL
+    print(f"Set up: {url}/setup?token={token}" if token else f"The panel is set up already. Log in: {url}")
+
+
 @app.command("reset-password")
 @with_django
 def reset_password(email: Email, password_stdin: PasswordStdin = False) -> None:

@@ -4,16 +4,32 @@ import ipaddress
 import json
 import os
 import shutil
+import socket
+import ssl
+import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Annotated, Final, Literal
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+from urllib.parse import unquote, urlsplit
 
 import typer
 
 from devflow.core.errors import DevflowError
 from devflow.settings.env import Config, load_config
 
+if TYPE_CHECKING:
+    from devflow.apps.condition import Condition
+
 LEAST_FREE_BYTES: Final = 1 << 30
+MOST_CLOCK_SECONDS: Final = 5.0
+MOST_WAITING_SECONDS: Final = 300.0
+OLDEST_BACKUP: Final = timedelta(days=7)
+SHORTEST_CERTIFICATE: Final = timedelta(days=14)
+CONNECT_SECONDS: Final = 5.0
+UNREACHED: Final = (
+    "Look at proxy, DNS records and firewall. Fine where it is only from this machine that it is not reached."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +57,18 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="print one JSON 
 
 
 def examine(config: Config) -> Iterator[Finding]:
-    """All findings, one after the other; the database is asked last."""
+    """All findings, one after the other."""
     yield _data_folder(config)
     yield _key(config)
     yield _disk(config)
+    yield from _clock()
     yield _https(config)
+    yield _port(config)
+    if not _is_loopback(config.hostname):
+        yield from _public_address(config)
     yield from _running(config)
+    if config.redis_url:
+        yield _redis(config.redis_url)
 
 
 def _data_folder(config: Config) -> Finding:
@@ -91,11 +113,89 @@ def _https(config: Config) -> Finding:
     return Finding("https", "warning", f"{config.url}: passwords travel unencrypted", mend)
 
 
+def _port(config: Config) -> Finding:
+    """Whether the proxy is the only way in."""
+    if config.is_https and not _is_loopback(config.host):
+        mend = "Set DEVFLOW_HOST to 127.0.0.1, or close the port to all but the proxy in the firewall."
+        return Finding("port", "warning", f"{config.host}:{config.port} is open beside the proxy, without https", mend)
+    return Finding("port", "ok", f"the panel listens on {config.host}:{config.port}")
+
+
 def _is_loopback(hostname: str) -> bool:
     try:
         return ipaddress.ip_address(hostname).is_loopback
     except ValueError:
         return hostname == "localhost"
+
+
+def _clock() -> Iterator[Finding]:
+    """Whether something keeps the time; says nothing where nobody can be asked."""
+    try:
+        command = ["timedatectl", "show", "--property=NTPSynchronized", "--value"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=CONNECT_SECONDS, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    if said.strip() == "no":
+        mend = "Switch it on: timedatectl set-ntp true. Logins by code and certificates need the right time."
+        yield Finding("clock", "warning", "the time of this machine is not synchronized", mend)
+
+
+def _public_address(config: Config) -> Iterator[Finding]:
+    """What a browser meets at the panel's address."""
+    import httpx
+
+    if config.is_https:
+        certificate = _certificate(config)
+        yield certificate
+        if certificate.state == "failed":
+            return
+    try:
+        trusted = ssl.create_default_context()
+        answer = httpx.get(f"{config.url}/healthz", timeout=CONNECT_SECONDS, verify=trusted)
+    except httpx.HTTPError as error:
+        mend = (
+            "Look at the proxy, the name's DNS records and the firewall. Fine where only this machine cannot reach it."
+        )
+        yield Finding("address", "warning", f"{config.url} is not reached from here: {error}", mend)
+        return
+    if answer.status_code != 200 or '"status"' not in answer.text:
+        mend = "Start the panel; else something else answers there: look at DEVFLOW_URL and the proxy."
+        yield Finding("address", "failed", f"{config.url}/healthz answers {answer.status_code}, not as a panel", mend)
+        return
+    yield Finding("address", "ok", f"{config.url} leads to a panel")
+    missing = {"content-security-policy", "x-content-type-options"} - answer.headers.keys()
+    if missing:
+        mend = "The panel sends them: let the proxy pass them on."
+        yield Finding("headers", "failed", f"not in the answers: {', '.join(sorted(missing))}", mend)
+    if config.is_https and "strict-transport-security" not in answer.headers:
+        mend = "Let the proxy set X-Forwarded-Proto, and name it in DEVFLOW_TRUSTED_PROXIES (docs/guide/limits.md)."
+        yield Finding("proxy", "failed", "the panel does not know that it is called by https", mend)
+    elif config.is_https:
+        yield Finding("proxy", "ok", "the panel is told of https, and tells browsers to stay with it")
+
+
+def _certificate(config: Config) -> Finding:
+    parts = urlsplit(config.url)
+    address = (config.hostname, parts.port or 443)
+    try:
+        with (
+            socket.create_connection(address, CONNECT_SECONDS) as plain,
+            ssl.create_default_context().wrap_socket(plain, server_hostname=config.hostname) as secure,
+        ):
+            ends = str((secure.getpeercert() or {}).get("notAfter"))
+    except ssl.SSLCertVerificationError as error:
+        mend = "Renew it (certbot renew), or give the proxy the whole chain."
+        return Finding("certificate", "failed", f"browsers refuse it: {error.verify_message}", mend)
+    except OSError as error:
+        mend = (
+            "Look at the proxy, the name's DNS records and the firewall. Fine where only this machine cannot reach it."
+        )
+        return Finding("certificate", "warning", f"{config.url} is not reached from here: {error}", mend)
+    left = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC) - datetime.now(UTC)
+    found = f"holds for {left.days} more days"
+    if left < SHORTEST_CERTIFICATE:
+        return Finding("certificate", "warning", found, "It should have been renewed by now: certbot renew.")
+    return Finding("certificate", "ok", found)
 
 
 def _running(config: Config) -> Iterator[Finding]:
@@ -110,10 +210,99 @@ def _running(config: Config) -> Iterator[Finding]:
         "worker": "Start `devflow up` or `devflow worker`, and look at what it prints.",
     }
     for check, state in parts.items():
-        if state == "ok":
-            yield Finding(check, "ok", "works")
-        else:
+        if state != "ok":
             yield Finding(check, "failed", state, mends[check])
+    if parts["database"] == "ok":
+        yield from _working()
+
+
+def _working() -> Iterator[Finding]:
+    from devflow.apps.condition import condition
+
+    now = condition()
+    yield Finding("database", "ok", f"PostgreSQL {now.database_version}, up to date")
+    yield from (_database_clock(now), _queue(now))
+    if now.workers:
+        yield Finding("worker", "ok", f"{now.workers} at work")
+    yield from (_servers(now), _backup(now), _alerts(now), _email())
+
+
+def _database_clock(now: "Condition") -> Finding:
+    offset = abs(now.clock_offset_seconds)
+    if offset > MOST_CLOCK_SECONDS:
+        mend = "Let both machines keep their time: timedatectl set-ntp true."
+        return Finding("clock", "failed", f"{offset:.0f} s apart from the database's", mend)
+    return Finding("clock", "ok", "the same as the database's")
+
+
+def _queue(now: "Condition") -> Finding:
+    found = f"{now.jobs_waiting} jobs wait"
+    if now.job_waiting_seconds > MOST_WAITING_SECONDS:
+        mend = "Look at what the workers print, or start more of them: `devflow worker`."
+        return Finding("queue", "warning", f"{found}, the oldest for {now.job_waiting_seconds:.0f} s", mend)
+    return Finding("queue", "ok", found)
+
+
+def _servers(now: "Condition") -> Finding:
+    if now.offline_servers:
+        names = ", ".join(now.offline_servers[:10]) + (", …" if len(now.offline_servers) > 10 else "")
+        found = f"{len(now.offline_servers)} of {now.servers} cannot be reached: {names}"
+        return Finding("servers", "warning", found, "See why: devflow servers check NAME.")
+    return Finding("servers", "ok", f"none of {now.servers} is known to be away")
+
+
+def _backup(now: "Condition") -> Finding:
+    mend = "devflow admin backup FILE, best by a timer; and keep the file on another machine."
+    if now.backed_up_at is None:
+        return Finding("backup", "warning", "the panel was never backed up", mend)
+    age = datetime.now(UTC) - now.backed_up_at
+    found = f"the panel was backed up {age.days} days ago"
+    return Finding("backup", "warning", found, mend) if age > OLDEST_BACKUP else Finding("backup", "ok", found)
+
+
+def _alerts(now: "Condition") -> Finding:
+    if not now.channels:
+        mend = "Make a channel on the page Notifications, or by devflow channels add."
+        return Finding("alerts", "warning", "nobody is told of what fails", mend)
+    return Finding("alerts", "ok", f"{now.channels} channels tell of what fails")
+
+
+def _email() -> Finding:
+    """Connects and logs in, and sends nothing."""
+    from django.conf import settings
+    from django.core.mail import get_connection
+
+    if settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"):
+        return Finding("e-mail", "ok", "not used: EMAIL_URL is not set")
+    host = f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT}"
+    try:
+        with get_connection():
+            return Finding("e-mail", "ok", f"{host} lets the panel in")
+    except OSError as error:  # that of smtplib among them
+        return Finding("e-mail", "failed", f"{host}: {error}", "Look at EMAIL_URL: host, port, user and password.")
+
+
+def _redis(url: str) -> Finding:
+    """Asked by hand: two lines of its protocol."""
+    parts = urlsplit(url)
+    address = (parts.hostname or "localhost", parts.port or 6379)
+    shown = f"{address[0]}:{address[1]}"
+    words = [unquote(word) for word in (parts.username, parts.password) if word]
+    asked = [["AUTH", *words]] * bool(words) + [["PING"]]
+    try:
+        with socket.create_connection(address, CONNECT_SECONDS) as plain:
+            is_secure = parts.scheme == "rediss"
+            context = ssl.create_default_context()
+            connection = context.wrap_socket(plain, server_hostname=address[0]) if is_secure else plain
+            for command in asked:
+                sent = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in command)
+                connection.sendall(f"*{len(command)}\r\n{sent}".encode())
+                answer = connection.recv(200).decode(errors="replace").strip()
+    except (OSError, ValueError) as error:
+        return Finding("redis", "failed", f"{shown}: {error}", "Start Redis, or look at REDIS_URL.")
+    if answer != "+PONG":
+        return Finding("redis", "failed", f"{shown}: {answer}", "Look at REDIS_URL: user and password.")
+    return Finding("redis", "ok", f"{shown} answers")
 
 
 def _readiness() -> dict[str, str]:

@@ -97,7 +97,7 @@ _CHECKOUT = """\
 [ ! -s "$run/commit" ] || read -r commit <"$run/commit"
 [ -d "$root/releases" ] || mkdir -p "$root/releases"
 if [ -e "$path" ]; then rm -rf "$path"; fi
-mkdir "$path" || explain "The release cannot be made in $root/releases on $server: disk full, read-only, or another owner."
+{ mkdir -p "$root/.devflow" && printf '%s\\n' "$release" >"$root/.devflow/making.$deployment" && mkdir "$path"; } || explain "The release cannot be made in $root/releases on $server: disk full, read-only, or another owner."
 if ! { in_mirror archive --format=tar "$commit" || echo failed >"$run/archive"; } | tar -x -C "$path" || [ -e "$run/archive" ]; then
   full=$(df -Pk "$root" | tail -n 1)
   explain "The files of the commit could not be written to $path on $server (see the output above). Disk: $full"

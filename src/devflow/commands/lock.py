@@ -3,6 +3,9 @@
 The lock is the file `<root>/.devflow/lock`, one line `<environment id> <deployment id> <panel's words>`; it is read and
 written under flock(2) on a file beside it. It outlives a run, since a deployment may be several.
 
+A release that is being made has a mark, the file `<root>/.devflow/making.<deployment>` with its name (commands/git.py), until
+the lock is given back.
+
 Whose the folder is stands in `<root>/.devflow/owner`: the id of the environment that took it first, as long as it has a
 release there. Panels refuse what they know of; this is for what they do not know: other panels, another name of the host.
 """
@@ -41,8 +44,27 @@ fi
     + """\
 for left in "$devflow"/runs/*-1-forward; do
   if [ -s "$left/rc" ] || [ "$left" = "$run" ] || ! grep -qsx "environment=$environment" "$left/script"; then continue; fi
-  said=$(sh "$devflow/bin/devflow-run" kill "${left##*/}" 9>&- 2>&1) || explain "An earlier deployment still runs on $server and cannot be ended: $said"
+  state=$(sh "$devflow/bin/devflow-run" status "${left##*/}" 9>&- 2>/dev/null) || state=''
+  said=$(sh "$devflow/bin/devflow-run" kill "${left##*/}" "$deployment" 9>&- 2>&1) || explain "An earlier deployment still runs on $server and cannot be ended: $said"
+  by=${left##*/}
+  case $state in running*) echo "Ended what still ran of the deployment ${by%%-*}" ;; esac
 done
+forget() { rm -rf "$root/.devflow"/*."$1" "$root/current.next.$1" "$root/shared/.env.next.$1"; }
+serves() {
+  [ "$root/releases/$1" -ef "$root/current" ] || cat "$root/.devflow/live" "$root/.devflow/standby" 2>/dev/null | grep -q " $1$"
+}
+for left in "$root"/.devflow/making.*; do
+  by=${left##*.}
+  [ -s "$left" ] && [ "$by" != "$deployment" ] && read -r unfinished <"$left" || continue
+  case $unfinished in ''|.*|*/*) continue ;; esac
+  if [ -d "$root/releases/$unfinished" ] && ! serves "$unfinished"; then
+    rm -rf "$root/releases/$unfinished" || { echo "Some files of the release $unfinished, which was never finished, cannot be removed."; continue; }
+    rm -rf "$root/shared/.env.d/$unfinished" "$root/shared/.env.d/$unfinished.files"
+    echo "Removed the release $unfinished, which was never finished"
+  fi
+  forget "$by"
+done
+case ${holder%% *} in ''|"$deployment"|*[!a-zA-Z0-9-]*) ;; *) [ -e "$root/.devflow/making.${holder%% *}" ] || forget "${holder%% *}" ;; esac
 printf '%s %s %s\\n' "$environment" "$deployment" "$site" >"$root/.devflow/lock" || explain "The lock in $root on $server cannot be written: is the disk full?"
 if [ -z "$owner" ]; then
   { printf '%s\\n' "$environment" >"$root/.devflow/owner.next" && mv -f "$root/.devflow/owner.next" "$root/.devflow/owner"; } || explain "$root/.devflow/owner cannot be written on $server: is the disk full?"
@@ -51,10 +73,11 @@ fi
 )
 """A folder without an owner, new or of a deployment by an earlier version, is this environment's from now on. An environment
 has one deployment at a time: what still runs of another was left behind when the server did not answer the panel any more,
-and is ended now."""
+and is ended now, and what it had not finished removed. A release that serves all the same stays."""
 
 RELEASE = """\
 set -- "$root/.devflow/before.$deployment" "$root/.devflow/traffic.$deployment" "$root/.devflow/nginx.$deployment"
+set -- "$@" "$root/.devflow/making.$deployment"
 set -- "$@" "$devflow/runs/$deployment"-*/docker
 if [ -s "$root/.devflow/lock" ]; then
   read -r held by rest <"$root/.devflow/lock"

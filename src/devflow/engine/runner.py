@@ -35,6 +35,7 @@ STEADY_SECONDS = 10
 STOP_AGAIN_SECONDS = 0.5
 _CANCELLED = ("cancelled", "Cancelled.")
 _LEFT = "It was sent this deployment and never answered; the next one ends what may have begun there."
+_RUNS_ON = "Nothing was taken back there, and what still runs is ended by the next deployment."
 _UNDRAINED = "it serves the new release, and the balancer could not do without it. Deploy again when that is mended."
 
 
@@ -164,6 +165,7 @@ class Runner:
         self._sent_at = dict.fromkeys(observed.reached, time.monotonic())
         self._apart: set[str] = set()
         self._left: set[str] = set()
+        self._unended: dict[str, str] = {}
         self._wants_image = {name: asyncio.Event() for name in self._targets}
         for name in observed.awaiting_image:
             self._wants_image[name].set()
@@ -289,8 +291,11 @@ class Runner:
             return str(error)
         return "" if code == 0 else self._explain(group, target, code)
 
-    async def _follow(self, group: Group, target: Target) -> int:
-        """The exit code of the run, over as many connections as it takes. Raises RemoteError."""
+    async def _follow(self, group: Group, target: Target, *, is_over: bool = False) -> int:
+        """The exit code of the run, over as many connections as it takes; a run that `is_over` is only read to its end.
+
+        Raises RemoteError.
+        """
         progress = self._recorder.progress(target.name, group.name)
         if progress.exit_code is not None:
             return progress.exit_code
@@ -311,10 +316,16 @@ class Runner:
             self._observed.reached.add(target.name)
             self._sent_at[target.name] = time.monotonic()
             reader = JournalReader(nonce, progress.offset)
-            gates = [] if group.is_undo else list(self._plan.groups_of(target.name)[1:])
-            is_steered = self._is_steered and not group.is_undo
+            is_told = not group.is_undo and not is_over
+            gates = list(self._plan.groups_of(target.name)[1:]) if is_told else []
+            is_steered = self._is_steered and is_told
             follower = await run.follow(
-                connection, target.name, identity, progress.offset, text, listens=bool(gates) or is_steered
+                connection,
+                target.name,
+                identity,
+                progress.offset,
+                "" if is_over else text,
+                listens=bool(gates) or is_steered,
             )
             self._sent_at[target.name] = time.monotonic()
             usher = asyncio.ensure_future(self._usher(follower, target, gates, is_steered=is_steered))
@@ -402,7 +413,12 @@ class Runner:
             for name in self._targets
             if name in self._observed.reached and name not in silent and not self._has_ended(name)
         ]
-        await asyncio.gather(*(self._kill(self._targets[name]) for name in running))
+        errors = await asyncio.gather(*(self._kill(self._targets[name]) for name in running), return_exceptions=True)
+        for name, error in zip(running, errors, strict=True):
+            if isinstance(error, RemoteError):
+                self._observed.explained[name] = str(error)
+            elif error is not None:
+                raise error
 
     def _unheard(self) -> set[str]:
         """The servers of whose journal nothing has come: whether anything has begun there is not known."""
@@ -412,17 +428,32 @@ class Runner:
         progress = self._recorder.progress(server, self._plan.forward.name)
         return server in self._heard or progress.offset > 0 or progress.exit_code is not None
 
+    async def _end_forward(self, target: Target) -> str:
+        """Ends what may still run there of the way forward, and reads its journal to the end: it may have begun without
+        our hearing of it, or gone on when the worker before died. '' or why nothing can be taken back there."""
+        name = target.name
+        if self._has_ended(name) or name in self._unended:
+            return self._unended.get(name, "")
+        has_answered = self._has_answered(name)
+        try:
+            await self._kill(target)
+            await self._follow(self._plan.forward, target, is_over=True)
+        except RemoteError as error:
+            if has_answered and not isinstance(error, ConnectError):  # what cannot be ended must not keep the site away
+                self._tell(target, str(error))
+            else:
+                self._unended[name] = f"{error} {_RUNS_ON if has_answered else _LEFT}"
+        return self._unended.get(name, "")
+
     async def _kill(self, target: Target) -> None:
+        """Ends the run of the way forward. Raises RemoteError."""
         identity = script.run_id(self._deployment, target, self._plan.forward)
 
         async def attempt(connection: Connection) -> int:
             await run.kill(connection, target.name, identity)
             return 0
 
-        try:
-            await self._insist(target, attempt)
-        except RemoteError as error:
-            self._observed.explained[target.name] = str(error)
+        await self._insist(target, attempt)
 
     async def _insist(self, target: Target, attempt: Callable[[Connection], Awaitable[int]]) -> int:
         """Tries until it works, the error is not one of the way, or the server was away for too long."""
@@ -485,6 +516,8 @@ class Runner:
     async def _take_back_in_rounds(self) -> list[str]:
         """Takes back round by round. A server that gets requests is left as it is, and one that could not be taken back
         is not given any (`$apart` on the balancer)."""
+        reached = [target for name, target in self._targets.items() if name in self._observed.reached]
+        await asyncio.gather(*map(self._end_forward, reached))  # who may serve is only known when all was heard
         errors: list[str] = []
         gone: set[str] = set()
         is_drained = False
@@ -516,11 +549,9 @@ class Runner:
 
     async def _undo(self, group: Group, target: Target) -> str:
         """Undoes on one server, once more when it went down meanwhile; '' or what went wrong."""
+        if why := await self._end_forward(target):
+            return why
         self._observed.explained.pop(target.name, None)
-        if not self._has_answered(target.name):  # it may yet begin what it was sent
-            await self._kill(target)
-            if why := self._observed.explained.pop(target.name, ""):
-                return f"{why} {_LEFT}"
         error = await self._settle(group, target)
         if self._recorder.progress(target.name, group.name).exit_code == INTERRUPTED:
             error = await self._settle(group.again, target)

@@ -5,15 +5,15 @@
 #   start ID OFFSET BYTES   the same; after the BYTES of the script, lines on stdin tell the run what it waits for:
 #                     "open NUMBER" opens a gate, "commit ID" is the commit that the first server found,
 #                     "image ID" the image that was brought here, "canary WORD" what a person wants of a canary
-#   status ID         "running PID" | "ended CODE" | "interrupted" | "absent"
-#   kill ID           ends all its processes: TERM, after 10 s KILL; then it counts as interrupted
+#   status ID         "running PID" | "ended CODE" | "interrupted" | "interrupted by ID" | "absent"
+#   kill ID [BY]      ends all its processes: TERM, after 10 s KILL; then it counts as interrupted, by the deployment BY
 #   list              the runs, newest first        log ID   the whole journal of a run
 #   rollback SITE     back to the release before (SITE: a folder like /srv/shop); needs no panel
 #   unlock SITE       removes the lock of a panel that is gone for good
 #
-# A run is ~/.devflow/runs/<ID>/{script,log,pgid,boot_id,rc}. After `start` the last line on stderr is
-# "devflow-run: ended CODE" or "devflow-run: interrupted". Exit codes: 97 unknown command, 98 home cannot be written,
-# 99 the script came incomplete, 96 the run was taken back before it began, 95 following broke off while the run goes on.
+# A run is ~/.devflow/runs/<ID>/{script,log,birth,pgid,boot_id,rc,ended_by}. After `start` the last line on stderr is
+# "devflow-run: " and its status. Exit codes: 97 unknown command, 98 home cannot be written, 99 the script came incomplete,
+# 96 the run was taken back before it began, 95 following broke off while the run goes on.
 set -u
 umask 077
 devflow=$HOME/.devflow
@@ -27,10 +27,37 @@ boot() { read -r boot_id </proc/sys/kernel/random/boot_id && printf '%s\n' "$boo
 
 uptime() { read -r now _ </proc/uptime && printf '%s\n' "${now%.*}"; }
 
+# begun_at PID - when a process began, in ticks of the kernel's clock; nothing where there is no such process
+begun_at() {
+  { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
+  set -- ${line##*) }
+  echo "${20}"
+}
+
+# birth PID - what no other process has had or will have: a container that is restarted keeps the kernel's boot id, and
+# gives the same numbers again, but its first process is another one
+birth() { echo "$(boot) $(begun_at 1) $(begun_at "$1")"; }
+
+# Whether the run began since this machine, or container, was started. A run of an earlier version has no birth.
+is_of_this_boot() {
+  [ -s "$runs/$1/boot_id" ] && [ "$(cat "$runs/$1/boot_id")" = "$(boot)" ] || return 1
+  [ ! -s "$runs/$1/birth" ] || { read -r was <"$runs/$1/birth"; [ "${was% *}" = "$(boot) $(begun_at 1)" ]; }
+}
+
+# leader ID - the number of the process that leads the run, and of its group; nothing where another has it by now. As long
+# as anybody is in the group nobody gets its number, also when the leader itself is gone.
+leader() {
+  { read -r pgid <"$runs/$1/pgid"; } 2>/dev/null && is_of_this_boot "$1" || return 0
+  if [ -s "$runs/$1/birth" ] && [ -d "/proc/$pgid" ] && [ "$(cat "$runs/$1/birth")" != "$(birth "$pgid")" ]; then return 0; fi
+  echo "$pgid"
+}
+
+is_alive() { [ -n "$1" ] && kill -0 "$1" 2>/dev/null; }
+
 # Every live process of a run: its group, and whatever left the group but still carries the run's name.
 members() {
-  pgid=''; [ -s "$runs/$1/pgid" ] && read -r pgid <"$runs/$1/pgid"
-  [ -s "$runs/$1/boot_id" ] && [ "$(cat "$runs/$1/boot_id")" = "$(boot)" ] || return 0
+  is_of_this_boot "$1" || return 0
+  pgid=$(leader "$1")
   grep -lszx "DEVFLOW_RUN=$1" /proc/[0-9]*/environ | tr -dc '0-9\n'
   for folder in /proc/[0-9]*; do
     { read -r line <"$folder/stat"; } 2>/dev/null || continue
@@ -43,9 +70,10 @@ status() {
   if [ ! -d "$runs/$1" ]; then echo absent
   elif [ -s "$runs/$1/rc" ]; then read -r rc <"$runs/$1/rc"; echo "ended $rc"
   else
-    pgid=''; [ -s "$runs/$1/pgid" ] && read -r pgid <"$runs/$1/pgid"
-    if [ -n "$pgid" ] && kill -0 "$pgid" 2>/dev/null && [ "$(cat "$runs/$1/boot_id")" = "$(boot)" ]; then echo "running $pgid"
+    pgid=$(leader "$1")
+    if is_alive "$pgid"; then echo "running $pgid"
     elif [ -s "$runs/$1/rc" ]; then read -r rc <"$runs/$1/rc"; echo "ended $rc"
+    elif [ -s "$runs/$1/ended_by" ]; then read -r by <"$runs/$1/ended_by"; echo "interrupted by $by"
     else echo interrupted
     fi
   fi
@@ -56,12 +84,13 @@ start() {
   pid=''
   if [ ! -d "$run" ]; then
     case $1 in *-undo|*-undo-again) ;; *) [ ! -d "$runs/${1%-*-*}-undo" ] || die 96 "this deployment was taken back" ;; esac
+    sweep
     fresh=$runs/.new.$1.$$
     { [ -d "$runs" ] || mkdir -p "$runs"; } && mkdir "$fresh" && take_script "${3:-}" >"$fresh/script" || { rm -rf "$fresh" 2>/dev/null; die 98 "$devflow cannot be written by $(id -un)"; }
     [ "$(tail -n 1 "$fresh/script")" = "#end" ] || { rm -rf "$fresh"; die 99 "the script came incomplete"; }
     : >"$fresh/log"
     if mv -T "$fresh" "$run" 2>/dev/null; then
-      setsid sh "$run/script" </dev/null >>"$run/log" 2>&1 &
+      setsid sh "$0" begin "$1" </dev/null >>"$run/log" 2>&1 &
       pid=$!
     else
       rm -rf "$fresh"
@@ -76,8 +105,8 @@ start() {
   fi
   if [ -z "$pid" ] && [ ! -s "$run/rc" ]; then
     await_start "$1"
-    { read -r pid <"$run/pgid"; } 2>/dev/null || pid=''
-    [ "$(cat "$run/boot_id" 2>/dev/null)" = "$(boot)" ] && kill -0 "$pid" 2>/dev/null || pid=''
+    pid=$(leader "$1")
+    is_alive "$pid" || pid=''
   fi
   if [ -n "$pid" ]; then tail -c "+$(($2 + 1))" -f --pid="$pid" -s 0.01 "$run/log"
   else tail -c "+$(($2 + 1))" "$run/log"
@@ -87,9 +116,18 @@ start() {
   state=$(status "$1")
   case $state in
     running*) exit 95 ;;  # whoever read went away: no reason to end the run
-    interrupted) stop "$1" ;;
+    interrupted*) stop "$1" ;;
   esac
   printf 'devflow-run: %s\n' "$state" >&2
+}
+
+# What a start that was killed has left, with the secrets of its script. One that is on its way has a live writer; after an
+# hour its number is another's.
+sweep() {
+  for left in "$runs"/.new.*; do
+    [ -d "$left" ] || continue
+    if [ ! -d "/proc/${left##*.}" ] || [ -n "$(find "$left" -maxdepth 0 -mmin +60 2>/dev/null)" ]; then rm -rf "$left"; fi
+  done
 }
 
 # take_script [BYTES] - so many bytes of stdin, or all of it
@@ -130,17 +168,21 @@ stop() {
   [ -d "$runs/$1" ] || forbid "$1"
   [ ! -s "$runs/$1/rc" ] || return 0  # what it left behind on purpose (a service) may stay
   await_start "$1"
-  signal=TERM; since=$(uptime); pgid=''
-  [ -s "$runs/$1/pgid" ] && read -r pgid <"$runs/$1/pgid"
+  signal=TERM; since=$(uptime); pgid=$(leader "$1")
   while alive=$(members "$1"); [ -n "$alive" ]; do
     waited=$(($(uptime) - since))
     [ "$waited" -lt 15 ] || die 1 "these processes of $1 cannot be ended: $(echo $alive)"
     [ "$waited" -lt 10 ] || signal=KILL
     # the group at one stroke, so that the script does not go on with its next line when only a command of it was ended
-    if [ -n "$signal" ]; then kill -s "$signal" -- "-$pgid" $alive 2>/dev/null; signal=''; fi
+    if [ -n "$signal" ]; then kill -s "$signal" -- ${pgid:+"-$pgid"} $alive 2>/dev/null; signal=''; fi
     sleep 0.1
   done
   rm -rf "$runs/$1/script" "$runs/$1/deploy_key" "$runs/$1/docker"
+  if [ -n "${2:-}" ] && [ ! -s "$runs/$1/rc" ] && [ ! -s "$runs/$1/ended_by" ]; then
+    [ -z "$(tail -c 1 "$runs/$1/log")" ] || echo >>"$runs/$1/log"
+    echo "Interrupted: the deployment $2 came after it, and ended what was left of it." >>"$runs/$1/log"
+    echo "$2" >"$runs/$1/ended_by"
+  fi
 }
 
 site() {
@@ -161,6 +203,9 @@ point_variables() {
   fi
 }
 
+# A release that a deployment was still making when its server went away, or its panel.
+is_unfinished() { cat .devflow/making.* 2>/dev/null | grep -qxF "$1"; }
+
 rollback() {
   site "$1"
   [ -L current ] || die 1 "$1/current is not there: nothing has been deployed to $1"
@@ -176,7 +221,7 @@ rollback() {
     for folder in releases/*/; do
       name=${folder%/}; name=${name##*/}
       [ "$name" = "$now" ] && break
-      to=$name
+      is_unfinished "$name" || to=$name
     done
   fi
   case $to in .*|*/*) die 2 "not a release: $to" ;; esac
@@ -191,7 +236,8 @@ rollback() {
 case ${1:-} in
   start) valid "${2:-}"; start "$2" "${3:-0}" "${4:-}" ;;
   status) valid "${2:-}"; status "$2" ;;
-  kill) valid "${2:-}"; stop "$2" ;;
+  begin) valid "${2:-}"; birth "$$" >"$runs/$2/birth"; exec sh "$runs/$2/script" ;;  # for `start` alone
+  kill) valid "${2:-}"; [ -z "${3:-}" ] || valid "$3"; stop "$2" "${3:-}" ;;
   list)
     # shellcheck disable=SC2045 # the names are run ids
     for folder in $(ls -1t "$runs" 2>/dev/null); do printf '%s  %s\n' "$folder" "$(status "$folder")"; done ;;

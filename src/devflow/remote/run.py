@@ -32,7 +32,7 @@ class Follower:
         last = (stderr.strip().splitlines() or [""])[-1]
         if last.startswith("devflow-run: ended "):
             return int(last.rsplit(" ", 1)[1])
-        if last == "devflow-run: interrupted":
+        if last.startswith("devflow-run: interrupted"):
             return INTERRUPTED
         if code == INCOMPLETE:
             raise ConnectError(f"{self._server}: the script came incomplete", server=self._server, transient=True)

@@ -21,7 +21,7 @@ def database_settings(config: Config, *, connections: int) -> dict[str, Any]:
     named, options = connection_settings(url)
     pool = {"min_size": 0, "max_size": connections, "max_idle": 60, "timeout": 5, "num_workers": 1}
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "devflow.postgresql",
         **named,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {**options, "pool": pool, "application_name": "devflow"},

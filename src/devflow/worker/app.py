@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from asgiref.sync import sync_to_async
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
@@ -22,6 +23,7 @@ from devflow.apps.servers import cluster_jobs
 from devflow.apps.servers import jobs as servers
 from devflow.apps.servers.reach import ServerReach
 from devflow.apps.sources import jobs as sources
+from devflow.postgresql.pools import AGAIN_SECONDS
 from devflow.remote.pool import Pool
 
 log = logging.getLogger(__name__)
@@ -61,14 +63,9 @@ state = WorkerState()
 
 @app.task(name="deployments.advance", queue="deployments")
 async def deployment_advance(deployment_id: str) -> None:
+    work = partial(deployments.advance, deployment_id=deployment_id, reach=state.reach, cancelled=state.cancelled)
     try:
-        while True:
-            try:
-                await deployments.advance(deployment_id=deployment_id, reach=state.reach, cancelled=state.cancelled)
-                return
-            except (OperationalError, InterfaceError):
-                log.warning("the database is away; deployment %s goes on where it was when it is back", deployment_id)
-                await asyncio.sleep(1)
+        await _insist(work, f"deployment {deployment_id}")
     finally:
         state.forget(deployment_id)
 
@@ -90,12 +87,12 @@ async def proxy_look(environment_id: str) -> None:
 
 @app.task(name="servers.check", queue="servers")
 async def server_check(server_id: str) -> None:
-    await servers.check(server_id=server_id, reach=state.reach)
+    await _insist(partial(servers.check, server_id=server_id, reach=state.reach), f"the check of server {server_id}")
 
 
 @app.task(name="servers.cluster_act", queue="servers")
 async def cluster_act(action_id: str) -> None:
-    await cluster_jobs.act(action_id=action_id, reach=state.reach)
+    await _insist(partial(cluster_jobs.act, action_id=action_id, reach=state.reach), f"action {action_id}")
 
 
 @app.task(name="containers.look", queue="containers")
@@ -105,12 +102,12 @@ async def containers_look(server_id: str, disk: str) -> None:
 
 @app.task(name="containers.act", queue="containers")
 async def container_act(action_id: str) -> None:
-    await containers.act(action_id=action_id, reach=state.reach)
+    await _insist(partial(containers.act, action_id=action_id, reach=state.reach), f"action {action_id}")
 
 
 @app.task(name="containers.prune", queue="containers")
 async def containers_prune(action_id: str) -> None:
-    await containers.prune(action_id=action_id, reach=state.reach)
+    await _insist(partial(containers.prune, action_id=action_id, reach=state.reach), f"clean-up {action_id}")
 
 
 @app.task(name="containers.follow", queue="containers")
@@ -189,6 +186,17 @@ async def privacy_remove_files(
 @app.task(name="privacy.remove_team", queue="privacy")
 async def privacy_remove_team(team_id: str) -> None:
     await privacy.remove_team(team_id=team_id, reach=state.reach)
+
+
+async def _insist(work: Callable[[], Awaitable[None]], what: str) -> None:
+    """Does what may be done again until the database has heard of its end: somebody waits for that."""
+    while True:
+        try:
+            return await work()
+        except (OperationalError, InterfaceError):
+            log.warning("the database is away; %s goes on where it was when it is back", what)
+        await asyncio.sleep(AGAIN_SECONDS)
+        await sync_to_async(close_old_connections)()
 
 
 async def _apart(work: Callable[[str], None], argument: str) -> None:

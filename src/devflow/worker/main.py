@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
-from procrastinate import App, PsycopgConnector
+from procrastinate import App
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.utils import connector_params
 
@@ -30,6 +30,7 @@ from devflow.apps.servers import cluster_jobs
 from devflow.apps.sources.reports import reports_adopt
 from devflow.core.error_id import begin
 from devflow.worker.app import state
+from devflow.worker.queue import PatientWorker, with_patience
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ HEARTBEAT_SECONDS = 2.0
 DEAD_AFTER_SECONDS = 10.0
 SWEEP_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
+FETCH_SECONDS = 2.0
+"""How often it is looked for jobs that nobody was told of: PostgreSQL was away."""
 CLEAN_SECONDS = 3600.0
 CLUSTERS_SECONDS = 10.0
 
@@ -53,8 +56,8 @@ def run() -> None:
 
 
 async def _main() -> None:
-    # beside Django's connector, which services go on using to queue in their own transactions
-    queue = app.with_connector(PsycopgConnector(kwargs=connector_params(), min_size=1, max_size=4))
+    queue = with_patience(app)
+    queue.perform_import_paths()  # type: ignore[no-untyped-call]
     async with queue.open_async():
         side = [
             asyncio.create_task(_always("sweep", SWEEP_SECONDS, partial(_sweep, queue))),
@@ -63,16 +66,19 @@ async def _main() -> None:
             asyncio.create_task(_always("looking at clusters", CLUSTERS_SECONDS, _look_at_clusters)),
         ]
         try:
-            await queue.run_worker_async(
+            worker = PatientWorker(
+                queue,
                 name=f"{socket.gethostname()}-{os.getpid()}",
                 concurrency=CONCURRENCY,
                 update_heartbeat_interval=HEARTBEAT_SECONDS,
                 stalled_worker_timeout=DEAD_AFTER_SECONDS,
                 shutdown_graceful_timeout=DRAIN_SECONDS,
+                fetch_job_polling_interval=FETCH_SECONDS,
                 abort_job_polling_interval=60.0,
                 delete_jobs="successful",
                 worker_middleware=[_with_id],
             )
+            await worker.run()  # type: ignore[no-untyped-call]
         finally:
             for task in side:
                 task.cancel()

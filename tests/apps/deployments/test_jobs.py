@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
@@ -13,17 +14,20 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 from django_scopes import scope, scopes_disabled
 
-from devflow.apps.deployments import jobs, selectors, services
+from devflow.apps.deployments import events, jobs, selectors, services
 from devflow.apps.deployments.models import Deployment, Release, Run, Status
 from devflow.apps.deployments.planning import plan_deploy, plan_rollback
+from devflow.apps.deployments.recorder import DeploymentRecorder
 from devflow.apps.projects import services as projects
 from devflow.apps.projects.models import Environment, Variable
 from devflow.apps.projects.variables import variables_set
 from devflow.apps.servers.models import Server
-from devflow.core.errors import ConnectError
+from devflow.core.errors import ClaimLostError, ConnectError
 from devflow.core.masking import Masker
 from devflow.engine import inspect, runner
 from devflow.engine.inspect import Seen
+from devflow.engine.output import Frame, Line
+from devflow.engine.runner import Observed, RunProgress
 from devflow.engine.task import Tree
 from tests.support.fake_server import Act, FakeReach, FakeServer
 from tests.support.shop import Shop
@@ -290,6 +294,74 @@ def test_a_worker_that_takes_over_doubles_and_loses_nothing(shop: Shop) -> None:
     assert len(carrier.servers["web1"].ran) == len(set(carrier.servers["web1"].ran))
     assert step_statuses(shop, made)["release"] == "success"
     assert kinds(made).count("deployment.started") == kinds(made).count("deployment.completed") == 1
+
+
+def test_a_worker_that_dies_while_it_writes_a_steps_beginning_leaves_the_step_under_way(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is heard while a batch is being written belongs to the next one: with its rows, its lines and its offset."""
+    made = request(shop)
+    heard, is_dead = threading.Event(), threading.Event()
+    gate = asyncio.Event()
+    carrier = Carrier(shop, made, release=Act(lines=("first",), gate=gate), activate=Act(lines=("second",)))
+    append, record = events.append, DeploymentRecorder.record
+
+    def slow(**given: Any) -> bool:
+        if is_dead.is_set():
+            raise ClaimLostError("It is dead.")
+        if any(event.data.get("name") == "release" for event in given["events"]):
+            loop[0].call_soon_threadsafe(gate.set)
+            assert heard.wait(10)
+            is_dead.set()
+        return append(**given)
+
+    def hear(recorder: DeploymentRecorder, *given: Any) -> None:
+        record(recorder, *given)
+        if any(step.name == "release" and step.status == "success" for step in recorder._steps.values()):
+            heard.set()
+
+    loop: list[asyncio.AbstractEventLoop] = []
+
+    async def dies() -> None:
+        loop.append(asyncio.get_running_loop())
+        await carrier.work()
+
+    monkeypatch.setattr(events, "append", slow)
+    monkeypatch.setattr(DeploymentRecorder, "record", hear)
+    in_a_worker(dies)
+    monkeypatch.undo()
+    assert step_statuses(shop, made)["release"] == "running"
+    assert carrier.run().status == "success"
+    steps = {str(step.pk): step.name for step in selectors.step_list(actor=shop.actor(), deployment=made)}
+    found = selectors.event_list(deployment_id=made.pk, after_seq=0)
+    logged = [(steps.get(event.data["step"]), event.text) for event in found if event.kind == "deployment.log"]
+    assert ("release", "first\n") in logged
+    assert {step for step, _ in logged} <= {"fetch", "release", "activate"}
+
+
+def test_what_a_step_said_before_it_was_skipped_is_kept(shop: Shop) -> None:
+    made = request(shop)
+
+    async def skip() -> None:
+        claimed = await sync_to_async(jobs._claim)(str(made.pk))
+        assert claimed is not None
+        claimed.plan, claimed.steps = await sync_to_async(jobs._store_plan)(claimed, "static", COMMIT, {})
+        recorder = DeploymentRecorder(
+            deployment=claimed.deployment,
+            team=claimed.team,
+            plan=claimed.plan,
+            steps=claimed.steps,
+            runs=[],
+            observed=Observed(),
+            masker=Masker(()),
+            claim=claimed.claim,
+        )
+        items = [Frame(1.0, "begin", "0"), Line("looked"), Frame(1.0, "skip", "0")]
+        recorder.record("web1", "1-forward", items, RunProgress())
+        await recorder.flush()
+
+    in_a_worker(skip)
+    assert log(shop, made) == "looked\n"
 
 
 def test_of_two_workers_the_later_goes_on_and_the_other_writes_nothing_more(shop: Shop) -> None:

@@ -20,7 +20,8 @@ def request(shop: Shop) -> Deployment:
 def test_another_team_sees_none_of_it(shop: Shop) -> None:
     made, stranger = request(shop), shop.actor("stranger")
     assert selectors.deployment_list(actor=stranger) == []
-    assert selectors.deployments_latest(actor=stranger) == {}
+    assert selectors.deployments_newest(actor=stranger, environments=[shop.environment], limit=1) == {}
+    assert selectors.environment_states(actor=stranger) == {}
     assert selectors.step_list(actor=stranger, deployment=made) == []
     assert selectors.release_list(actor=stranger, environment=shop.environment) == []
     with pytest.raises(NotFoundError):
@@ -53,10 +54,21 @@ def test_lists_of_some(shop: Shop) -> None:
 
 
 def test_the_latest_of_each_environment(shop: Shop) -> None:
+    staging = shop.add_environment("staging")
+    older, newer, newest = (request(shop) for _ in range(3))
+    newest_of = lambda limit: selectors.deployments_newest(  # noqa: E731
+        actor=shop.actor(), environments=[shop.environment, staging], limit=limit
+    )
+    assert newest_of(1) == {shop.environment.pk: [newest]}
+    assert newest_of(2) == {shop.environment.pk: [newest, newer]}
+    assert newest_of(9) == {shop.environment.pk: [newest, newer, older]}
+
+
+def test_environments_by_the_state_of_their_newest_deployment(shop: Shop) -> None:
     shop.add_environment("staging")
     request(shop)
-    newest = request(shop)
-    assert selectors.deployments_latest(actor=shop.actor()) == {shop.environment.pk: newest}
+    request(shop)  # supersedes the first
+    assert selectors.environment_states(actor=shop.actor()) == {"queued": 1, "": 1}
 
 
 def test_the_plan_shows_everything_and_no_values(shop: Shop) -> None:

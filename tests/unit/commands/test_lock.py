@@ -9,7 +9,8 @@ from importlib.resources import files
 
 import pytest
 
-from devflow.commands import lock, releases
+from devflow.commands import git, lock, releases
+from tests.support.gitrepo import GitRepository
 from tests.support.machine import ENVIRONMENT_ID, Machine
 
 
@@ -158,12 +159,72 @@ def test_what_was_left_running_of_an_earlier_deployment_is_ended(locked: Machine
     program.write_bytes(files("devflow.remote").joinpath("devflow-run.sh").read_bytes())
     left = {name: _begin(locked, f"{name}-1eft-1-forward", environment) for name, environment in LEFT.items()}
     _wait_until(lambda: all((runs / f"{name}-1eft-1-forward" / "begun").exists() for name in LEFT))
-    assert locked.run(lock.TAKE, deployment="d2").code == 0
+    ran = locked.run(lock.TAKE, deployment="d2")
+    assert (ran.code, ran.lines) == (0, ["Ended what still ran of the deployment d1"])
     assert left["d1"].wait(10) == 0
+    assert (runs / "d1-1eft-1-forward" / "ended_by").read_text() == "d2\n"
     assert left["0ther"].poll() is None
     left["0ther"].terminate()
     subprocess.run(["sh", str(program), "kill", "0ther-1eft-1-forward"], env=locked.environment(), check=True)
     left["0ther"].wait(10)
+
+
+# --- releases that were never finished --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def origin(machine: Machine) -> GitRepository:
+    made = GitRepository.local(machine.folder / "origin.git", machine.folder / "work")
+    made.commit({"index.html": "hello"})
+    return made
+
+
+def kept(machine: Machine) -> list[str]:
+    return sorted(path.name for path in (machine.root / "releases").iterdir())
+
+
+@pytest.fixture
+def given_up(owned: Machine, origin: GitRepository) -> Machine:
+    """r1 serves, and of a second deployment, whose server never answered again, r2 is laid out."""
+    assert owned.run(lock.TAKE, git.FETCH, git.CHECKOUT, releases.write_variables(), deployment="d2").code == 0
+    assert kept(owned) == ["r1", "r2"]
+    return owned
+
+
+def test_the_next_deployment_removes_what_was_never_finished(given_up: Machine) -> None:
+    (given_up.root / "current.next.d2").symlink_to("releases/r2")
+    ran = given_up.run(lock.TAKE, deployment="d3", release="r3")
+    assert (ran.code, ran.lines) == (0, ["Removed the release r2, which was never finished"])
+    assert kept(given_up) == ["r1"]
+    assert [path.name for path in given_up.root.rglob("*r2*")] == []
+    assert [path.name for path in given_up.root.rglob("*.d2")] == []
+
+
+@pytest.mark.parametrize("strategy", ["atomic", "colours"])
+def test_a_release_that_serves_stays_though_it_was_never_finished(given_up: Machine, strategy: str) -> None:
+    if strategy == "atomic":
+        given_up.run(releases.ACTIVATE, deployment="d2")
+    else:
+        (given_up.root / ".devflow" / "standby").write_text("green r2\n")
+    ran = given_up.run(lock.TAKE, deployment="d3", release="r3")
+    assert (ran.code, ran.lines, kept(given_up)) == (0, [], ["r1", "r2"])
+
+
+@pytest.mark.parametrize("end", [lock.RELEASE, releases.THROW_AWAY + lock.RELEASE])
+def test_what_was_finished_or_taken_back_is_no_concern_of_the_next(given_up: Machine, end: str) -> None:
+    assert given_up.run(end, deployment="d2").code == 0
+    before = kept(given_up)
+    assert [path.name for path in given_up.root.rglob("*.d2")] == []
+    assert given_up.run(lock.TAKE, deployment="d3", release="r3").lines == []
+    assert kept(given_up) == before
+
+
+def test_a_mark_never_leads_out_of_the_releases(given_up: Machine) -> None:
+    for number, name in enumerate(("../shared", "..", ".", "", "a/../../shared")):
+        (given_up.root / ".devflow" / f"making.x{number}").write_text(f"{name}\n")
+    assert given_up.run(lock.TAKE, deployment="d3", release="r3").code == 0
+    assert (given_up.root / "shared").is_dir()
+    assert kept(given_up) == ["r1"]
 
 
 LEFT = {"d1": ENVIRONMENT_ID, "0ther": "0ther"}

@@ -17,6 +17,7 @@ from devflow.engine.plan import Plan
 from devflow.engine.runner import Observed, Outcome, Runner, RunProgress
 from devflow.engine.script import RunSecrets
 from devflow.engine.task import Phase, Where
+from devflow.remote.run import INTERRUPTED
 from tests.support.fake_server import Act, FakeReach, FakeServer
 from tests.support.plans import deploy_plan, rollback_plan
 
@@ -568,6 +569,85 @@ async def test_a_worker_that_takes_over_hears_of_a_cancel_that_the_first_did_not
     house.cancelled.set()
     assert (await house.carry_out()).status == "cancelled"
     assert house.servers["web1"].killed
+
+
+async def _killed(house: House) -> None:
+    """The worker that carries it dies; what the servers do goes on without it."""
+    first = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "build" in house.ran())
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_what_ran_on_after_its_worker_died_is_read_to_the_end_though_it_was_cancelled() -> None:
+    gate = asyncio.Event()
+    acts = {"build": Act(gate=gate, lines=("building",)), "warm": Act(lines=("unseen",), gate=asyncio.Event())}
+    house = House(deploy_plan("web1"), {"web1": acts})
+    await _killed(house)
+    gate.set()
+    await eventually(lambda: "warm" in house.ran())
+    house.cancelled.set()
+    assert (await house.carry_out()).status == "cancelled"
+    assert house.notebook.lines() == ["building", "unseen"]
+    assert house.notebook.runs["web1", "1-forward"].exit_code == INTERRUPTED
+    assert house.ran()[-3:] == undo(house.plan)
+
+
+async def test_what_had_ended_before_its_cancel_was_heard_is_read_to_the_end() -> None:
+    gate = asyncio.Event()
+    house = House(deploy_plan("web1"), {"web1": {"build": Act(gate=gate), "warm": Act(code=4, lines=("broke",))}})
+    await _killed(house)
+    gate.set()
+    await eventually(lambda: house.servers["web1"].runs["d2-idweb1-1-forward"].is_over)
+    house.cancelled.set()
+    assert (await house.carry_out()).status == "cancelled"
+    assert house.notebook.lines() == ["broke"]
+    assert house.notebook.runs["web1", "1-forward"].exit_code == 4
+
+
+async def test_a_server_that_comes_back_when_it_was_given_up_is_ended_before_it_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LOST_CONTACT_SECONDS", 0.5)
+    house = House(deploy_plan("web1"), {"web1": {"build": Act(gate=asyncio.Event(), lines=("unseen",))}})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "build" in house.ran())
+    _lose(house, "web1")
+    await eventually(lambda: house.notebook.decided)
+    house.reach.away.clear()
+    outcome = await carrying
+    assert (outcome.status, "Taking back" in outcome.error) == ("failed", False)
+    server = house.servers["web1"]
+    assert server.killed == ["d2-idweb1-1-forward"]
+    assert all(run.is_over for run in server.runs.values())
+    assert house.notebook.lines().count("unseen") == 1
+
+
+async def test_what_a_server_did_whose_answer_was_lost_is_told_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It began what it was sent, and all its words were lost until the deployment had failed."""
+    house = _frozen(monkeypatch)
+    monkeypatch.setattr(module, "SILENT_SECONDS", 5)
+    house.servers["web2"].acts[house.plan.steps[0].position] = Act(lines=("late",), gate=asyncio.Event())
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "idweb2" in house.reach._open and "build" in house.ran("web1"))
+    _begin_unheard(house, "web2")
+    house.cancelled.set()
+    await eventually(lambda: house.notebook.decided)
+    house.servers["web2"].is_frozen = False
+    house.reach.cut("idweb2")
+    assert (await carrying).status == "cancelled"
+    assert house.notebook.lines("web2") == ["late"]
+    assert house.notebook.runs["web2", "1-forward"].exit_code == INTERRUPTED
+    assert house.ran("web2")[-3:] == undo(house.plan)
+
+
+def _begin_unheard(house: House, server: str) -> None:
+    target = next(target for target in house.plan.site.targets if target.name == server)
+    group = house.plan.forward
+    identity = script.run_id("d2", target, group)
+    nonce = script.nonce_of(identity, b"key")
+    begun = script.render(house.plan, group, target, deployment="d2", commit="", secrets=RunSecrets(), nonce=nonce)
+    house.servers[server].start(identity, begun.text)
 
 
 async def test_a_worker_that_lost_its_claim_stops_at_once_and_leaves_the_runs_alone() -> None:

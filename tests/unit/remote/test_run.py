@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -264,6 +264,79 @@ async def test_a_run_of_another_boot_is_interrupted(connection: LocalConnection,
     await following
 
 
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """A process of nobody's run, which leads a group of its own."""
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("differs", [1, 2])
+async def test_who_has_got_the_number_of_a_run_meanwhile_is_let_alone(
+    connection: LocalConnection, home: Path, stranger: int, differs: int
+) -> None:
+    """After a container was restarted (its first process is another), and where the numbers have gone round."""
+    following = asyncio.create_task(start(connection, "echo begun; sleep 60"))
+    await eventually(lambda: (folder(home) / "log").exists() and (folder(home) / "log").read_text() == "begun\n")
+    leader = int((folder(home) / "pgid").read_text())
+    os.kill(leader, signal.SIGKILL)
+    assert await following == (b"begun\n", INTERRUPTED)
+    birth = [(folder(home) / "boot_id").read_text().strip(), begun_at(1), begun_at(stranger)]
+    birth[differs] = str(int(birth[differs]) - 1)
+    (folder(home) / "birth").write_text(" ".join(birth) + "\n")
+    (folder(home) / "pgid").write_text(f"{stranger}\n")
+    assert status(home) == "interrupted"
+    await run.kill(connection, "here", RUN)
+    assert is_alive(stranger)
+    async with asyncio.timeout(10):
+        assert await start(connection, "") == (b"begun\n", INTERRUPTED)
+    assert is_alive(stranger)
+
+
+def begun_at(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+async def test_what_is_left_of_a_run_whose_leader_is_gone_is_its_own(connection: LocalConnection, home: Path) -> None:
+    """Nobody gets the number of the leader as long as anybody is in its group."""
+    following = asyncio.create_task(start(connection, 'env -i sleep 60 & echo $! >"$HOME/child"; wait'))
+    await eventually(lambda: (home / "child").exists() and (home / "child").read_text().strip())
+    child = int((home / "child").read_text())
+    os.kill(int((folder(home) / "pgid").read_text()), signal.SIGKILL)
+    await following
+    assert not is_alive(child)
+
+
+async def test_a_start_that_was_killed_leaves_no_script(connection: LocalConnection, home: Path, stranger: int) -> None:
+    runs = home / ".devflow" / "runs"
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = {name: runs / f".new.{name}-s1-1-forward.{pid}" for name, pid in {"d1": gone.pid, "d2": stranger}.items()}
+    old = runs / f".new.d3-s1-1-forward.{stranger}"
+    for each in (*left.values(), old):
+        each.mkdir()
+        (each / "script").write_text("KEY=secret\n")
+    os.utime(old, (0, 0))
+    assert await start(connection, "echo ran") == (b"ran\n", 0)
+    assert [path.name for path in runs.glob(".new.*")] == [left["d2"].name], "that of a live writer stays"
+
+
+async def test_what_the_next_deployment_has_ended_is_told(connection: LocalConnection, home: Path) -> None:
+    following = asyncio.create_task(start(connection, "printf begun; sleep 60"))
+    await eventually(lambda: status(home).startswith("running"))
+    await eventually(lambda: (folder(home) / "log").read_text() == "begun")
+    assert devflow_run(home, "kill", RUN, "d2").returncode == 0
+    assert devflow_run(home, "kill", RUN, "d3").returncode == 0
+    assert status(home) == "interrupted by d2"
+    assert devflow_run(home, "list").stdout == f"{RUN}  interrupted by d2\n"
+    told = "begun\nInterrupted: the deployment d2 came after it, and ended what was left of it.\n"
+    assert devflow_run(home, "log", RUN).stdout == told
+    assert (await following)[1] == INTERRUPTED
+    assert await start(connection, "") == (told.encode(), INTERRUPTED)
+
+
 # --- by hand, on the server -------------------------------------------------------------------------------------------
 
 
@@ -305,6 +378,13 @@ async def test_rollback_by_hand(connection: LocalConnection, home: Path, site: P
     assert (home / "reloaded").read_text() == f"{site}/releases/r2\n"
     devflow_run(home, "rollback", str(site), "r3")
     assert str((site / "current").readlink()) == "releases/r3"
+
+
+async def test_a_rollback_by_hand_passes_over_what_was_never_finished(
+    connection: LocalConnection, home: Path, site: Path
+) -> None:
+    (site / ".devflow" / "making.d9").write_text("r2\n")
+    assert devflow_run(home, "rollback", str(site)).stdout == "Release r1 serves now (before: r3).\n"
 
 
 async def test_no_rollback_between_colours(connection: LocalConnection, home: Path, site: Path) -> None:

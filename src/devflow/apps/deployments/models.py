@@ -106,7 +106,11 @@ class Deployment(models.Model):
         ordering: ClassVar = ["-created_at", "-id"]
         indexes: ClassVar = [
             models.Index(fields=["environment", "-created_at"], name="deployment_environment"),
-            models.Index(fields=["team", "-created_at"], name="deployment_team"),
+            models.Index(fields=["environment", "-id"], include=["status"], name="deployment_newest"),
+            models.Index(fields=["team", "-id"], name="deployment_newest_team"),
+            models.Index(fields=["team", "status", "-id"], name="deployment_newest_status"),
+            models.Index(fields=["team", "trigger", "-id"], name="deployment_newest_trigger"),
+            models.Index(fields=["project", "-id"], name="deployment_newest_project"),
             models.Index(fields=["status"], condition=~Q(status__in=ENDED), name="deployment_open"),
         ]
         constraints: ClassVar = [
@@ -239,6 +243,9 @@ class Release(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-created_at"]
+        indexes: ClassVar = [
+            models.Index(fields=["environment", "-name"], condition=Q(pruned_at=None), name="release_kept"),
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["environment", "name"], name="release_once"),
             models.UniqueConstraint(fields=["environment"], condition=Q(is_current=True), name="release_one_current"),

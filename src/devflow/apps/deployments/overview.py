@@ -90,7 +90,7 @@ def deployments_recent(*, actor: Actor, environments: Iterable[Environment], eac
             recent=ArraySubquery(_newest(OuterRef("pk")).values("pk")[:each])
         )
         wanted = [pk for recent in chosen.values_list("recent", flat=True) for pk in recent]
-        found = _loaded(Deployment.objects.filter(pk__in=wanted)).order_by("-created_at", "-id")
+        found = _loaded(Deployment.objects.filter(pk__in=wanted)).order_by("-id")
         recent: dict[UUID, list[Deployment]] = defaultdict(list)
         for deployment in found:
             recent[deployment.environment_id].append(deployment)
@@ -101,7 +101,7 @@ def deployments_open(*, actor: Actor, limit: int = 20) -> list[Deployment]:
     """What has not ended, the newest first, each with the steps that run (`running_steps`)."""
     with scope(team=actor.team):
         every = actor.narrowed(Deployment.objects.exclude(status__in=ENDED), "project")
-        found = list(_loaded(every).order_by("-created_at", "-id")[:limit])
+        found = list(_loaded(every).order_by("-id")[:limit])
         steps = Step.objects.filter(deployment__in=found, status=StepStatus.RUNNING).defer("command")
         running: dict[UUID, list[Step]] = defaultdict(list)
         for step in steps:
@@ -124,7 +124,7 @@ def durations_usual(*, actor: Actor, deployment: Deployment) -> Usual:
     with scope(team=actor.team):
         good = Deployment.objects.filter(environment=deployment.environment_id, status=Status.SUCCESS)
         alike = good.filter(rollback_to__isnull=deployment.rollback_to_id is None, created_at__lt=deployment.created_at)
-        times = alike.order_by("-created_at", "-id").values_list("pk", "started_at", "finished_at")[:USUAL_OF]
+        times = alike.order_by("-id").values_list("pk", "started_at", "finished_at")[:USUAL_OF]
         last = list(times)
         steps = Step.objects.filter(deployment__in=[pk for pk, *_ in last], status=StepStatus.SUCCESS)
         took: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -139,7 +139,7 @@ def commits_recent(*, actor: Actor, project: Project, limit: int = 20) -> list[C
     """What the panel was told of, the newest first: by pushes, and by deployments."""
     with scope(team=actor.team):
         pushed = Delivery.objects.filter(source=project.source_id).exclude(commit="")
-        deployed = Deployment.objects.filter(project=project).exclude(commit="").order_by("-created_at", "-id")
+        deployed = Deployment.objects.filter(project=project).exclude(commit="").order_by("-id")
         pushes = pushed.values_list("commit", "ref", "message", "author", "received_at")[: 3 * limit]
         fields = ("commit", "branch", "commit_message", "author", "created_at")
         told = [*_commits(pushes), *_commits(deployed.values_list(*fields)[: 3 * limit])]
@@ -155,7 +155,7 @@ def commits_recent(*, actor: Actor, project: Project, limit: int = 20) -> list[C
 def _newest(environment: OuterRef) -> QuerySet[Deployment]:
     """What was superseded is never the newest, though it may have been written last."""
     every = Deployment.objects.filter(environment=environment).exclude(status=Status.SUPERSEDED)
-    return every.order_by("-created_at", "-id")
+    return every.order_by("-id")
 
 
 def _loaded(found: QuerySet[Deployment]) -> QuerySet[Deployment]:

@@ -40,14 +40,16 @@ BACKLOG_EVENTS = 200
 _LOCAL, _MESSAGE = 300, 500
 _RUN = ("id", "server_name", "name", "log_offset", "exit_code")
 _STEP = ("id", "status", "started_at", "duration_seconds", "exit_code")
+_StepRow = tuple[UUID, str, datetime | None, float | None, int | None]
 
 
 @dataclass(slots=True)
 class _Batch:
-    """What waits to be written in the next transaction."""
+    """What waits to be written in the next transaction. Rows of steps are as they were when their event was made: what
+    comes while they are being written belongs to the next batch, with its events and its place in the journal."""
 
     events: list[NewEvent] = field(default_factory=list)
-    steps: dict[UUID, Step] = field(default_factory=dict)
+    steps: dict[UUID, _StepRow] = field(default_factory=dict)
     runs: dict[tuple[str, str], tuple[int, int | None]] = field(default_factory=dict)
     deployment: dict[str, object] = field(default_factory=dict)
 
@@ -155,7 +157,7 @@ class DeploymentRecorder:
                 self._changed(step)
             elif step.status == StepStatus.PENDING:
                 step.status = StepStatus.SKIPPED
-                self._batch.steps[step.pk] = step
+                self._batch.steps[step.pk] = _row(step)
         self._set_status(status)
         error = self._masker.mask(outcome.error)
         self._batch.deployment |= {"error": error, "finished_at": timezone.now()}
@@ -227,12 +229,13 @@ class DeploymentRecorder:
 
     def _skip(self, server: str, position: int, uptime: float) -> None:
         begun = self._batch.events[-1] if self._batch.events else None
-        if begun and begun.data.get("step") == str(self._steps[server, position].pk):
+        is_of_step = begun is not None and begun.data.get("step") == str(self._steps[server, position].pk)
+        if begun and is_of_step and begun.kind == "deployment.step":
             self._batch.events.pop()  # nobody has to be told that it had begun
         self._end(server, position, 0, uptime, done=StepStatus.SKIPPED)
 
     def _changed(self, step: Step) -> None:
-        self._batch.steps[step.pk] = step
+        self._batch.steps[step.pk] = _row(step)
         self._batch.events.append(_step_event(step))
 
     def _commit(self, shown: str) -> None:
@@ -321,15 +324,18 @@ class DeploymentRecorder:
             releases.filter(name__in=current & kept).update(is_current=True)
 
 
-def _write_steps(cursor: CursorWrapper, steps: Iterable[Step]) -> None:
-    rows = [(step.pk, step.status, step.started_at, step.duration_seconds, step.exit_code) for step in steps]
+def _row(step: Step) -> _StepRow:
+    return step.pk, str(step.status), step.started_at, step.duration_seconds, step.exit_code
+
+
+def _write_steps(cursor: CursorWrapper, steps: Iterable[_StepRow]) -> None:
     cursor.execute(
         "UPDATE deployments_step AS step SET status = new.status, started_at = new.started_at,"
         " duration_seconds = new.duration_seconds, exit_code = new.exit_code"
         " FROM json_to_recordset(%s)"
         " AS new(id uuid, status text, started_at timestamptz, duration_seconds float8, exit_code int)"
         " WHERE step.id = new.id",
-        [records(_STEP, rows)],
+        [records(_STEP, [*steps])],
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, TextChoices
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Count, OuterRef, Q, Subquery, TextChoices
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts.rights import Actor, Place
@@ -120,13 +121,32 @@ def place_get(*, actor: Actor, deployment_id: UUID) -> Place:
     return found.place
 
 
-def deployments_latest(*, actor: Actor) -> dict[UUID, Deployment]:
-    """The newest deployment of each environment of the team, by the environment's id."""
+def deployments_newest(
+    *, actor: Actor, environments: Iterable[Environment], limit: int
+) -> dict[UUID, list[Deployment]]:
+    """The newest deployments of each of these environments, the newest first, by the environment's id.
+
+    Looks up `limit` rows for each environment, however many it has.
+    """
     with scope(team=actor.team):
-        newest = actor.narrowed(Deployment.objects.all(), "project").order_by("environment_id", "-id")
-        newest = newest.distinct("environment_id")
-        found = newest.select_related("project", "environment", "requested_by").defer("plan", "observed")
-        return {deployment.environment_id: deployment for deployment in found}
+        newest = Deployment.objects.filter(environment=OuterRef("pk")).order_by("-id").values("pk")[:limit]
+        of = Environment.objects.filter(pk__in=[each.pk for each in environments])
+        ids = [
+            pk for found in actor.narrowed(of, "project").values_list(ArraySubquery(newest), flat=True) for pk in found
+        ]
+        rows = Deployment.objects.filter(pk__in=ids).defer("plan", "observed").order_by("-id")
+        found: dict[UUID, list[Deployment]] = {}
+        for deployment in rows:
+            found.setdefault(deployment.environment_id, []).append(deployment)
+    return found
+
+
+def environment_states(*, actor: Actor) -> dict[str, int]:
+    """How many of the team's environments there are by the status of their newest deployment; '' for never deployed."""
+    with scope(team=actor.team):
+        newest = Deployment.objects.filter(environment=OuterRef("pk")).order_by("-id").values("status")[:1]
+        every = actor.narrowed(Environment.objects.order_by(), "project").annotate(state=Subquery(newest))
+        return {state or "": number for state, number in every.values_list("state").annotate(Count("pk"))}
 
 
 def step_list(*, actor: Actor, deployment: Deployment) -> list[Step]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 from django_scopes import scope
 
 from devflow.apps.accounts import rights
@@ -369,6 +369,12 @@ def variables_changed_since(environment: Environment, moment: datetime) -> list[
     changes = VariableChange.objects.filter(project=environment.project_id, changed_at__gt=moment)
     ours = changes.filter(Q(environment=None) | Q(environment=environment))
     return sorted(set(ours.values_list("key", flat=True)))
+
+
+def variables_last_changed(project: Project) -> dict[UUID | None, datetime]:
+    """When a variable was last set or removed, by the environment's id; None for the project's own. Within a scope."""
+    changes = VariableChange.objects.filter(project=project).order_by().values_list("environment_id")
+    return dict(changes.annotate(Max("changed_at")))
 
 
 def _place(project: Project | None, environment: Environment | None) -> tuple[Project, Environment | None]:

@@ -13,10 +13,10 @@ from devflow.web.presenters.dashboard import STATES
 class BoardForm(PanelForm):
     state = forms.ChoiceField(required=False, choices=[("", ""), *((state, state) for state in STATES)])
     q = forms.CharField(required=False, max_length=100)
-    page = forms.IntegerField(required=False, min_value=1, max_value=100_000)
+    after = forms.CharField(required=False, max_length=63)
 
     def chosen(self) -> dict[str, Any]:
         """Each as it is asked for, or as without it where it is not valid."""
         self.is_valid()
         found = self.cleaned_data
-        return {"state": found.get("state") or "", "q": found.get("q") or "", "page": found.get("page") or 1}
+        return {name: found.get(name) or "" for name in self.fields}

@@ -11,8 +11,12 @@ from devflow.apps.deployments.lines import MOST_LINES
 from devflow.apps.deployments.models import Deployment, Status, Trigger
 from devflow.apps.deployments.services import deployment_request
 from devflow.apps.projects.models import Environment
-from devflow.apps.projects.selectors import project_list
+from devflow.apps.projects.selectors import environment_get, environment_names
+from devflow.core.errors import NotFoundError
 from devflow.web.forms.base import PanelForm, code_line
+
+CHOICES = 200
+"""Where there are more environments than that, one is named instead of being chosen from a list."""
 
 
 class FilterForm(PanelForm):
@@ -26,17 +30,31 @@ class FilterForm(PanelForm):
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        found = [each for project in project_list(actor=actor) for each in project.environments.all()]
-        self._environments = {f"{each.project.slug}/{each.name}": each for each in found}
-        named = [(key, key.replace("/", " ")) for key in self._environments]
-        self.fields["environment"].choices = [("", "All"), *named]  # type: ignore[attr-defined]
+        self._actor = actor
+        found = environment_names(actor=actor, limit=CHOICES + 1)
+        if len(found) > CHOICES:
+            self.fields["environment"] = forms.CharField(
+                label="Environment",
+                required=False,
+                max_length=200,
+                widget=forms.TextInput(attrs={"placeholder": "project/environment"}),
+            )
+        else:
+            named = [(key, key.replace("/", " ")) for key in found]
+            self.fields["environment"].choices = [("", "All"), *named]  # type: ignore[attr-defined]
+
+    def clean_environment(self) -> Environment | None:
+        """The environment that is named `project/environment`."""
+        named: str = self.cleaned_data["environment"]
+        slug, _, name = named.partition("/")
+        try:
+            return environment_get(actor=self._actor, slug=slug, name=name) if named else None
+        except NotFoundError:
+            raise forms.ValidationError(f"There is no environment {named!r}.") from None
 
     def chosen(self) -> dict[str, Any] | None:
         """What `deployment_list` takes; None where one of them is not valid, which the form then says."""
-        if not self.is_valid():
-            return None
-        environment = self._environments.get(self.cleaned_data["environment"])
-        return {**self.cleaned_data, "environment": environment}
+        return self.cleaned_data if self.is_valid() else None
 
 
 class LinesForm(PanelForm):

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.utils.translation import gettext as _
 
 from devflow.apps.deployments.overview import State
+from devflow.apps.projects.models import Project
 from devflow.apps.servers.models import Server
 
 STATES = ("failing", "deploying", "waiting")
@@ -49,21 +50,19 @@ def counters(states: Sequence[State], projects: int) -> list[Counter]:
     ]
 
 
-def chosen_projects(
-    projects: Iterable[tuple[UUID, str, str]], states: Iterable[State], *, state: str, query: str
-) -> list[UUID]:
-    """Ids of the projects that fit the filters: those that fail first, then by slug."""
+def chosen_projects(projects: Iterable[Project], states: Iterable[State], *, state: str, query: str) -> list[Project]:
+    """The projects that fit the filters: those that fail first, then by slug."""
     of: dict[UUID, list[State]] = {}
     for each in states:
         of.setdefault(each.project_id, []).append(each)
     wanted = query.lower()
     fitting = [
-        pk
-        for pk, slug, name in projects
-        if wanted in slug or wanted in name.lower()
-        if not state or any(getattr(each, f"is_{state}") for each in of.get(pk, ()))
+        project
+        for project in projects
+        if wanted in project.slug or wanted in project.name.lower()
+        if not state or any(getattr(each, f"is_{state}") for each in of.get(project.pk, ()))
     ]
-    return sorted(fitting, key=lambda pk: not any(each.is_failing for each in of.get(pk, ())))
+    return sorted(fitting, key=lambda project: not any(each.is_failing for each in of.get(project.pk, ())))
 
 
 def server_loads(servers: Iterable[Server]) -> list[ServerLoad]:

@@ -39,8 +39,10 @@ def _board(request: TeamRequest) -> dict[str, Any]:
     actor, asked = request.actor, BoardForm(request.GET).chosen()
     names, states, servers = project_names(actor=actor), environment_states(actor=actor), server_list(actor=actor)
     fitting = chosen_projects(names, states, state=asked["state"], query=asked["q"])
-    page = min(asked["page"], max(1, -(-len(fitting) // SHOWN_PROJECTS)))
-    shown = fitting[(page - 1) * SHOWN_PROJECTS : page * SHOWN_PROJECTS]
+    slugs = [project.slug for project in fitting]
+    begins = slugs.index(asked["after"]) + 1 if asked["after"] in slugs else 0
+    shown = [project.pk for project in fitting[begins : begins + SHOWN_PROJECTS]]
+    ends = begins + len(shown)
     projects = {project.pk: project for project in project_list(actor=actor, ids=shown)}
     rows = environment_rows(actor, projects.values())
     filters = {name: asked[name] for name in ("state", "q") if asked[name]}
@@ -49,11 +51,11 @@ def _board(request: TeamRequest) -> dict[str, Any]:
         "counters": counters(states, len(names)),
         "asked": asked,
         "filters": urlencode(filters),
-        "query": urlencode({**filters, **({"page": page} if page > 1 else {})}),
+        "query": urlencode({name: asked[name] for name in asked if asked[name]}),
         "fitting": len(fitting),
-        "first": (page - 1) * SHOWN_PROJECTS + 1,
-        "previous": page - 1,
-        "next": page + 1 if page * SHOWN_PROJECTS < len(fitting) else 0,
+        "begins": begins + 1,
+        "ends": ends,
+        "next": slugs[ends - 1] if ends < len(slugs) else "",
         "running": deployments_open(actor=actor),
         "recent": deployment_list(actor=actor, limit=SHOWN_DEPLOYMENTS, is_folded=True),
         "servers": server_loads(servers)[:SHOWN_SERVERS],

@@ -16,11 +16,16 @@ from devflow.web.presenters.environments import environment_rows
 from devflow.web.replies import act_and_go, form_page
 
 SHOWN_DEPLOYMENTS = 10
+PAGE_LENGTH = 50
 
 
 @team_page("GET")
 def project_list(request: TeamRequest) -> HttpResponse:
-    return render(request, "projects/list.html", {"projects": selectors.project_list(actor=request.actor)})
+    after = request.GET.get("after", "").replace("\0", "")
+    found = selectors.project_list(actor=request.actor, after=after, limit=PAGE_LENGTH + 1)
+    shown = found[:PAGE_LENGTH]
+    following = shown[-1].slug if len(found) > len(shown) else None
+    return render(request, "projects/list.html", {"projects": shown, "after": after, "next": following})
 
 
 @sensitive_post_parameters("deploy_key")

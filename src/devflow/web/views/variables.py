@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 
 from devflow.apps.accounts import rights
-from devflow.apps.deployments.variables import comparison_request, variables_undeployed
+from devflow.apps.deployments.variables import comparison_request, environments_outdated, variables_undeployed
 from devflow.apps.projects import variables
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.selectors import environment_get, project_get
@@ -231,8 +231,7 @@ def _page(request: TeamRequest, place: _Place, **given: Any) -> HttpResponse:
     }
     context["text"] = _masked(context["rows"])
     if place.environment is None:
-        found = place.project.environments.all()
-        outdated = [one for one in found if variables_undeployed(actor=request.actor, environment=one)]
+        outdated = environments_outdated(actor=request.actor, project=place.project)
         return form_page(request, "variables/base.html", {**context, "outdated": outdated}, form, import_form)
     initial = {"requires_variables": place.environment.requires_variables}
     context |= {
