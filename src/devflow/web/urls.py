@@ -70,6 +70,7 @@ _environment = [
     path("settings/", environments.environment_settings, name="environment-settings"),
     path("remove/", environments.environment_remove, name="environment-remove"),
     path("deploy/", deployments.deploy, name="environment-deploy"),
+    path("promote/", deployments.promote, name="environment-promote"),
     path("rollback/", deployments.rollback, name="environment-rollback"),
 ]
 
@@ -155,6 +156,7 @@ urlpatterns = [
     path("deployments/<uuid:deployment_id>/", deployments.deployment_detail, name="deployment"),
     path("deployments/<uuid:deployment_id>/head/", deployments.deployment_head, name="deployment-head"),
     path("deployments/<uuid:deployment_id>/plan/", deployments.deployment_plan, name="deployment-plan"),
+    path("deployments/<uuid:deployment_id>/lines/", deployments.deployment_lines, name="deployment-lines"),
     path("deployments/<uuid:deployment_id>/log/", deployments.deployment_log, name="deployment-log"),
     path("deployments/<uuid:deployment_id>/override/", windows.deployment_override, name="deployment-override"),
     path("deployments/<uuid:deployment_id>/canary/", canary.deployment_canary, name="deployment-canary"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from django.db import models
@@ -97,6 +98,8 @@ class Deployment(models.Model):
     frame_key = Sealed()
     superseded = 0
     """How many deployments before it were superseded, in a list that folds those; not stored."""
+    running_steps: Sequence[Step] = ()
+    """Of one that runs, in a list that asks for them; not stored."""
     objects = ScopedManager(team="team")
 
     class Meta:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Count, OuterRef, Subquery, TextChoices
+from django.db.models import Count, OuterRef, Q, Subquery, TextChoices
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps import replica
@@ -34,12 +34,15 @@ def deployment_list(
     environment: Environment | None = None,
     status: str = "",
     trigger: str = "",
+    commit: str = "",
+    by: str = "",
     before: str = "",
     limit: int = 50,
     is_folded: bool = False,
 ) -> list[Deployment]:
     """The newest first, with project, environment and requester loaded; `before` is the id of the last one seen.
 
+    `commit` is how its id begins, `by` a part of the name or address of who asked for it, or of the commit's author.
     With `is_folded` those that were superseded are counted (`superseded`) with the next newer one of their environment
     instead of being listed, unless their status is asked for. Raises InvalidError (there is no such status, trigger).
     """
@@ -54,6 +57,11 @@ def deployment_list(
             found = found.filter(status=_choice("status", status, Status))
         if trigger:
             found = found.filter(trigger=_choice("trigger", trigger, Trigger))
+        if commit:
+            found = found.filter(commit__startswith=commit.lower())
+        if by:
+            person = Q(requested_by__email__icontains=by) | Q(requested_by__name__icontains=by)
+            found = found.filter(person | Q(author__icontains=by))
         if _uuid(before):
             found = found.filter(pk__lt=before)
         if not is_folded or status:

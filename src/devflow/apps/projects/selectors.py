@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from uuid import UUID
+
 from django_scopes import scope
 
 from devflow.apps import replica
@@ -17,11 +20,14 @@ _LOADED = ("environments__servers", "environments__balancer", "environments__bui
 
 
 @replica.listed
-def project_list(*, actor: Actor, after: str = "", limit: int | None = None) -> list[Project]:
+def project_list(
+    *, actor: Actor, after: str = "", limit: int | None = None, ids: Collection[UUID] | None = None
+) -> list[Project]:
     """The team's projects by slug, each with its environments and their servers loaded; from the one after the slug
-    `after` on, at most `limit`."""
+    `after` on, at most `limit`; or those with these ids."""
     with scope(team=actor.team):
-        return list(actor.narrowed(Project.objects.prefetch_related(*_LOADED), "pk").filter(slug__gt=after)[:limit])
+        found = actor.narrowed(Project.objects.prefetch_related(*_LOADED), "pk").filter(slug__gt=after)
+        return list((found if ids is None else found.filter(pk__in=ids))[:limit])
 
 
 def project_count(*, actor: Actor) -> int:

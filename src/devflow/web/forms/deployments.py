@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 
 from devflow.apps.accounts.rights import Actor
+from devflow.apps.deployments.lines import MOST_LINES
 from devflow.apps.deployments.models import Deployment, Status, Trigger
 from devflow.apps.deployments.services import deployment_request
 from devflow.apps.projects.models import Environment
@@ -24,6 +25,8 @@ class FilterForm(PanelForm):
     status = forms.ChoiceField(label="Status", required=False, choices=[("", "All"), *Status.choices])
     environment = forms.ChoiceField(label="Environment", required=False)
     trigger = forms.ChoiceField(label="Begun by", required=False, choices=[("", "All"), *Trigger.choices])
+    commit = forms.CharField(label="Commit", required=False, max_length=64, widget=code_line(placeholder="01234567"))
+    by = forms.CharField(label="Who", required=False, max_length=100)
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -54,12 +57,33 @@ class FilterForm(PanelForm):
         return self.cleaned_data if self.is_valid() else None
 
 
+class LinesForm(PanelForm):
+    """What is asked of a log, in the address."""
+
+    first = forms.IntegerField(required=False, min_value=1, max_value=1 << 40)
+    count = forms.IntegerField(required=False, min_value=1, max_value=MOST_LINES)
+    find = forms.CharField(required=False, max_length=500, strip=False)
+    server = forms.CharField(required=False, max_length=63)
+    ranges = forms.CharField(required=False, max_length=63)
+    step = forms.CharField(required=False, max_length=40)
+    error = forms.BooleanField(required=False)
+
+
+HEAD = "head"
+
+
 class DeployForm(PanelForm):
+    """`pick` is HEAD for the branch's newest commit, or the id of one that is known; where `commit` is typed, that
+    counts instead of HEAD."""
+
+    conflict_field = "commit"
+
+    pick = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
     commit = forms.CharField(
-        label="Commit",
+        label="Or another commit",
         max_length=300,
         required=False,
-        widget=code_line(),
+        widget=code_line(placeholder="0123456789abcdef0123456789abcdef01234567"),
         help_text="The full id, as git rev-parse HEAD prints it.",
     )
 
@@ -75,12 +99,20 @@ class DeployForm(PanelForm):
         help_text="Kept with the deployment, and in its log.",
     )
 
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if cleaned.get("commit") and cleaned.get("pick") not in ("", HEAD, cleaned["commit"]):
+            self.add_error("commit", "Choose one: that of the list, or this one.")
+        return cleaned
+
     def save(self, actor: Actor, environment: Environment) -> Deployment | None:
+        pick = self.cleaned_data["pick"]
+        commit = self.cleaned_data["commit"] or ("" if pick == HEAD else pick)
         return self.submit(
             deployment_request,
             actor=actor,
             environment=environment,
-            commit=self.cleaned_data["commit"],
+            commit=commit,
             is_clean=self.cleaned_data["is_clean"],
             override_reason=self.cleaned_data["override_reason"] or None,
         )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.deployments.models import Deployment
-from devflow.apps.deployments.selectors import deployment_newest, deployments_newest
+from devflow.apps.deployments.models import Deployment, Release
+from devflow.apps.deployments.overview import deployments_recent, releases_serving
+from devflow.apps.deployments.selectors import deployment_newest
 from devflow.apps.projects.models import Environment, Project
 
 PULSE_LENGTH = 12
@@ -18,13 +19,19 @@ PULSE_LENGTH = 12
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`recent` has the newest deployments first; `open` is the newest one that has not ended. `can_…`: who looks."""
+    """`recent` has the newest deployments first; `open` is the newest one that has not ended; `serving` is the release
+    in force. `sources` are the other environments whose commit may be promoted here. `can_…`: who looks."""
 
     environment: Environment
-    last: Deployment | None
     recent: list[Deployment]
+    serving: Release | None
+    sources: list[Release]
     can_deploy: bool
     can_manage: bool
+
+    @property
+    def last(self) -> Deployment | None:
+        return self.recent[0] if self.recent else None
 
     @property
     def open(self) -> Deployment | None:
@@ -32,23 +39,38 @@ class Row:
 
 
 def environment_rows(actor: Actor, projects: Iterable[Project]) -> dict[UUID, list[Row]]:
-    """The rows of each project, by its id. Two queries, however many projects there are."""
-    shown = list(projects)
-    environments = [environment for project in shown for environment in project.environments.all()]
-    recent = deployments_newest(actor=actor, environments=environments, limit=PULSE_LENGTH)
+    """The rows of each project, by its id. Three queries, however many projects there are."""
+    listed = [(project, list(project.environments.all())) for project in projects]
+    every = [environment for _, environments in listed for environment in environments]
+    recent = deployments_recent(actor=actor, environments=every, each=PULSE_LENGTH)
+    serving = releases_serving(actor=actor, environments=every)
     return {
-        project.pk: [
-            Row(
-                environment,
-                next(iter(recent.get(environment.pk, ())), None),
-                recent.get(environment.pk, []),
-                can_deploy=actor.can(rights.DEPLOY, environment),
-                can_manage=actor.can(rights.MANAGE, environment),
-            )
-            for environment in project.environments.all()
-        ]
-        for project in shown
+        project.pk: [_row(actor, environment, environments, recent, serving) for environment in environments]
+        for project, environments in listed
     }
+
+
+def _row(
+    actor: Actor,
+    environment: Environment,
+    siblings: Iterable[Environment],
+    recent: Mapping[UUID, list[Deployment]],
+    serving: Mapping[UUID, Release],
+) -> Row:
+    here = serving.get(environment.pk)
+    commit = here.deployment.commit if here else ""
+    others = [serving[other.pk] for other in siblings if other.pk != environment.pk and other.pk in serving]
+    names = {other.pk: other for other in siblings}
+    for release in others:
+        release.environment = names[release.environment_id]
+    return Row(
+        environment,
+        recent.get(environment.pk, []),
+        here,
+        [release for release in others if release.deployment.commit not in ("", commit)],
+        can_deploy=actor.can(rights.DEPLOY, environment),
+        can_manage=actor.can(rights.MANAGE, environment),
+    )
 
 
 def environment_head(actor: Actor, environment: Environment) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from devflow.apps.projects import selectors, services
 from devflow.apps.projects.models import Environment
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.web.access import TeamRequest, team_page
-from devflow.web.forms.deployments import DeployForm
 from devflow.web.forms.environments import EnvironmentForm, EnvironmentSettingsForm
 from devflow.web.presenters.deployments import plan_context
 from devflow.web.presenters.files import file_state
@@ -44,7 +43,6 @@ def environment_detail(request: TeamRequest, slug: str, name: str) -> HttpRespon
         **_head(request, environment),
         "deployments": deployment_list(actor=request.actor, environment=environment, limit=SHOWN_DEPLOYMENTS),
         "releases": release_list(actor=request.actor, environment=environment),
-        "deploy_form": DeployForm(),
         "file": file_state(environment),
         "window": window_state(environment),
         "undeployed": variables_undeployed(actor=request.actor, environment=environment),

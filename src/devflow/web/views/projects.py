@@ -8,12 +8,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 
 from devflow.apps.accounts import rights
+from devflow.apps.deployments.selectors import deployment_list
 from devflow.apps.projects import selectors, services
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.projects import ProjectForm, ProjectSettingsForm
 from devflow.web.presenters.environments import environment_rows
 from devflow.web.replies import act_and_go, form_page
 
+SHOWN_DEPLOYMENTS = 10
 PAGE_LENGTH = 50
 
 
@@ -38,8 +40,12 @@ def project_add(request: TeamRequest) -> HttpResponse:
 @team_page("GET")
 def project_detail(request: TeamRequest, slug: str) -> HttpResponse:
     project = selectors.project_get(actor=request.actor, slug=slug)
-    rows = environment_rows(request.actor, [project])[project.pk]
-    return render(request, "projects/detail.html", {"project": project, "rows": rows})
+    context = {
+        "project": project,
+        "rows": environment_rows(request.actor, [project])[project.pk],
+        "deployments": deployment_list(actor=request.actor, project=project, limit=SHOWN_DEPLOYMENTS, is_folded=True),
+    }
+    return render(request, "projects/detail.html", context)
 
 
 @sensitive_post_parameters("deploy_key")

@@ -12,10 +12,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from devflow.apps.accounts import rights
 from devflow.apps.servers import selectors, services
-from devflow.apps.servers.models import Server
+from devflow.apps.servers.models import Server, ServerStatus
 from devflow.core import keys
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.servers import ServerAddressForm, ServerForm
+from devflow.web.presenters.dashboard import server_loads
 from devflow.web.presenters.servers import authorize_line, fact_list, tool_list
 from devflow.web.replies import Undo, act_and_go, form_page
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
@@ -23,7 +24,21 @@ from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
 @team_page("GET")
 def server_list(request: TeamRequest) -> HttpResponse:
-    return render(request, "servers/list.html", {"servers": selectors.server_list(actor=request.actor)})
+    """`?status=` shows those of one status only."""
+    every = selectors.server_list(actor=request.actor)
+    wanted = request.GET.get("status", "")
+    shown = [server for server in every if server.status == wanted] if wanted in ServerStatus.values else every
+    context = {
+        "servers": every,
+        "loads": server_loads(shown),
+        "status": wanted if wanted in ServerStatus.values else "",
+        "statuses": [
+            (value, sum(server.status == value for server in every))
+            for value in ServerStatus.values
+            if any(server.status == value for server in every)
+        ],
+    }
+    return render(request, "servers/list.html", context)
 
 
 @sensitive_post_parameters("private_key")

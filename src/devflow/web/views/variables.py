@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -73,13 +74,20 @@ def variable_set(request: TeamRequest, slug: str, name: str = "") -> HttpRespons
     return _page(request, place, form=form)
 
 
-@sensitive_post_parameters("text")
+@sensitive_post_parameters("text", "draft")
 @team_page("POST", right=rights.MANAGE)
 @recently_authenticated
 def variables_import(request: TeamRequest, slug: str, name: str = "") -> HttpResponse:
+    """Sets what the lines say; with `preview` it is only shown what that would change, to be agreed to (`draft`)."""
     place = _place(request, slug, name)
-    form = ImportForm(request.POST)
-    keys = form.save(request.actor, place.chosen) if form.is_valid() else None
+    form = ImportForm(request.POST, actor=request.actor, place="/".join(place.args))
+    is_preview = "preview" in request.POST
+    if is_preview and form.is_valid() and (changes := form.preview(request.actor, place.chosen)) is not None:
+        context = {**_head(request, place), "changes": changes, "draft": form.draft_of(), "is_whole": form.is_whole}
+        response = render(request, "variables/preview.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+    keys = form.save(request.actor, place.chosen) if not is_preview and form.is_valid() else None
     if keys is None:
         return _page(request, place, import_form=form)
     messages.success(
@@ -212,14 +220,16 @@ def _place(request: TeamRequest, slug: str, name: str) -> _Place:
 def _page(request: TeamRequest, place: _Place, **given: Any) -> HttpResponse:
     """The table of variables with both forms; `given` are forms that were not accepted, and values to show."""
     form = given.get("form") or VariableForm(initial={"key": request.GET.get("key", "")[:255]})
-    import_form = given.get("import_form") or ImportForm()
+    import_form = given.get("import_form") or ImportForm(actor=request.actor)
     context = {
         **_head(request, place),
         **given,
         "rows": variables.variable_list(actor=request.actor, **place.chosen),
         "form": form,
         "import_form": import_form,
+        "is_text": request.GET.get("view") == "env",
     }
+    context["text"] = _masked(context["rows"])
     if place.environment is None:
         outdated = environments_outdated(actor=request.actor, project=place.project)
         return form_page(request, "variables/base.html", {**context, "outdated": outdated}, form, import_form)
@@ -229,6 +239,11 @@ def _page(request: TeamRequest, place: _Place, **given: Any) -> HttpResponse:
         "require_form": RequireForm(initial=initial),
     }
     return form_page(request, "variables/page.html", context, form, import_form)
+
+
+def _masked(rows: Iterable[variables.VariableRow]) -> str:
+    """What is set here as the lines of a `.env`, without the values."""
+    return "".join(f"{row.key}={variables.MASK}\n" for row in rows if row.origin != "base")
 
 
 def _head(request: TeamRequest, place: _Place) -> dict[str, Any]:
