@@ -5,6 +5,7 @@
 
 import os
 import sys
+import time
 from typing import Any, Final
 
 import django
@@ -70,7 +71,9 @@ def _migrate(config: Config) -> str:
     from devflow.apps.migrating import database_migrate  # models need Django to be set up
 
     with _connect(config) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
+        # who waits within a statement would hold up the making of an index beside running work
+        while connection.execute("SELECT pg_try_advisory_lock(%s)", [_MIGRATION_LOCK]).fetchone() != (True,):
+            time.sleep(0.2)
         applied = database_migrate()
     return f"Applied: {', '.join(applied)}." if applied else "The database is up to date."
 
