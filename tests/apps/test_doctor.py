@@ -183,7 +183,7 @@ def test_servers_that_are_away_jobs_that_wait_and_an_old_backup(panel: Panel) ->
     made = panel.run("admin", "create-token", "--email", "ada@example.test", "--scopes", "admin")
     headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
     body = {"name": "away", "host": "127.0.0.1", "port": free_port(), "user": "deploy"}
-    assert httpx.post(f"{panel.url}/api/v1/servers", json=body, headers=headers).status_code == 201
+    assert httpx.post(f"{panel.url}/api/v1/servers", json=body, headers=headers, timeout=60).is_success
     backup = panel.run("admin", "backup", str(panel.data_dir / "b"), "--passphrase-stdin", stdin="twelve letters")
     assert backup.returncode == 0, backup.stderr
     local = {"DEVFLOW_URL": panel.url}
