@@ -94,7 +94,7 @@ def test_single_keys_go_places_until_they_are_switched_off(page: Page) -> None:
     expect(page.get_by_role("heading", name="Keys")).to_be_visible()
     page.keyboard.press("Escape")
     page.goto("/account/")
-    page.get_by_role("button", name="Switch off: single keys").click()
+    page.get_by_role("button", name="Switch off").click()
     expect(page.get_by_text("Single keys are switched off.")).to_be_visible()
     page.keyboard.press("?")
     expect(page.get_by_role("heading", name="Keys")).to_be_hidden()

@@ -67,6 +67,7 @@ def test_nothing_typed_does_harm(owner: Client, query: str) -> None:
     assert "Projects" not in titles(owner, "%")
 
 
+@pytest.mark.alone
 def test_it_is_quick_with_two_hundred_projects(world: World) -> None:
     with scope(team=world.team):
         made = Project.objects.bulk_create(
@@ -97,7 +98,8 @@ def test_it_is_quick_with_two_hundred_projects(world: World) -> None:
     for query in ("site-19", "prod site-7", "change number 1711", "c0ffee", "nothing of it"):
         taken = []
         for _ in range(9):
+            actor = world.actor(Role.VIEWER)
             begun = time.perf_counter()
-            find(actor=world.actor(Role.VIEWER), query=query)
+            find(actor=actor, query=query)
             taken.append(time.perf_counter() - begun)
         assert min(taken) < QUICK_SECONDS, (query, taken)
