@@ -16,6 +16,7 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef, QuerySet, Subquery
 from django_scopes import scope
 
+from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments.models import ENDED, Deployment, Release, Status, Step, StepStatus
 from devflow.apps.projects.models import Environment, Project
@@ -70,6 +71,7 @@ class Usual:
     steps: dict[tuple[str, str], float]
 
 
+@replica.listed
 def environment_states(*, actor: Actor) -> list[State]:
     """All environments of the team, by project and age."""
     with scope(team=actor.team):
@@ -81,6 +83,7 @@ def environment_states(*, actor: Actor) -> list[State]:
         return [State(pk, project, slug, title, name, last or "") for pk, project, slug, title, name, last in rows]
 
 
+@replica.listed
 def deployments_recent(*, actor: Actor, environments: Iterable[Environment], each: int) -> dict[UUID, list[Deployment]]:
     """The newest `each` deployments of these environments, the newest first, by the environment's id: none that were
     superseded."""

@@ -7,8 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
 
-from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Count, OuterRef, Q, Subquery, TextChoices
+from django.db.models import Q, TextChoices
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps import replica
@@ -128,35 +127,6 @@ def place_get(*, actor: Actor, deployment_id: UUID) -> Place:
     if found is None:
         raise NotFoundError(f"There is no deployment {deployment_id!r} in this team.")
     return found.place
-
-
-@replica.listed
-def deployments_newest(
-    *, actor: Actor, environments: Iterable[Environment], limit: int
-) -> dict[UUID, list[Deployment]]:
-    """The newest deployments of each of these environments, the newest first, by the environment's id.
-
-    Looks up `limit` rows for each environment, however many it has.
-    """
-    with scope(team=actor.team):
-        newest = Deployment.objects.filter(environment=OuterRef("pk")).order_by("-id").values("pk")[:limit]
-        of = Environment.objects.filter(pk__in=[each.pk for each in environments])
-        ids = [
-            pk for found in actor.narrowed(of, "project").values_list(ArraySubquery(newest), flat=True) for pk in found
-        ]
-        rows = Deployment.objects.filter(pk__in=ids).defer("plan", "observed").order_by("-id")
-        found: dict[UUID, list[Deployment]] = {}
-        for deployment in rows:
-            found.setdefault(deployment.environment_id, []).append(deployment)
-    return found
-
-
-def environment_states(*, actor: Actor) -> dict[str, int]:
-    """How many of the team's environments there are by the status of their newest deployment; '' for never deployed."""
-    with scope(team=actor.team):
-        newest = Deployment.objects.filter(environment=OuterRef("pk")).order_by("-id").values("status")[:1]
-        every = actor.narrowed(Environment.objects.order_by(), "project").annotate(state=Subquery(newest))
-        return {state or "": number for state, number in every.values_list("state").annotate(Count("pk"))}
 
 
 def step_list(*, actor: Actor, deployment: Deployment) -> list[Step]:

@@ -30,11 +30,6 @@ def project_list(
         return list((found if ids is None else found.filter(pk__in=ids))[:limit])
 
 
-def project_count(*, actor: Actor) -> int:
-    with scope(team=actor.team):
-        return actor.narrowed(Project.objects.all(), "pk").count()
-
-
 def project_names(*, actor: Actor) -> list[Project]:
     """The team's projects by slug with nothing but id, slug and name, for what they are chosen from."""
     with scope(team=actor.team):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.db.models import Count
 from django_scopes import scope
 
 from devflow.apps import replica
@@ -16,12 +15,6 @@ def server_list(*, actor: Actor, after: str = "", limit: int | None = None) -> l
     """The team's servers by name, from the one after the name `after` on, at most `limit`."""
     with scope(team=actor.team):
         return list(Server.objects.filter(name__gt=after)[:limit])
-
-
-def server_states(*, actor: Actor) -> dict[str, int]:
-    """How many of the team's servers there are, by status."""
-    with scope(team=actor.team):
-        return dict(Server.objects.order_by().values_list("status").annotate(Count("pk")))
 
 
 def server_get(*, actor: Actor, name: str) -> Server:
