@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django_scopes import scope
 
+from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor, Place
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.variables import VariableDifference as VariableDifference
@@ -15,6 +16,7 @@ from devflow.core.errors import NotFoundError
 _LOADED = ("environments__servers", "environments__balancer", "environments__builder")
 
 
+@replica.listed
 def project_list(*, actor: Actor, after: str = "", limit: int | None = None) -> list[Project]:
     """The team's projects by slug, each with its environments and their servers loaded; from the one after the slug
     `after` on, at most `limit`."""

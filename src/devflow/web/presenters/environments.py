@@ -10,7 +10,7 @@ from uuid import UUID
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments.models import Deployment
-from devflow.apps.deployments.selectors import deployment_list, deployments_newest
+from devflow.apps.deployments.selectors import deployment_newest, deployments_newest
 from devflow.apps.projects.models import Environment, Project
 
 PULSE_LENGTH = 12
@@ -53,7 +53,7 @@ def environment_rows(actor: Actor, projects: Iterable[Project]) -> dict[UUID, li
 
 def environment_head(actor: Actor, environment: Environment) -> dict[str, Any]:
     """What the head of every page of an environment shows; `open` is a deployment that has not ended."""
-    newest = next(iter(deployment_list(actor=actor, environment=environment, limit=1)), None)
+    newest = deployment_newest(actor=actor, environment=environment)
     return {
         "project": environment.project,
         "environment": environment,
