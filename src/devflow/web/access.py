@@ -103,8 +103,10 @@ def team_page(*methods: str, right: str = rights.READ) -> Callable[[View], View]
                 request.actor.require(right, request.place)
                 return view(request, *args, **kwargs)
             except NotFoundError as error:
+                request.mark = None  # nothing on the page that says so changes
                 raise Http404(str(error)) from error
             except ForbiddenError as error:
+                request.mark = None
                 raise PermissionDenied(str(error)) from error
 
         checked.access = Access("team", methods)  # type: ignore[attr-defined]
