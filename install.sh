@@ -376,6 +376,8 @@ settings() {
     [ -f $file ] || echo "# Settings of the panel (docs/guide/install.md). After a change: systemctl restart devflow" | put_file $file 640
     is_domain_new=no
     [ "$domain" = "$(recalled domain)" ] || is_domain_new=yes
+    is_authority_new=no
+    [ "$acme_server" = "$(recalled acme_server)" ] || is_authority_new=yes
     is_port_new=no
     [ "$port" = "$(recalled port)" ] || is_port_new=yes
     setting url "\"$(wanted_url)\"" $is_domain_new
@@ -523,10 +525,15 @@ nginx_site() {
     fi
 }
 
-# First only the challenge is answered; then the certificate is there.
+# First only the challenge is answered; then the certificate is there. One that is there certbot's timer renews: an upgrade
+# needs no authority.
 acme_certificate() {
     live=/etc/letsencrypt/live/$domain
     install -d -m 755 $WEBROOT
+    if [ "$is_authority_new" = no ] && openssl x509 -in "$live/fullchain.pem" -noout -checkend 1209600 >/dev/null 2>&1; then
+        secure_site "$live/fullchain.pem" "$live/privkey.pem" | put_site
+        return
+    fi
     if [ ! -f "$live/fullchain.pem" ]; then redirect_site | put_site; fi
     set -- --cert-name "$domain" -d "$domain" --webroot -w $WEBROOT --non-interactive --agree-tos --keep-until-expiring
     if [ -n "$email" ]; then set -- "$@" --email "$email"; else set -- "$@" --register-unsafely-without-email; fi
