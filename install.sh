@@ -313,10 +313,10 @@ start_version() {
         return
     fi
     say "Starting DevFlow $id"
-    # A version that was ready once is not gone back from: then it is something else.
-    if [ -f "$OPT/$id/was-ready" ]; then is_settled=yes; else is_settled=no; fi
+    # The version that was ready last is not gone back from: then it is something else.
+    if is_last_ready; then is_settled=yes; else is_settled=no; fi
     if restart_and_wait; then
-        touch "$OPT/$id/was-ready"
+        echo "$id" >$OPT/ready
         return
     fi
     journalctl -q -u devflow.service -o cat -n 30 --no-pager | grep -v 'Set up:' >&2 || true
@@ -338,9 +338,14 @@ restart_and_wait() {
     systemctl restart devflow.service 2>/dev/null && is_ready
 }
 
-# Neither the version that runs nor what it was told has changed since it was started.
+is_last_ready() {
+    [ "$(cat $OPT/ready 2>/dev/null)" = "$id" ]
+}
+
+# Neither the version that runs nor what it was told has changed since it was started. The link alone does not tell: an
+# earlier install.sh may have ended between switching and restarting.
 is_current_running() {
-    [ "$before" = "$id" ] && [ "$is_changed" = no ] && [ "$(systemctl is-active devflow.service)" = active ] &&
+    is_last_ready && [ "$before" = "$id" ] && [ "$is_changed" = no ] && [ "$(systemctl is-active devflow.service)" = active ] &&
         curl -fs -m 5 -o /dev/null "http://127.0.0.1:$port/readyz"
 }
 
@@ -358,7 +363,7 @@ is_ready() {
 remove_old_versions() {
     previous=$(readlink $OPT/previous || true)
     for folder in "$OPT"/*; do
-        case $folder in "$OPT/current" | "$OPT/previous" | "$OPT/$id" | "$OPT/$previous") ;; *) rm -rf "$folder" ;; esac
+        case $folder in "$OPT/current" | "$OPT/previous" | "$OPT/ready" | "$OPT/$id" | "$OPT/$previous") ;; *) rm -rf "$folder" ;; esac
     done
 }
 

@@ -52,7 +52,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def render(results: Sequence[dict[str, Any]]) -> str:
-    """The page."""
+    """The page; of no results one that says so."""
+    if not results:
+        return f"{HEAD}No rounds are recorded here yet.\n"
     runs = sorted({(result["seed"], result["strikes_planned"], result["only"]) for result in results})
     broken = sum(bool(result["violations"]) for result in results)
     lines = [

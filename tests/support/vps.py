@@ -325,7 +325,7 @@ class Vps:
         if self._docker and not self._systemd:
             raise ValueError("Docker is started by systemd: systemd=True")
         options = [
-            *("--name", self.name, "--hostname", self.name, "--label", f"{OWNER_LABEL}={_owner()}"),
+            *("--name", self.name, "--hostname", self.name, "--label", f"{OWNER_LABEL}={owner()}"),
             *("--env", f"AUTHORIZED_KEY={self.public_key}"),
             *(SYSTEMD_OPTIONS if self._systemd else ("--cap-add", "NET_ADMIN")),
             *(("--volume", DOCKER_FOLDER) if self._docker and DOCKER_FOLDER not in self._tmpfs else ()),
@@ -380,7 +380,7 @@ def sweep(engine: Engine) -> None:
             engine.run("rm", "--force", "--volumes", container, check=False)
 
 
-def _owner() -> str:
+def owner() -> str:
     """This process: its id, and when it started, for ids come round again."""
     pid = os.getpid()
     return f"{pid}-{_started(pid)}"

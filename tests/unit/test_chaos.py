@@ -209,3 +209,4 @@ def test_the_report_has_every_kind_and_the_seed(tmp_path: Path, monkeypatch: pyt
     assert "10 rounds, 20 strikes that hit, 50 deployments, 90 visits: **1 violations** in 1 rounds" in text
     assert "bin/chaos --seed s1 --strikes 2 --rounds 10\n" in text
     assert "s1/8/reboot: one at a time: two active" in text
+    assert "No rounds" in report.render([])

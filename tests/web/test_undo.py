@@ -26,7 +26,7 @@ def undo_on(client: Client, address: str) -> Form | None:
 def take_back(client: Client, address: str) -> None:
     form = undo_on(client, address)
     assert form
-    assert client.post(form.address, form.data()).status_code == 302
+    assert client.post(form.address, dict(form.data())).status_code == 302
 
 
 def test_maintenance_is_taken_back(world: World, owner: Client) -> None:
@@ -42,7 +42,7 @@ def test_a_variable_comes_back_with_its_value_which_no_page_showed(world: World,
     form = undo_on(owner, page)
     assert form
     assert "s3cret-value" not in str(form)
-    owner.post(form.address, form.data())
+    owner.post(form.address, dict(form.data()))
     with scope(team=world.team):
         assert Variable.objects.get(key="APP_KEY").value == "s3cret-value"
 

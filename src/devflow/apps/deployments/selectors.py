@@ -11,6 +11,7 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Count, OuterRef, Q, Subquery, TextChoices
 from django_scopes import scope, scopes_disabled
 
+from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor, Place
 from devflow.apps.containers.budgets import disk_warnings
 from devflow.apps.deployments.models import ENDED, Deployment, Event, Release, Status, Step, Trigger
@@ -25,6 +26,7 @@ from devflow.engine.plan import Plan
 _FOLDED_AT_MOST = 20_000
 
 
+@replica.listed
 def deployment_list(
     *,
     actor: Actor,
@@ -90,6 +92,13 @@ def _fold(listed: list[Deployment], superseded: Iterable[tuple[UUID, UUID]]) -> 
             newer[-1].superseded += 1
 
 
+def deployment_newest(*, actor: Actor, environment: Environment) -> Deployment | None:
+    """The newest deployment of the environment, with project, environment and requester loaded."""
+    with scope(team=actor.team):
+        found = Deployment.objects.select_related("project", "environment", "requested_by").defer("plan", "observed")
+        return actor.narrowed(found, "project").filter(environment=environment).order_by("-id").first()
+
+
 def deployment_statuses(*, actor: Actor, deployment_ids: Iterable[str]) -> dict[str, str]:
     """The statuses of these deployments that are there still, by their ids."""
     with scope(team=actor.team):
@@ -121,6 +130,7 @@ def place_get(*, actor: Actor, deployment_id: UUID) -> Place:
     return found.place
 
 
+@replica.listed
 def deployments_newest(
     *, actor: Actor, environments: Iterable[Environment], limit: int
 ) -> dict[UUID, list[Deployment]]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django_scopes import scope
 
+from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor, Place
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.variables import VariableDifference as VariableDifference
@@ -18,6 +19,7 @@ from devflow.core.errors import NotFoundError
 _LOADED = ("environments__servers", "environments__balancer", "environments__builder")
 
 
+@replica.listed
 def project_list(
     *, actor: Actor, after: str = "", limit: int | None = None, ids: Collection[UUID] | None = None
 ) -> list[Project]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from django.db.models import Count
 from django_scopes import scope
 
+from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.servers.models import Server
 from devflow.core.errors import NotFoundError
 
 
+@replica.listed
 def server_list(*, actor: Actor, after: str = "", limit: int | None = None) -> list[Server]:
     """The team's servers by name, from the one after the name `after` on, at most `limit`."""
     with scope(team=actor.team):

@@ -11,7 +11,7 @@ from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments.models import Deployment, Release
 from devflow.apps.deployments.overview import deployments_recent, releases_serving
-from devflow.apps.deployments.selectors import deployment_list
+from devflow.apps.deployments.selectors import deployment_newest
 from devflow.apps.projects.models import Environment, Project
 
 PULSE_LENGTH = 12
@@ -75,7 +75,7 @@ def _row(
 
 def environment_head(actor: Actor, environment: Environment) -> dict[str, Any]:
     """What the head of every page of an environment shows; `open` is a deployment that has not ended."""
-    newest = next(iter(deployment_list(actor=actor, environment=environment, limit=1)), None)
+    newest = deployment_newest(actor=actor, environment=environment)
     return {
         "project": environment.project,
         "environment": environment,

@@ -219,7 +219,7 @@ def deployment_cancel(request: TeamRequest, deployment_id: UUID) -> HttpResponse
 def _head(actor: Actor, deployment: Deployment, steps: list[Step]) -> dict[str, Any]:
     environment = deployment.environment
     releases = selectors.release_list(actor=actor, environment=environment)
-    newest = selectors.deployment_list(actor=actor, environment=environment, limit=1)[0]
+    newest = selectors.deployment_newest(actor=actor, environment=environment) or deployment
     target = rollback_target(deployment, releases)
     usual = durations_usual(actor=actor, deployment=deployment)
 

@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
 from devflow.apps.accounts import rights
-from devflow.apps.deployments.selectors import deployment_list, plan_preview, release_list
+from devflow.apps.deployments.selectors import deployment_list, deployment_newest, plan_preview, release_list
 from devflow.apps.deployments.services import inspection_request
 from devflow.apps.deployments.variables import variables_undeployed
 from devflow.apps.projects import selectors, services
@@ -112,7 +112,7 @@ def _plan(request: TeamRequest, environment: Environment) -> dict[str, Any]:
 
 def _head(request: TeamRequest, environment: Environment) -> dict[str, Any]:
     """What the head of every page of an environment shows; `open` is a deployment that has not ended."""
-    newest = next(iter(deployment_list(actor=request.actor, environment=environment, limit=1)), None)
+    newest = deployment_newest(actor=request.actor, environment=environment)
     return {
         "project": environment.project,
         "environment": environment,
