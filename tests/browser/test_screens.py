@@ -48,11 +48,15 @@ def test_from_the_dashboard_to_the_cause(
         page.get_by_role("heading", name="Checkout").get_by_role("link").click()
 
         production = page.get_by_role("article", name="production")
-        production.get_by_role("link", name="Commit…").click()
-        page.get_by_label("Or another commit").fill("main")
-        page.get_by_role("button", name="Deploy", exact=True).click()
-        expect(page.get_by_label("Or another commit")).to_have_value("main")
-        assert violations(page) == []
+        expect(production.get_by_role("link", name="Commit…")).to_be_visible()
+        refused = opened.new_page()  # the browser complains of the 422
+        refused.goto("/projects/checkout/environments/production/deploy/")
+        refused.get_by_label("Or another commit").fill("main")
+        refused.get_by_role("button", name="Deploy", exact=True).click()
+        expect(refused.get_by_text("needs another look")).to_be_visible()
+        expect(refused.get_by_label("Or another commit")).to_have_value("main")
+        assert violations(refused) == []
+        refused.close()
 
         page.goto(f"/deployments/{fleet['deployments']['failed']}/")
         failure = page.get_by_role("alert")
