@@ -15,6 +15,11 @@ BENCHMARKS = {
     "laravel": "bench.laravel",
     "webhooks": "bench.webhooks",
     "traffic": "bench.traffic",
+    "api": "bench.api",
+    "pages": "bench.pages",
+    "deployments": "bench.deployments",
+    "logs": "bench.logs",
+    "retention": "bench.retention",
 }
 
 

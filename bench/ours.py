@@ -34,20 +34,20 @@ class Ended:
 class OurPanel:
     """A running panel. A context manager."""
 
-    def __init__(self, folder: Path) -> None:
-        self._panel = Panel(folder / "panel")
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.panel = Panel(folder / "panel", **settings)
 
     def __enter__(self) -> Self:
-        self._panel.start()
+        self.panel.start()
         self._run("admin", "create-user", "--email", EMAIL, "--password-stdin", stdin=secrets.token_urlsafe(12))
         token = self._run("admin", "create-token", "--email", EMAIL, "--scopes", "read,deploy,admin").split()[-1]
         headers = {"Authorization": f"Bearer {token}"}
-        self._client = httpx.Client(base_url=f"{self._panel.url}/api/v1/", headers=headers, timeout=60)
+        self._client = httpx.Client(base_url=f"{self.panel.url}/api/v1/", headers=headers, timeout=60)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
-        self._panel.stop()
+        self.panel.stop()
 
     def add_project(
         self,
@@ -66,6 +66,19 @@ class OurPanel:
         Without a recipe the panel looks into each commit first, to detect one.
         """
         names = [self.add_server(f"{name}-{number}", vps, port) for number, (vps, port) in enumerate(servers, 1)]
+        self.add_site(name, repository, root, names, recipe, deploy_key, **settings)
+
+    def add_site(
+        self,
+        name: str,
+        repository: str,
+        root: str,
+        names: Sequence[str],
+        recipe: str,
+        deploy_key: str = "",
+        **settings: Any,
+    ) -> None:
+        """The same on servers that are known by these names."""
         self._post("projects", slug=name, repository=repository, recipe=recipe, deploy_key=deploy_key)
         self._post(
             f"projects/{name}/environments",
@@ -91,6 +104,18 @@ class OurPanel:
             ended = next(event for event in self._events(deployment["id"]) if event["kind"] == "deployment.completed")
         assert ended["status"] == "success", ended
         return watch.seconds
+
+    def begin(self, project: str) -> str:
+        """Asks for a deployment; returns its id."""
+        deployment: str = self._post(f"projects/{project}/deploy", environment=ENVIRONMENT)["id"]
+        return deployment
+
+    def request_of_events(self, deployment: str) -> bytes:
+        """A whole request for the stream of its events."""
+        return (
+            f"GET /api/v1/deployments/{deployment}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"Authorization: {self._client.headers['Authorization']}\r\n\r\n"
+        ).encode()
 
     def change_version(self, project: str, *, back: bool = False) -> Ended:
         """A deployment, or the way back to the release before; when it was asked for and when traffic had moved."""
@@ -143,7 +168,7 @@ class OurPanel:
         return answer
 
     def _run(self, *arguments: str, stdin: str = "") -> str:
-        done = self._panel.run(*arguments, stdin=stdin)
+        done = self.panel.run(*arguments, stdin=stdin)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

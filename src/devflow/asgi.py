@@ -19,6 +19,7 @@ from devflow.api.cors import Cors  # noqa: E402
 from devflow.apps.audit import access_log  # noqa: E402
 from devflow.settings.base import WEB_THREADS  # noqa: E402
 from devflow.web.bodies import BoundedBodies, Memory  # noqa: E402
+from devflow.web.changes import ChangeStreams  # noqa: E402
 from devflow.web.container_logs import log_streams  # noqa: E402
 from devflow.web.errors import Guarded  # noqa: E402
 from devflow.web.fence import Fence  # noqa: E402
@@ -47,6 +48,7 @@ class Application:
         self._django = BoundedBodies(django, memory)
         self._streams = EventStreams()
         self._logs = log_streams()
+        self._changes = ChangeStreams()
         self._webhooks = Webhooks(memory=memory)
         is_https = settings.PUBLIC_URL.startswith("https://")
         within = Fence(Cors(self._route, settings.CORS_ORIGINS), settings.ALLOWED_NETWORKS)
@@ -58,6 +60,8 @@ class Application:
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+        elif scope["path"] == "/events":
+            await self._changes(scope, receive, send)
         elif found := _EVENTS.fullmatch(scope["path"]):
             await self._streams(found[1], scope, receive, send)
         elif found := _LOG_EVENTS.fullmatch(scope["path"]):
@@ -76,6 +80,7 @@ class Application:
     def close_streams(self) -> None:
         self._streams.close()
         self._logs.close()
+        self._changes.close()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

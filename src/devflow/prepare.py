@@ -1,12 +1,15 @@
-"""What comes before worker and web can start: master key, database up to date, and the address of the set-up page."""
+"""What comes before worker and web can start: master key, database up to date, and the address of the set-up page.
+
+`devflow up` does it by itself, `devflow admin migrate` where web and worker run apart.
+"""
 
 import os
 import sys
+import time
 from typing import Any, Final
 
 import django
 import psycopg
-from django.core.management import call_command
 
 from devflow.core.crypto import make_key_file
 from devflow.core.errors import DevflowError
@@ -28,9 +31,11 @@ def main() -> int:
             make_key_file(config.key_file)
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "devflow.settings.base")
         django.setup()
-        _migrate(config)
+        told = _migrate(config)
         _check_key()
         _print_setup_address(config)
+        if "--tell" in sys.argv:
+            sys.stdout.write(f"{told}\n")
     except (DevflowError, psycopg.OperationalError) as error:
         sys.stderr.write(f"devflow: {error}\n")
         return 1
@@ -61,10 +66,16 @@ def _connect(config: Config) -> psycopg.Connection[tuple[Any, ...]]:
     return psycopg.connect(url, autocommit=True, connect_timeout=10)
 
 
-def _migrate(config: Config) -> None:
+def _migrate(config: Config) -> str:
+    """Returns what was done, in words."""
+    from devflow.apps.migrating import database_migrate  # models need Django to be set up
+
     with _connect(config) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
-        call_command("migrate", verbosity=0, interactive=False)
+        # who waits within a statement would hold up the making of an index beside running work
+        while connection.execute("SELECT pg_try_advisory_lock(%s)", [_MIGRATION_LOCK]).fetchone() != (True,):
+            time.sleep(0.2)
+        applied = database_migrate()
+    return f"Applied: {', '.join(applied)}." if applied else "The database is up to date."
 
 
 def _print_setup_address(config: Config) -> None:

@@ -31,6 +31,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST projects/{slug}/variables": {"values": {"A": "b"}},
     "POST channels": {"kind": "webhook", "name": "mine", "settings": {"url": "https://example.com/hook"}},
     "PATCH projects/{slug}/source": {"reports": False},
+    "POST projects/{slug}/environments/{name}/promote": {"source": "production"},
     "POST projects/{slug}/access": {"email": "viewer@example.test", "actions": ["deploy"], "environment": "production"},
     "POST tokens": {"name": "ci", "scopes": ["read"]},
     "POST invitations": {"role": "viewer"},

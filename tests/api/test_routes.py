@@ -64,6 +64,7 @@ FOR_DEVELOPERS = {
     "POST servers/{name}/containers/{container}/stop",
     "POST projects/{slug}/deploy",
     "POST projects/{slug}/environments/{name}/deployments",
+    "POST projects/{slug}/environments/{name}/promote",
     "POST projects/{slug}/environments/{name}/rollback",
     "POST projects/{slug}/environments/{name}/comparison",
     "POST projects/{slug}/environments/{name}/proxy/look",
@@ -141,6 +142,7 @@ def special(walked: World) -> dict[str, dict[str, str]]:
         "DELETE projects/{slug}": {"projects/{slug}": "empty"},
         "DELETE projects/{slug}/environments/{name}": {"environments/{name}": "staging"},
         "DELETE projects/{slug}/environments/{name}/freezes": {"environments/{name}": "frozen"},
+        "POST projects/{slug}/environments/{name}/promote": {"environments/{name}": "staging"},
         "POST projects/{slug}/environments/{name}/proxy/adopt": {"environments/{name}": "frozen"},
         "POST projects/{slug}/environments/{name}/proxy/replace": {"environments/{name}": "frozen"},
         "POST deployments/{deployment_id}/override": {"deployments/{deployment_id}": str(waiting.pk)},
@@ -367,6 +369,7 @@ def release(world: ApiWorld, *, is_current: bool) -> Deployment:
     deployment_cancel(actor=world.owner, deployment=deployment)
     with scope(team=world.owner.team):
         deployment.status, deployment.release = Status.SUCCESS, f"20260101-00000{int(is_current)}-abcdef"
+        deployment.commit = f"{int(is_current)}123456789abcdef0123456789abcdef01234567"
         deployment.plan = plan_deploy(
             environment=world.environment, recipe="static", release=deployment.release, commit=""
         ).to_json()

@@ -200,3 +200,16 @@ def test_a_plan_tells_why_the_repository_could_not_be_looked_at(
 def test_a_plan_does_not_wait_for_ever(admin: Caller, undetected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments, "INSPECTION_SECONDS", 0.3)
     assert "worker" in assert_problem(admin.get(undetected), 409)["detail"]
+
+
+def test_promotes_what_serves(admin: Caller, world: World) -> None:
+    newer = release(world, is_current=True)
+    to = "projects/shop/environments/staging/promote"
+    made = admin.post(to, {"source": "production"})
+    assert made.status_code == 202
+    assert (made.json()["trigger"], made.json()["environment"]) == ("promotion", "staging")
+    assert made.json()["commit"] == newer.commit
+    assert_problem(admin.post(f"{PRODUCTION}/promote", {"source": "staging"}), 409)
+    assert_problem(admin.post(to, {"source": "staging"}), 422)
+    assert_problem(admin.post(to, {"source": "nowhere"}), 404)
+    assert_problem(admin.post(to, {}), 422)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import ANY
 
 import httpx
 import psycopg
@@ -249,6 +250,90 @@ def test_a_long_log_does_not_fill_the_memory(panel: Panel, writer: Writer) -> No
     with watch(panel, writer) as viewer:
         assert len(viewer.read_to_end()) == 2001
     assert resident_bytes(web) - before < 15e6
+
+
+# --- the stream of what changes: /events ------------------------------------------------------------------------------
+
+
+@contextmanager
+def told(panel: Panel, writer: Writer, after: str = "") -> Iterator[Iterator[dict[str, Any]]]:
+    """The events that the member's browser gets: their id, kind and topics, but beats."""
+    headers = {"Last-Event-ID": after} if after else {}
+    cookies = {"devflow_session": writer.session}
+    with httpx.stream("GET", f"{panel.url}/events", headers=headers, cookies=cookies, timeout=30) as response:
+        assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream")
+        yield _changes(response)
+
+
+def _changes(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    rest = ""
+    for text in response.iter_text():
+        *blocks, rest = (rest + text).split("\n\n")
+        for block in blocks:
+            fields = dict(line.split(": ", 1) for line in block.splitlines())
+            if fields.get("event", "beat") != "beat":
+                yield {"id": fields["id"], "kind": fields["event"], **json.loads(fields["data"])}
+
+
+def change(cursor: psycopg.Cursor[Any], writer: Writer) -> str:
+    """Something that a page shows; its topic."""
+    commit = os.urandom(8).hex()
+    cursor.execute("UPDATE deployments_deployment SET commit = %s WHERE id = %s", [commit, writer.deployment])
+    return f"deployment:{writer.deployment}"
+
+
+@pytest.fixture
+def database(panel: Panel) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(running_url(panel.data_dir) or "", autocommit=True) as connection:
+        yield connection
+
+
+def test_changes_are_told_to_the_team_at_once_and_what_was_missed_later(
+    panel: Panel, writer: Writer, database: psycopg.Connection[Any]
+) -> None:
+    cursor = database.cursor()
+    with panel.writer() as other, told(panel, writer) as events:
+        assert next(events) == {"id": ANY, "kind": "change", "topics": []}
+        change(cursor, other)
+        begun = time.monotonic()
+        topic = change(cursor, writer)
+        event = next(events)
+        assert time.monotonic() - begun < 1
+        assert topic in event["topics"]
+        assert f"deployment:{other.deployment}" not in event["topics"]
+    with psycopg.connect(running_url(panel.data_dir) or "") as slow:
+        change(slow.cursor(), writer)
+        with told(panel, writer, event["id"]) as events:
+            seen = next(events)["id"]
+        slow.commit()
+    with told(panel, writer, seen) as events:
+        assert topic in next(events)["topics"]
+
+
+@pytest.mark.parametrize("what", ["session", "membership", "role"])
+def test_the_stream_of_changes_ends_with_the_rights(panel: Panel, writer: Writer, what: str) -> None:
+    with told(panel, writer) as events:
+        next(events)
+        begun = time.monotonic()
+        writer.ask(take=what)
+        assert [event for event in events if event["kind"] == "reset"] == []
+        assert time.monotonic() - begun < 5
+    again = {"session": 401, "membership": 403}.get(what)
+    if again:
+        assert httpx.get(f"{panel.url}/events", cookies={"devflow_session": writer.session}).status_code == again
+
+
+def test_who_asks_for_changes_in_a_wrong_way(panel: Panel, writer: Writer) -> None:
+    cookies = {"devflow_session": writer.session}
+    assert httpx.get(f"{panel.url}/events").status_code == 401
+    assert httpx.get(f"{panel.url}/events", headers=bearer(writer.token)).status_code == 401
+    assert httpx.post(f"{panel.url}/events", cookies=cookies).status_code == 405
+    assert httpx.get(f"{panel.url}/events?after=x", cookies=cookies).status_code == 422
+    with told(panel, writer, "99999999999.1") as events:
+        assert next(events)["kind"] == "reset"
+
+
+# --- restarts ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_stream_goes_on_after_the_database_was_restarted(panel: Panel, writer: Writer) -> None:

@@ -35,8 +35,11 @@ PAGES = [
     "/projects/shop/add-environment/",
     "/add/project/",
     ENVIRONMENT,
+    "/?state=failing",
+    f"{ENVIRONMENT}deploy/",
     f"{ENVIRONMENT}plan/",
     f"{ENVIRONMENT}variables/",
+    f"{ENVIRONMENT}variables/?view=env",
     f"{ENVIRONMENT}variables/history/",
     f"{ENVIRONMENT}variables/compare/",
     "/projects/shop/variables/",
@@ -89,6 +92,7 @@ def filled(panel: Panel) -> Filled:
 def test_pages(browser: Browser, filled: Filled, theme: str, window: dict[str, int]) -> None:
     addresses = [*PAGES, *(f"/deployments/{filled.deployments[status]}/" for status in STATUSES)]
     addresses.append(f"/projects/shop/webhook/{filled.delivery}/")
+    addresses.append(f"/deployments/{filled.deployments['failed']}/lines/")
     look = {"color_scheme": theme, "viewport": window, "reduced_motion": "reduce"}
     with context(browser, filled.url, session=filled.session, **look) as opened, watched(opened) as page:
         assert _complaints(page, addresses) == {}

@@ -53,6 +53,18 @@ def test_deploy_again_and_roll_back(cli: Cli, shop: Shop) -> None:
     assert "current one already" in cli("rollback", shop.slug, "production", "--to", second["id"], status=1).err
 
 
+def test_what_serves_is_promoted(cli: Cli, shop: Shop, tmp_path: Path) -> None:
+    where = ("--branch", "main", "--server", "local", "--root", str(tmp_path / "live"))
+    cli("environments", "add", shop.slug, "live", *where)
+    assert "serves no commit yet" in cli("promote", shop.slug, "production", "live", status=1).err
+    served = cli("deploy", shop.slug, "production", "--json").json["commit"]
+    shop.repository.commit({"index.html": "not tried yet"})
+    made = cli("promote", shop.slug, "production", "live", "--json").json
+    assert (made["status"], made["trigger"], made["commit"]) == ("success", "promotion", served)
+    assert (tmp_path / "live/current/index.html").read_text() == "first"
+    assert "already" in cli("promote", shop.slug, "production", "live", status=1).err
+
+
 def test_an_older_commit_is_deployed_by_its_id(cli: Cli, shop: Shop) -> None:
     older = shop.repository.commit({"index.html": "older"})
     shop.repository.commit({"index.html": "newer"})

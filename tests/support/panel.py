@@ -55,7 +55,7 @@ class Panel:
             **self.settings,
         }
 
-    def start(self) -> Panel:
+    def start(self, timeout_seconds: float = 60) -> Panel:
         """Start it and wait until web, worker and database are ready."""
         is_first = not (self.data_dir / "postgres").exists()
         if is_first and not self.from_nothing and "DATABASE_URL" not in self.settings:
@@ -63,7 +63,7 @@ class Panel:
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(self.command("up"), env=self.environment, stdout=log, stderr=log)
         try:
-            wait_until(self.is_ready, 60, what=self.output)
+            wait_until(self.is_ready, timeout_seconds, what=self.output)
         except BaseException:
             self.stop()
             raise

@@ -191,9 +191,9 @@ class Estate:
 class Row:
     """Sites side by side, one for each phase: each can have a deployment that is held in its phase. Deployed once."""
 
-    def __init__(self, estate: Estate) -> None:
+    def __init__(self, estate: Estate, phases: Iterable[str] = COMMAND_PHASES) -> None:
         self._estate, self._number = estate, 0
-        self.sites = {phase: estate.site(phase) for phase in COMMAND_PHASES}
+        self.sites = {phase: estate.site(phase) for phase in phases}
         self.page = self.page_before = ""
         self.level()
 

@@ -243,6 +243,10 @@ class Vps:
         self.run(f"curl -sS --retry 20 --retry-connrefused --retry-delay 1 -o /dev/null http://{address}/v2/")
         return address
 
+    def inside(self, script: str) -> str:
+        """What the shell script prints as root, without ssh: also while sshd or the network is away."""
+        return self._in_container("sh", "-c", script)
+
     @property
     def address(self) -> str:
         """Where the other test servers reach it."""
@@ -255,8 +259,14 @@ class Vps:
         self._in_container("iptables", "-I", "INPUT", "!", "-i", "lo", "-j", "DROP")
         self._in_container("iptables", "-I", "OUTPUT", "!", "-o", "lo", "-j", "DROP")
 
+    def drop_half(self) -> None:
+        """From now on every other packet of ssh vanishes, by chance, both ways; all else is as before."""
+        half = ("-m", "statistic", "--mode", "random", "--probability", "0.5", "-j", "DROP")
+        self._in_container("iptables", "-I", "INPUT", "-p", "tcp", "--dport", "22", *half)
+        self._in_container("iptables", "-I", "OUTPUT", "-p", "tcp", "--sport", "22", *half)
+
     def mend(self) -> None:
-        """Ends `cut`; what hung goes on."""
+        """Ends `cut` and `drop_half`; what hung goes on."""
         self._in_container("iptables", "-F", "INPUT")
         self._in_container("iptables", "-F", "OUTPUT")
 
@@ -315,7 +325,7 @@ class Vps:
         if self._docker and not self._systemd:
             raise ValueError("Docker is started by systemd: systemd=True")
         options = [
-            *("--name", self.name, "--hostname", self.name, "--label", f"{OWNER_LABEL}={_owner()}"),
+            *("--name", self.name, "--hostname", self.name, "--label", f"{OWNER_LABEL}={owner()}"),
             *("--env", f"AUTHORIZED_KEY={self.public_key}"),
             *(SYSTEMD_OPTIONS if self._systemd else ("--cap-add", "NET_ADMIN")),
             *(("--volume", DOCKER_FOLDER) if self._docker and DOCKER_FOLDER not in self._tmpfs else ()),
@@ -370,7 +380,7 @@ def sweep(engine: Engine) -> None:
             engine.run("rm", "--force", "--volumes", container, check=False)
 
 
-def _owner() -> str:
+def owner() -> str:
     """This process: its id, and when it started, for ids come round again."""
     pid = os.getpid()
     return f"{pid}-{_started(pid)}"

@@ -34,6 +34,7 @@ FIELDS_AT_LEAST = 2500
 FOR_EVERYBODY = {
     "setup": "there is nobody yet who could log in",
     "theme": "light or dark",
+    "styleguide": "parts without data; not there unless the panel's environment says so",
     "devflow-schema": "for editors",
     "join": "whoever has an invitation",
     "join-link": "whoever has an invitation",
@@ -42,6 +43,7 @@ FOR_EVERYBODY = {
 FOR_EVERY_MEMBER = {
     "tokens": "one's own tokens",
     "token-revoke": "one's own tokens",
+    "account-keys": "one's own keyboard",
     "session-end": "one's own sessions",
     "sessions-end": "one's own sessions",
     "team-switch": "one's own session",
@@ -62,6 +64,7 @@ FOR_DEVELOPERS = {
     "deployment-canary",
     "deployment-cancel",
     "environment-deploy",
+    "environment-promote",
     "environment-rollback",
     "plan-inspect",
     "proxy-look",
@@ -77,6 +80,7 @@ BY_HAND: dict[str, dict[str, str]] = {
     "deployment-override": {"override_reason": "Fixes the checkout"},
     "cluster-join": {"server": "web-1", "role": "worker"},
     "delivery-retry": {},
+    "environment-promote": {"source": "preview-1"},
     "environment-rollback": {"to": "0190aaaa-0000-7000-8000-000000000000"},
     "freeze-lift": {"number": "1"},
     "hook-remove": {"mark": "1-0"},

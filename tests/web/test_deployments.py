@@ -291,3 +291,15 @@ def test_a_name_stands_beside_its_address(world: World, owner: Client) -> None:
     page = owner.get("/deployments/").content.decode()
     assert "owner@example.test" in page
     assert "(owner@example.test)" not in page
+
+
+def test_where_there_are_too_many_environments_to_choose_from_one_is_named(
+    owner: Client, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devflow.web.forms.deployments.CHOICES", 0)
+    link = f"/deployments/{world.deployment.pk}/"
+    assert link in owner.get("/deployments/?environment=shop/production").content.decode()
+    for wrong in ("shop/nowhere", "shop", "nothing/production", "%27"):
+        answer = owner.get(f"/deployments/?environment={wrong}")
+        assert "There is no environment" in answer.content.decode()
+        assert link not in answer.content.decode()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.test import Client
 
 from devflow.apps.deployments.services import deployment_cancel
+from devflow.apps.projects import services as projects
 from devflow.apps.projects.models import Project
 from devflow.apps.projects.selectors import project_list
 from devflow.core import keys
@@ -120,3 +123,34 @@ def test_a_project_that_is_not_there_is_not_found(owner: Client, slug: str) -> N
 
 def _project(world: World, slug: str) -> Project:
     return next(project for project in project_list(actor=world.actor()) if project.slug == slug)
+
+
+@pytest.mark.parametrize(
+    ("address", "module", "name"),
+    [
+        ("/", "devflow.web.views.dashboard", "SHOWN_PROJECTS"),
+        ("/board/", "devflow.web.views.dashboard", "SHOWN_PROJECTS"),
+        ("/projects/", "devflow.web.views.projects", "PAGE_LENGTH"),
+    ],
+)
+def test_more_projects_than_a_page_shows(
+    owner: Client, world: World, monkeypatch: pytest.MonkeyPatch, address: str, module: str, name: str
+) -> None:
+    for slug in ("bakery", "cafe-1", "zoo"):
+        projects.project_add(actor=world.actor(), slug=slug, name=slug, repository="/srv/git/x.git")
+    whole = _shown(owner, address)
+    assert whole == ["bakery", "cafe-1", "shop", "zoo"]
+    monkeypatch.setattr(f"{module}.{name}", 2)
+    first, second = _shown(owner, address), _shown(owner, f"{address}?after=cafe-1")
+    assert [*first, *second] == whole
+    assert "after=cafe-1" in owner.get(address).content.decode()
+    if name == "SHOWN_PROJECTS":
+        assert "<b>4</b> projects" in owner.get(address).content.decode()
+    for odd in ("%00", "zzz", "%27%3B--", "%F0%9F%8D%B0"):
+        assert owner.get(f"{address}?after={odd}").status_code == 200
+
+
+def _shown(client: Client, address: str) -> list[str]:
+    """The slugs of the projects, in their order."""
+    text = client.get(address).content.decode()
+    return list(dict.fromkeys(re.findall(r'href="/projects/([\w-]+)/"', text)))

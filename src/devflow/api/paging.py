@@ -2,13 +2,15 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Generic, TypeVar
 
 from ninja import Query
 from pydantic import BaseModel, Field
 
 from devflow.core.errors import InvalidError
+
+_NUL = "\0"
 
 Row = TypeVar("Row")
 Out = TypeVar("Out", bound=BaseModel)
@@ -29,10 +31,13 @@ class Paging(BaseModel):
     def after(self) -> str:
         """The key of the last item that was seen; '' for the first page. Raises InvalidError."""
         try:
-            return base64.b64decode(self.cursor.encode(), altchars=b"-_", validate=True).decode()
+            key = base64.b64decode(self.cursor.encode(), altchars=b"-_", validate=True).decode()
         except (binascii.Error, UnicodeError):
+            key = _NUL
+        if _NUL in key:  # the database takes no such text
             message = "This is no cursor: take `next` of the page before, or none."
-            raise InvalidError(message, {"cursor": message}) from None
+            raise InvalidError(message, {"cursor": message})
+        return key
 
 
 PageQuery = Annotated[Paging, Query()]
@@ -51,3 +56,9 @@ def cut(
         ordered = [row for row in ordered if (key(row) < after if is_descending else key(row) > after)]
     shown = ordered[: paging.limit]
     return shown, cursor(key(shown[-1])) if len(ordered) > len(shown) else None
+
+
+def first(found: Sequence[Row], paging: Paging, *, key: Callable[[Row], str]) -> tuple[Sequence[Row], str | None]:
+    """The same of rows that were read in their order after `paging.after`, one more than the page has."""
+    shown = found[: paging.limit]
+    return shown, cursor(key(shown[-1])) if len(found) > len(shown) else None

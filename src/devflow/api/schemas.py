@@ -380,6 +380,13 @@ class ProjectDeployIn(DeployIn):
     environment: str = Field(examples=["production"])
 
 
+class PromoteIn(Input):
+    source: str = Field(description="Name of the environment whose commit is taken.", examples=["staging"])
+    override_reason: str | None = Field(
+        None, description="Why it begins outside the windows, never empty; needs the right to approve."
+    )
+
+
 class RollbackIn(Input):
     to: str | None = Field(None, description="Id of the deployment whose release shall serve again. Null: see above.")
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import DatabaseError, DataError, InterfaceError, OperationalError, ProgrammingError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinateWorker
+
+from devflow.apps import replica
 
 # Beginnings of SQLSTATE: connection lost, out of resources, shutting down or starting.
 _AWAY = ("08", "53", "57P")
@@ -31,6 +34,21 @@ def readiness() -> dict[str, str]:
         }
     ProcrastinateJob.objects.filter(pk=0).exists()
     return {"database": "ok", "queue": "ok", "worker": "ok" if worker_count() else f"none seen for {WORKER_SECONDS} s"}
+
+
+def aids(*, wait: bool = False) -> dict[str, str]:
+    """`redis`, `replica`, where they are configured: each "ok", or what is wrong. Without them the panel works too.
+
+    With `wait` the replica is looked at now, else what is known of it is told.
+    """
+    found: dict[str, str | None] = {}
+    if settings.HAS_REDIS:
+        from devflow.apps.redis_cache import redis_problem  # most panels have none
+
+        found["redis"] = redis_problem()
+    if replica.is_configured():
+        found["replica"] = replica.watcher.look_twice() if wait else replica.watcher.problem()
+    return {name: problem or "ok" for name, problem in found.items()}
 
 
 def why_unavailable(error: Exception) -> str | None:

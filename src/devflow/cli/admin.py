@@ -66,6 +66,16 @@ def with_django(command: F) -> F:
     return run  # type: ignore[return-value]
 
 
+@app.command("migrate")
+def migrate() -> None:
+    """Bring the database up to date, while older versions of web and worker go on working with it.
+
+    For who runs web and worker apart; `devflow up` does it by itself. The first time it makes the master key and prints
+    the address of the set-up page.
+    """
+    _become("devflow.prepare", "--tell")
+
+
 @app.command("create-user")
 @with_django
 def create_user(

@@ -1,4 +1,4 @@
-"""Deployments: plan, deploy, roll back, follow, list, show, log, cancel."""
+"""Deployments: plan, deploy, promote, roll back, follow, list, show, log, cancel."""
 
 import sys
 from typing import Annotated, Any
@@ -95,6 +95,21 @@ def deploy(
     body = {"commit": commit} | ({"clean": True} if clean else {})
     body |= {"override_reason": override} if override is not None else {}
     deployment = client.post("projects", project, "environments", environment, "deployments", body=body)
+    _finish(client, deployment, no_follow=no_follow, as_json=as_json)
+
+
+def promote(
+    project: Project,
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The environment whose commit is taken.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The environment that it is deployed to.")],
+    override: Override = None,
+    no_follow: NoFollow = False,
+    as_json: Json = False,
+) -> None:
+    """Deploy the commit that serves in one environment to another, and follow it to its end."""
+    client = Client()
+    body = {"source": source} | ({"override_reason": override} if override is not None else {})
+    deployment = client.post("projects", project, "environments", target, "promote", body=body)
     _finish(client, deployment, no_follow=no_follow, as_json=as_json)
 
 

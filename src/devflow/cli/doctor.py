@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import typer
 
@@ -67,8 +67,6 @@ def examine(config: Config) -> Iterator[Finding]:
     if not _is_loopback(config.hostname):
         yield from _public_address(config)
     yield from _running(config)
-    if config.redis_url:
-        yield _redis(config.redis_url)
 
 
 def _data_folder(config: Config) -> Finding:
@@ -200,8 +198,9 @@ def _certificate(config: Config) -> Finding:
 
 def _running(config: Config) -> Iterator[Finding]:
     """What only an installation that runs can tell."""
+    aids: dict[str, str] = {}
     try:
-        parts = _readiness()
+        parts, aids = _readiness()
     except DevflowError as error:
         parts = {"database": str(error)}
     mends = {
@@ -212,6 +211,7 @@ def _running(config: Config) -> Iterator[Finding]:
     for check, state in parts.items():
         if state != "ok":
             yield Finding(check, "failed", state, mends[check])
+    yield from _aids(aids)
     if parts["database"] == "ok":
         yield from _working()
 
@@ -282,34 +282,25 @@ def _email() -> Finding:
         return Finding("e-mail", "failed", f"{host}: {error}", "Look at EMAIL_URL: host, port, user and password.")
 
 
-def _redis(url: str) -> Finding:
-    """Asked by hand: two lines of its protocol."""
-    parts = urlsplit(url)
-    address = (parts.hostname or "localhost", parts.port or 6379)
-    shown = f"{address[0]}:{address[1]}"
-    words = [unquote(word) for word in (parts.username, parts.password) if word]
-    asked = [["AUTH", *words]] * bool(words) + [["PING"]]
-    try:
-        with socket.create_connection(address, CONNECT_SECONDS) as plain:
-            is_secure = parts.scheme == "rediss"
-            context = ssl.create_default_context()
-            connection = context.wrap_socket(plain, server_hostname=address[0]) if is_secure else plain
-            for command in asked:
-                sent = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in command)
-                connection.sendall(f"*{len(command)}\r\n{sent}".encode())
-                answer = connection.recv(200).decode(errors="replace").strip()
-    except (OSError, ValueError) as error:
-        return Finding("redis", "failed", f"{shown}: {error}", "Start Redis, or look at REDIS_URL.")
-    if answer != "+PONG":
-        return Finding("redis", "failed", f"{shown}: {answer}", "Look at REDIS_URL: user and password.")
-    return Finding("redis", "ok", f"{shown} answers")
+def _aids(states: dict[str, str]) -> Iterator[Finding]:
+    """What the panel works without, only more slowly."""
+    mends = {
+        "redis": "Start Redis, or check REDIS_URL.",
+        "replica": "Look at the replica's log and pg_stat_replication of the primary, or check DATABASE_REPLICA_URL.",
+    }
+    for check, state in states.items():
+        if state == "ok":
+            yield Finding(check, "ok", "works")
+        else:
+            yield Finding(check, "warning", state, mends[check])
 
 
-def _readiness() -> dict[str, str]:
+def _readiness() -> tuple[dict[str, str], dict[str, str]]:
     import django
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "devflow.settings.base")
     django.setup()
-    from devflow.apps.readiness import readiness
+    from devflow.apps.readiness import aids, readiness
 
-    return readiness()
+    parts = readiness()
+    return parts, aids(wait=True) if parts["database"] == "ok" else {}

@@ -39,6 +39,7 @@ COMMANDS: Final[dict[str, str]] = {
     "webhooks": "devflow.cli.webhooks:app",
     "plan": "devflow.cli.deployments:plan",
     "deploy": "devflow.cli.deployments:deploy",
+    "promote": "devflow.cli.deployments:promote",
     "rollback": "devflow.cli.deployments:rollback",
     "deployments": "devflow.cli.deployments:app",
     "channels": "devflow.cli.channels:app",

@@ -288,7 +288,7 @@ class LocalConnection(_Base):
             env=_environment(),
         )
         assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError, ConnectionError):
+        with contextlib.suppress(BrokenPipeError, ConnectionError, RuntimeError):  # the last: uvloop, when it has ended
             process.stdin.write(stdin)
             if not stays_open:
                 process.stdin.close()
@@ -326,7 +326,7 @@ class _LocalProcess:
         try:
             self._process.stdin.write(data)
             await self._process.stdin.drain()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             raise ConnectError(f"the program has ended ({error})", transient=True) from error
 
     def end_input(self) -> None:

@@ -4,7 +4,8 @@ import os
 from typing import Final
 
 from devflow.core.crypto import derive_key
-from devflow.settings.database import database_settings
+from devflow.settings.cache import cache_settings
+from devflow.settings.database import database_settings, replica_settings
 from devflow.settings.email import email_settings
 from devflow.settings.env import KEY_VARIABLE, Config, ConfigError, load_config
 from devflow.settings.keys import MasterKeys
@@ -36,6 +37,7 @@ INSTALLED_APPS = [
     "devflow.apps.projects",
     "devflow.apps.deployments",
     "devflow.apps.containers",
+    "devflow.apps.changes",
     "devflow.apps.privacy",
     "django.contrib.contenttypes",
     "django.contrib.auth",
@@ -64,6 +66,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "devflow.web.seen.with_sessions_seen",
+    "devflow.apps.replica.with_replica",
     "devflow.api.limits.with_limits",
 ]
 
@@ -85,6 +88,11 @@ TEMPLATES = [
 ROOT_URLCONF = "devflow.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {"default": database_settings(config, connections=WEB_THREADS + 8)}
+if config.database_replica_url:
+    DATABASES["replica"] = replica_settings(config.database_replica_url, connections=WEB_THREADS)
+    DATABASE_ROUTERS = ["devflow.apps.replica.Router"]
+CACHES = cache_settings(config.redis_url)
+HAS_REDIS = config.redis_url is not None
 
 # --- Language, time ---------------------------------------------------------------------------------------------------
 
@@ -185,6 +193,10 @@ API_LIMIT, API_LIMIT_NOBODY = config.api_limit, config.api_limit_nobody
 CORS_ORIGINS = config.cors_origins
 ALLOWED_NETWORKS = config.allowed_networks
 METRICS_TOKEN = config.metrics_token
+
+# --- For who works on the pages ---------------------------------------------------------------------------------------
+
+STYLEGUIDE = config.styleguide
 
 # --- Outgoing requests ------------------------------------------------------------------------------------------------
 

@@ -26,11 +26,14 @@ class Config:
 
     `data_dir`: folder of everything the panel keeps (`DEVFLOW_DATA_DIR`).
     `database_url`: `postgresql://…`, or None for the embedded PostgreSQL (`DATABASE_URL`).
+    `database_replica_url`: a streaming replica of it, from which lists and searches are read
+    (`DATABASE_REPLICA_URL`); see docs/guide/several-machines.md.
     `url`: public address of the panel, without a slash at its end (`DEVFLOW_URL`).
     `host`, `port`: where `devflow web` listens (`DEVFLOW_HOST`, `DEVFLOW_PORT`).
     `key_file`: the file of the master key (`DEVFLOW_KEY_FILE`); or `key_command`, which prints it
     (`DEVFLOW_KEY_COMMAND`), or `master_key` itself (`DEVFLOW_MASTER_KEY`): see settings/keys.py.
-    `redis_url`, `email_url`, `sentry_dsn`: None when not used (`REDIS_URL`, `EMAIL_URL`, `SENTRY_DSN`).
+    `redis_url`: `redis://…`, `rediss://…` or `unix://…`: the cache, and sessions for quick reading (`REDIS_URL`).
+    `email_url`, `sentry_dsn`: None when not used (`EMAIL_URL`, `SENTRY_DSN`).
     `trusted_proxies`: addresses and networks whose `X-Forwarded-…` is believed (`DEVFLOW_TRUSTED_PROXIES`).
     `allow_private_addresses`: private networks that channels and providers may be reached in
     (`DEVFLOW_ALLOW_PRIVATE_ADDRESSES`); by default none: the panel must not be a way into its own network.
@@ -43,6 +46,7 @@ class Config:
     `cors_origins`: origins whose scripts may use the API from a browser (`DEVFLOW_CORS_ORIGINS`).
     `allowed_networks`: from where the panel may be used, none for everywhere (`DEVFLOW_ALLOWED_NETWORKS`).
     `metrics_token`: lets in who reads `/metrics` from another machine (`DEVFLOW_METRICS_TOKEN`); without it nobody.
+    `styleguide`: shows the parts of the pages at `/styleguide` (`DEVFLOW_STYLEGUIDE=yes`), for who works on them.
     """
 
     data_dir: Path
@@ -66,6 +70,8 @@ class Config:
     cors_origins: tuple[str, ...] = ()
     allowed_networks: tuple[str, ...] = ()
     metrics_token: str | None = field(default=None, repr=False)
+    styleguide: bool = False
+    database_replica_url: str | None = None
 
     @property
     def is_https(self) -> bool:
@@ -108,6 +114,8 @@ def load_config(environ: Mapping[str, str] | None = None) -> Config:
         cors_origins=values.get("cors_origins", ()),
         allowed_networks=values.get("allowed_networks", ()),
         metrics_token=values.get("metrics_token"),
+        styleguide=values.get("styleguide", False),
+        database_replica_url=values.get("database_replica_url"),
     )
 
 
@@ -175,6 +183,13 @@ def _database_url(value: Any) -> str:
     return text
 
 
+def _redis_url(value: Any) -> str:
+    text = _text(value)
+    if urlsplit(text).scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return text
+
+
 def _port(value: Any) -> int:
     number = int(value) if isinstance(value, str | int) and str(value).isdecimal() else 0
     if not 1 <= number <= 65535:
@@ -194,6 +209,12 @@ def _count(value: Any) -> int:
     if not 0 <= number <= 1_000_000:
         raise ValueError(f"must be a number from 0 to 1000000, not {value!r}")
     return number
+
+
+def _yes(value: Any) -> bool:
+    if value not in ("yes", "no", True, False):
+        raise ValueError(f"must be yes or no, not {value!r}")
+    return value in ("yes", True)
 
 
 def _origins(value: Any) -> tuple[str, ...]:
@@ -226,7 +247,7 @@ _FIELDS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "port": ("DEVFLOW_PORT", _port),
     "key_file": ("DEVFLOW_KEY_FILE", _path),
     "key_command": ("DEVFLOW_KEY_COMMAND", _text),
-    "redis_url": ("REDIS_URL", _text),
+    "redis_url": ("REDIS_URL", _redis_url),
     "email_url": ("EMAIL_URL", _text),
     "sentry_dsn": ("SENTRY_DSN", _text),
     "trusted_proxies": ("DEVFLOW_TRUSTED_PROXIES", _networks),
@@ -239,4 +260,6 @@ _FIELDS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "cors_origins": ("DEVFLOW_CORS_ORIGINS", _origins),
     "allowed_networks": ("DEVFLOW_ALLOWED_NETWORKS", _networks),
     "metrics_token": ("DEVFLOW_METRICS_TOKEN", _text),
+    "styleguide": ("DEVFLOW_STYLEGUIDE", _yes),
+    "database_replica_url": ("DATABASE_REPLICA_URL", _database_url),
 }

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from devflow.core.error_id import current_id
+from devflow.core.error_id import current_id, current_subject
 
 _PASSWORD_IN_URL: Final = re.compile(r"(\w://[^/\s:@]*:)[^/\s@]+@")
 _SECRET_PAIR: Final = re.compile(
@@ -20,7 +20,8 @@ def mask(text: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """`time`, `level`, `logger`, `message`, `id` of the request or job, and `exception` with its traceback."""
+    """`time`, `level`, `logger`, `message`, `id` of the request or job, `deployment` (`server`, …) that it is about,
+    and `exception` with its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -31,6 +32,9 @@ class JsonFormatter(logging.Formatter):
         }
         if error_id := current_id():
             entry["id"] = error_id
+        kind, subject_id = current_subject()
+        if kind:
+            entry[kind] = subject_id
         if record.exc_info:
             entry["exception"] = mask(self.formatException(record.exc_info))
         return json.dumps(entry, ensure_ascii=False)

@@ -24,6 +24,7 @@ from devflow.apps.accounts.addresses import client_address
 from devflow.apps.accounts.models import User
 from devflow.apps.accounts.rights import Actor, Place
 from devflow.apps.accounts.selectors import actor_of_session, team_list
+from devflow.apps.changes.selectors import Mark, mark_now
 from devflow.apps.deployments import selectors as deployments
 from devflow.apps.notifications.selectors import channel_get
 from devflow.apps.projects import selectors as projects
@@ -41,9 +42,11 @@ class Access:
 
 
 class TeamRequest(HttpRequest):
-    """A request of a logged-in member. `place` is what its address is about, where that can matter for rights."""
+    """A request of a logged-in member. `place` is what its address is about, where that can matter for rights; `mark`
+    is from where on the page is to be told of changes."""
 
     actor: Actor
+    mark: Mark | None
     place: Place | None
     user: User
 
@@ -94,13 +97,16 @@ def team_page(*methods: str, right: str = rights.READ) -> Callable[[View], View]
             except ForbiddenError as error:
                 context = {"text": str(error), "teams": team_list(user=request.user)}
                 return render(request, "team/not_from_here.html", context, status=403)
+            request.mark = None if request.headers.get("HX-Request") == "true" else mark_now()
             try:
                 request.place = _place(request.actor, kwargs)
                 request.actor.require(right, request.place)
                 return view(request, *args, **kwargs)
             except NotFoundError as error:
+                request.mark = None  # nothing on the page that says so changes
                 raise Http404(str(error)) from error
             except ForbiddenError as error:
+                request.mark = None
                 raise PermissionDenied(str(error)) from error
 
         checked.access = Access("team", methods)  # type: ignore[attr-defined]

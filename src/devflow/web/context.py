@@ -21,7 +21,9 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     return {
         "theme": theme_of(request),
         "now": timezone.now(),
+        "mark": getattr(request, "mark", None),
         "actor": actor,
+        "has_keys": bool(actor and actor.user.uses_keys),
         "teams": team_list(user=actor.user) if actor else [],
         "can_deploy": bool(actor and actor.can(rights.DEPLOY, place)),
         "can_approve": bool(actor and actor.can(rights.APPROVE, place)),

@@ -138,7 +138,7 @@ def _plain(request: HttpRequest, status: HTTPStatus, detail: str = "") -> HttpRe
 
 
 class Guarded:
-    """ASGI: gives every request its id, and answers what the application did not catch."""
+    """ASGI: gives every request its id, which its answer carries, and answers what the application did not catch."""
 
     def __init__(self, application: Any) -> None:
         self._application = application
@@ -147,12 +147,14 @@ class Guarded:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        begin()
+        request_id = begin(scope.get("request_id", ""))
         is_begun = False
 
         async def send_noting(message: Any) -> None:
             nonlocal is_begun
             is_begun = True
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", request_id.encode())]}
             await send(message)
 
         try:

@@ -1,5 +1,5 @@
-"""`/healthz`: the process answers. `/readyz`: it can do its work; each part with what is wrong with it. `/metrics`: the
-panel's own figures, for who is on this machine or has the token for them."""
+"""`/healthz`: the process answers. `/readyz`: it can do its work; each part with what is wrong with it, also those that
+it can do without. `/metrics`: the panel's own figures, for who is on this machine or has the token for them."""
 
 from hmac import compare_digest
 from http import HTTPStatus
@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from devflow.apps.accounts.addresses import is_within, networks
-from devflow.apps.readiness import readiness
+from devflow.apps.readiness import aids, readiness
 from devflow.web.answers import send_body, send_json, send_problem
 from devflow.web.threads import in_thread
 
@@ -23,7 +23,8 @@ async def healthz(send: Any) -> None:
 async def readyz(send: Any) -> None:
     parts = await in_thread(readiness)
     is_ready = all(state == "ok" for state in parts.values())
-    await send_json(send, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE, dict(parts))
+    told = {**parts, **await in_thread(aids)}
+    await send_json(send, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE, told)
 
 
 async def metrics(scope: Any, send: Any) -> None:

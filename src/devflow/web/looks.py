@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -104,7 +105,7 @@ LOOKS = {
 }
 
 
-def tab_state(statuses: list[str]) -> str:
+def tab_state(statuses: Collection[str]) -> str:
     """What the browser's tab shows for these deployments: running before failed before idle."""
     if any(status in ("running", "verifying", "queued", "pending", "waiting") for status in statuses):
         return "running"

@@ -73,7 +73,7 @@ _STATUS: Final[dict[type[DevflowError], HTTPStatus]] = {
     SecondFactorError: HTTPStatus.FORBIDDEN,
     NotFoundError: HTTPStatus.NOT_FOUND,
 }
-_HEADERS: Final = [
+STREAM_HEADERS: Final = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
@@ -111,7 +111,7 @@ class EventStreams:
         seen: Callable[[str], None] | None = None,
         route: str = ROUTE,
     ) -> None:
-        self._hub = Hub(partial(_read, read or _event_list), _connect)
+        self._hub = Hub(partial(_read, read or _event_list), connect_listener)
         self._watch = Watch(_find_actors)
         self._find = find or _deployment
         self._seen = seen
@@ -149,7 +149,7 @@ class EventStreams:
     async def _stream(self, deployment_id: str, after: int, lost: asyncio.Task[None], receive: Any, send: Any) -> None:
         """Send until the deployment has ended, the viewer has gone or may watch no more, or this process stops."""
         sending = asyncio.create_task(self._send_events(deployment_id, after, send))
-        gone = asyncio.create_task(_wait_gone(receive))
+        gone = asyncio.create_task(wait_gone(receive))
         telling = asyncio.create_task(self._tell_seen(deployment_id))
         try:
             ended, _ = await asyncio.wait({sending, gone, lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -158,7 +158,7 @@ class EventStreams:
                 task.cancel()
             await asyncio.gather(sending, gone, telling, return_exceptions=True)
         if ended == {lost}:
-            await _send_end(send)
+            await send_end(send)
         if sending in ended:
             sending.result()  # what it raised is a fault
 
@@ -169,12 +169,12 @@ class EventStreams:
             await asyncio.sleep(SEEN_SECONDS)
 
     async def _send_events(self, deployment_id: str, after: int, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-        await _send_part(send, f"retry: {RETRY_MILLISECONDS}\n\n".encode())
+        await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+        await send_part(send, f"retry: {RETRY_MILLISECONDS}\n\n".encode())
         async with aclosing(self._hub.follow(deployment_id, after)) as parts:
             try:
                 async for part in parts:
-                    await _send_part(send, part)
+                    await send_part(send, part)
             except DatabaseError as error:  # the viewer comes again and goes on where it was
                 if not await in_thread(why_unavailable, error):
                     raise
@@ -201,14 +201,14 @@ def _open(credentials: Credentials, followed_id: str, find: Callable[[Actor, str
     try:
         actors = _actors(credentials)
     except NotLoggedInError:
-        _refuse_too_many(nobody_hit(credentials.address))
+        refuse_too_many(nobody_hit(credentials.address))
         raise
     if actors:
-        _refuse_too_many(actor_hit(actors[0]))
+        refuse_too_many(actor_hit(actors[0]))
     return _find(actors, followed_id, find)
 
 
-def _refuse_too_many(verdict: Verdict | None) -> None:
+def refuse_too_many(verdict: Verdict | None) -> None:
     if verdict and not verdict.allowed:
         raise TooManyError(verdict.retry_after_seconds)
 
@@ -253,7 +253,7 @@ def _last_seen(headers: dict[str, str], query: bytes) -> int:
     return int(after)
 
 
-async def _connect() -> psycopg.AsyncConnection[Any]:
+async def connect_listener() -> psycopg.AsyncConnection[Any]:
     """A connection of its own to listen on, outside of the pool."""
     parameters = connection.get_connection_params()
     for key in ("cursor_factory", "context"):
@@ -261,16 +261,16 @@ async def _connect() -> psycopg.AsyncConnection[Any]:
     return await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
 
 
-async def _wait_gone(receive: Callable[[], Awaitable[Any]]) -> None:
+async def wait_gone(receive: Callable[[], Awaitable[Any]]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _send_end(send: Any) -> None:
+async def send_end(send: Any) -> None:
     """For a viewer who may watch no more; one who does not even read is cut off."""
     with suppress(TimeoutError):
         await asyncio.wait_for(send({"type": "http.response.body", "body": b""}), END_SECONDS)
 
 
-async def _send_part(send: Any, body: bytes) -> None:
+async def send_part(send: Any, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})

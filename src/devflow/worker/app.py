@@ -29,6 +29,9 @@ from devflow.remote.pool import Pool
 log = logging.getLogger(__name__)
 
 MAIL_AGAIN = RetryStrategy(max_attempts=6, exponential_wait=4)  # 4 s, 16 s … about a quarter of an hour
+HANDED_OVER = RetryStrategy(retry_exceptions=[asyncio.CancelledError])  # type: ignore[list-item]
+"""What a worker that is told to end has not finished is put back into the queue at once, for another one; all of these
+may be done again from the beginning, as after the death of a worker."""
 NOTIFY_PAUSE_SECONDS = 0.5
 """Telling of a deployment waits a moment, so that it does not compete with the deployment's first steps."""
 
@@ -61,7 +64,7 @@ class WorkerState:
 state = WorkerState()
 
 
-@app.task(name="deployments.advance", queue="deployments")
+@app.task(name="deployments.advance", queue="deployments", retry=HANDED_OVER)
 async def deployment_advance(deployment_id: str) -> None:
     work = partial(deployments.advance, deployment_id=deployment_id, reach=state.reach, cancelled=state.cancelled)
     try:
@@ -70,62 +73,62 @@ async def deployment_advance(deployment_id: str) -> None:
         state.forget(deployment_id)
 
 
-@app.task(name="deployments.inspect", queue="deployments")
+@app.task(name="deployments.inspect", queue="deployments", retry=HANDED_OVER)
 async def deployment_inspect(environment_id: str) -> None:
     await deployments.inspect_environment(environment_id=environment_id, reach=state.reach)
 
 
-@app.task(name="deployments.compare_variables", queue="deployments")
+@app.task(name="deployments.compare_variables", queue="deployments", retry=HANDED_OVER)
 async def variables_compare(environment_id: str) -> None:
     await variables.compare(environment_id=environment_id, reach=state.reach)
 
 
-@app.task(name="deployments.look_at_proxy", queue="deployments")
+@app.task(name="deployments.look_at_proxy", queue="deployments", retry=HANDED_OVER)
 async def proxy_look(environment_id: str) -> None:
     await proxy.look(environment_id=environment_id, reach=state.reach)
 
 
-@app.task(name="servers.check", queue="servers")
+@app.task(name="servers.check", queue="servers", retry=HANDED_OVER)
 async def server_check(server_id: str) -> None:
     await _insist(partial(servers.check, server_id=server_id, reach=state.reach), f"the check of server {server_id}")
 
 
-@app.task(name="servers.cluster_act", queue="servers")
+@app.task(name="servers.cluster_act", queue="servers", retry=HANDED_OVER)
 async def cluster_act(action_id: str) -> None:
     await _insist(partial(cluster_jobs.act, action_id=action_id, reach=state.reach), f"action {action_id}")
 
 
-@app.task(name="containers.look", queue="containers")
+@app.task(name="containers.look", queue="containers", retry=HANDED_OVER)
 async def containers_look(server_id: str, disk: str) -> None:
     await containers.look(server_id=server_id, with_disk=bool(disk), reach=state.reach)
 
 
-@app.task(name="containers.act", queue="containers")
+@app.task(name="containers.act", queue="containers", retry=HANDED_OVER)
 async def container_act(action_id: str) -> None:
     await _insist(partial(containers.act, action_id=action_id, reach=state.reach), f"action {action_id}")
 
 
-@app.task(name="containers.prune", queue="containers")
+@app.task(name="containers.prune", queue="containers", retry=HANDED_OVER)
 async def containers_prune(action_id: str) -> None:
     await _insist(partial(containers.prune, action_id=action_id, reach=state.reach), f"clean-up {action_id}")
 
 
-@app.task(name="containers.follow", queue="containers")
+@app.task(name="containers.follow", queue="containers", retry=HANDED_OVER)
 async def container_follow(follow_id: str) -> None:
     await containers.follow(follow_id=follow_id, reach=state.reach)
 
 
-@app.task(name="sources.report", queue="sources")
+@app.task(name="sources.report", queue="sources", retry=HANDED_OVER)
 async def source_report(source_id: str) -> None:
     await sources.report(source_id=source_id)
 
 
-@app.task(name="sources.create_hook", queue="sources")
+@app.task(name="sources.create_hook", queue="sources", retry=HANDED_OVER)
 async def source_create_hook(source_id: str) -> None:
     await sources.create_hook(source_id=source_id)
 
 
-@app.task(name="notifications.send", queue="notifications")
+@app.task(name="notifications.send", queue="notifications", retry=HANDED_OVER)
 async def notifications_send(channel_id: str) -> None:
     await asyncio.sleep(NOTIFY_PAUSE_SECONDS)
     await notifications.send(channel_id=channel_id)
@@ -146,7 +149,7 @@ async def mail_invitation(invitation_id: str) -> None:
     await accounts.mail_invitation(invitation_id=invitation_id)
 
 
-@app.task(name="audit.look", queue="audit")
+@app.task(name="audit.look", queue="audit", retry=HANDED_OVER)
 async def audit_look(event_id: str) -> None:
     await sync_to_async(audit.look)(event_id)
 
@@ -156,7 +159,7 @@ async def audit_mail(event_id: str) -> None:
     await _apart(audit.mail, event_id)
 
 
-@app.task(name="privacy.export", queue="privacy")
+@app.task(name="privacy.export", queue="privacy", retry=HANDED_OVER)
 async def privacy_export(archive_id: str) -> None:
     await _apart(privacy.export, archive_id)
 
@@ -183,7 +186,7 @@ async def privacy_remove_files(
     )
 
 
-@app.task(name="privacy.remove_team", queue="privacy")
+@app.task(name="privacy.remove_team", queue="privacy", retry=HANDED_OVER)
 async def privacy_remove_team(team_id: str) -> None:
     await privacy.remove_team(team_id=team_id, reach=state.reach)
 

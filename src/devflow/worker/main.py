@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -14,12 +15,13 @@ from typing import Any
 import psycopg
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
-from procrastinate import App
+from procrastinate import App, JobContext
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.utils import connector_params
 
 from devflow.apps.audit import jobs as audit
 from devflow.apps.audit import sealing
+from devflow.apps.changes.services import changes_clean
 from devflow.apps.deployments import selectors, services
 from devflow.apps.deployments.events import CONTROL_CHANNEL
 from devflow.apps.deployments.retention import deployments_clean
@@ -27,8 +29,9 @@ from devflow.apps.notifications.services import notifications_adopt
 from devflow.apps.privacy.services import archives_clean
 from devflow.apps.servers import cluster_jobs
 from devflow.apps.sources.reports import reports_adopt
-from devflow.core.error_id import begin
+from devflow.core.error_id import about, begin
 from devflow.worker.app import state
+from devflow.worker.beats import Beats
 from devflow.worker.queue import PatientWorker, with_patience
 
 log = logging.getLogger(__name__)
@@ -59,7 +62,9 @@ async def _main() -> None:
     queue.perform_import_paths()  # type: ignore[no-untyped-call]
     async with queue.open_async():
         side = [
-            asyncio.create_task(_always("sweep", SWEEP_SECONDS, partial(_sweep, queue))),
+            asyncio.create_task(
+                _always("sweep", SWEEP_SECONDS, partial(_sweep, queue, Beats(DEAD_AFTER_SECONDS, time.monotonic())))
+            ),
             asyncio.create_task(_always("listen", 1.0, _listen)),
             asyncio.create_task(_always("cleaning up", CLEAN_SECONDS, _clean)),
             asyncio.create_task(_always("looking at clusters", CLUSTERS_SECONDS, _look_at_clusters)),
@@ -68,6 +73,7 @@ async def _main() -> None:
             worker = PatientWorker(
                 queue,
                 name=f"{socket.gethostname()}-{os.getpid()}",
+                queues=sorted({task.queue for task in app.tasks.values()}),  # others are for a newer version's workers
                 concurrency=CONCURRENCY,
                 update_heartbeat_interval=HEARTBEAT_SECONDS,
                 stalled_worker_timeout=DEAD_AFTER_SECONDS,
@@ -85,9 +91,14 @@ async def _main() -> None:
             state.pool.close()
 
 
-async def _with_id(work: Callable[[], Awaitable[Any]], *_: object) -> Any:
-    """Each job has an id in the log (`core.error_id`); also what the queue logs of it afterwards, in the same task."""
+async def _with_id(work: Callable[[], Awaitable[Any]], context: JobContext, *_: object) -> Any:
+    """Each job has an id in the log (`core.error_id`), and what it is about: the first id among its arguments; also
+    what the queue logs of it afterwards, in the same task."""
     begin()
+    name, value = next(
+        ((name, value) for name, value in context.job.task_kwargs.items() if name.endswith("_id")), ("", "")
+    )
+    about(name.removesuffix("_id"), str(value))
     return await work()
 
 
@@ -102,9 +113,10 @@ async def _always(name: str, pause: float, work: Callable[[], Awaitable[None]]) 
         await asyncio.sleep(pause)
 
 
-async def _sweep(queue: App) -> None:
+async def _sweep(queue: App, beats: Beats) -> None:
     """Puts back what dead workers left, and what no job carries; finds cancels that `_listen` missed."""
-    for job in await queue.job_manager.get_stalled_jobs(seconds_since_heartbeat=DEAD_AFTER_SECONDS):
+    stalled = await queue.job_manager.get_stalled_jobs(seconds_since_heartbeat=DEAD_AFTER_SECONDS)
+    for job in stalled if beats.are_believed(time.monotonic()) else ():
         log.warning("job %s of a dead worker is taken up again", job.id)
         await queue.job_manager.retry_job(job)
     for deployment_id in await sync_to_async(_adopt_and_cancels)(state.carried):
@@ -135,6 +147,7 @@ def _clean_up() -> None:
     audit.clean()
     archives_clean()
     deployments_clean()
+    changes_clean()
 
 
 async def _listen() -> None:

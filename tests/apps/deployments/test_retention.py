@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 import pytest_django
 from django.apps import apps
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_scopes import scopes_disabled
+from procrastinate.contrib.django.utils import connector_params
 
 from devflow.apps.deployments import retention
 from devflow.apps.deployments.models import ENDED, Deployment, Event, Release, Run, Status, Step
@@ -20,6 +25,11 @@ from tests.support.shop import Shop
 pytestmark = pytest.mark.django_db
 
 OLD = timedelta(days=400)
+_REFUSE = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'away'; END $$;
+CREATE TRIGGER refuse BEFORE DELETE ON deployments_deployment
+  FOR EACH ROW WHEN (OLD.id = '{}') EXECUTE FUNCTION refuse()
+"""
 
 
 def add(environment: Environment, *, age: timedelta = OLD, status: str = Status.SUCCESS, **given: Any) -> Deployment:
@@ -127,6 +137,81 @@ def test_more_than_a_batch(
     for _ in range(8):
         add(shop.environment)
     assert retention.deployments_clean() == 7
+
+
+def test_a_long_log_goes_in_short_transactions(
+    shop: Shop, settings: pytest_django.fixtures.SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.KEEP_DEPLOYMENTS = 1
+    monkeypatch.setattr(retention, "BATCH_EVENTS", 3)
+    gone, kept = add(shop.environment), add(shop.environment, age=timedelta())
+    log(gone, 10)
+    log(kept, 10)
+    with CaptureQueriesContext(connection) as captured:
+        assert retention.deployments_clean() == 1
+    removals = [query for query in captured.captured_queries if "DELETE FROM deployments_event" in query["sql"]]
+    assert len(removals) == 5  # 3, 3, 3, 1, and with the deployment none
+    with scopes_disabled():
+        assert Event.objects.filter(deployment=kept).count() == 10
+
+
+def test_one_that_is_broken_off_goes_on(
+    open_for_many: Shop, settings: pytest_django.fixtures.SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database refuses in the middle of the second of three batches."""
+    settings.KEEP_DEPLOYMENTS = 1
+    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(retention, "BATCH_EVENTS", 3)
+    made = [add(open_for_many.environment, age=OLD - timedelta(days=number)) for number in range(7)]
+    for deployment in made:
+        log(deployment, 4)
+    with connection.cursor() as cursor:
+        cursor.execute(_REFUSE.format(made[3].pk))
+        with pytest.raises(DatabaseError, match="away"):
+            retention.deployments_clean()
+        assert left() == set(made[2:])
+        cursor.execute("DROP FUNCTION refuse() CASCADE")
+    assert retention.deployments_clean() == 4
+    assert left() == {made[6]}
+    with scopes_disabled():
+        assert Event.objects.count() == 4
+
+
+def test_what_somebody_holds_waits_for_the_next_time(
+    open_for_many: Shop, settings: pytest_django.fixtures.SettingsWrapper
+) -> None:
+    settings.KEEP_DEPLOYMENTS = 1
+    held, free, _newest = (add(open_for_many.environment, age=timedelta(days=days)) for days in (500, 400, 300))
+    with psycopg.connect(**connector_params()) as other:
+        other.execute("SELECT FROM deployments_deployment WHERE id = %s FOR UPDATE", [held.pk])
+        assert retention.deployments_clean() == 1
+        assert held in left()
+        assert free not in left()
+    assert retention.deployments_clean() == 1
+
+
+def test_two_at_once(open_for_many: Shop, settings: pytest_django.fixtures.SettingsWrapper) -> None:
+    settings.KEEP_DEPLOYMENTS = 1
+    for _ in range(30):
+        log(add(open_for_many.environment), 2)
+
+    def clean(_: int) -> int:
+        try:
+            return retention.deployments_clean()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sum(pool.map(clean, range(2))) == 29
+    assert len(left()) == 1
+
+
+def log(deployment: Deployment, events: int) -> None:
+    with scopes_disabled():
+        Event.objects.bulk_create(
+            Event(team=deployment.team, deployment=deployment, seq=seq, kind="deployment.log", text="line\n")
+            for seq in range(1, events + 1)
+        )
 
 
 def test_everything_that_hangs_on_a_deployment_is_known() -> None:

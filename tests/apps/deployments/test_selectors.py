@@ -6,7 +6,7 @@ import pytest
 from django_scopes import scope
 
 from devflow.apps.accounts.models import Role
-from devflow.apps.deployments import selectors, services
+from devflow.apps.deployments import overview, selectors, services
 from devflow.apps.deployments.models import Deployment
 from devflow.apps.projects import services as projects
 from devflow.core.errors import ConflictError, NotFoundError
@@ -20,7 +20,8 @@ def request(shop: Shop) -> Deployment:
 def test_another_team_sees_none_of_it(shop: Shop) -> None:
     made, stranger = request(shop), shop.actor("stranger")
     assert selectors.deployment_list(actor=stranger) == []
-    assert selectors.deployments_latest(actor=stranger) == {}
+    assert overview.deployments_recent(actor=stranger, environments=[shop.environment], each=1) == {}
+    assert overview.environment_states(actor=stranger) == []
     assert selectors.step_list(actor=stranger, deployment=made) == []
     assert selectors.release_list(actor=stranger, environment=shop.environment) == []
     with pytest.raises(NotFoundError):
@@ -53,10 +54,23 @@ def test_lists_of_some(shop: Shop) -> None:
 
 
 def test_the_latest_of_each_environment(shop: Shop) -> None:
+    staging = shop.add_environment("staging")
+    older, _superseded, newest = (request(shop) for _ in range(3))
+    with scope(team=shop.team):
+        Deployment.objects.filter(pk=older.pk).update(status="success")
+    recent_of = lambda each: overview.deployments_recent(  # noqa: E731
+        actor=shop.actor(), environments=[shop.environment, staging], each=each
+    )
+    assert recent_of(1) == {shop.environment.pk: [newest]}
+    assert recent_of(9) == {shop.environment.pk: [newest, older]}
+
+
+def test_environments_by_the_state_of_their_newest_deployment(shop: Shop) -> None:
     shop.add_environment("staging")
     request(shop)
-    newest = request(shop)
-    assert selectors.deployments_latest(actor=shop.actor()) == {shop.environment.pk: newest}
+    request(shop)  # supersedes the first
+    states = overview.environment_states(actor=shop.actor())
+    assert [(state.name, state.status) for state in states] == [("production", "queued"), ("staging", "")]
 
 
 def test_the_plan_shows_everything_and_no_values(shop: Shop) -> None:

@@ -179,6 +179,11 @@ def test_there_may_not_be_any_number_of_networks() -> None:
         checked_networks(f"10.{number // 256}.{number % 256}.0/24" for number in range(201))
 
 
+@pytest.mark.parametrize(("peer", "given"), [("10.0.0.1", "4f2c9a"), ("203.0.113.7", "")])
+def test_a_trusted_proxy_may_say_how_it_calls_a_request(peer: str, given: str) -> None:
+    assert _through(peer, [(b"x-request-id", b"4f2c9a")]).get("request_id", "") == given
+
+
 def _through(
     peer: str | None,
     headers: list[tuple[bytes, bytes]],

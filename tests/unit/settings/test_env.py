@@ -132,3 +132,17 @@ def test_a_file_that_is_a_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "devflow.toml").mkdir()
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config({"DEVFLOW_DATA_DIR": str(tmp_path)})
+
+
+@pytest.mark.parametrize("url", ["redis://:secret@cache:6379/0", "rediss://cache", "unix:///run/redis.sock"])
+def test_redis(tmp_path: Path, url: str) -> None:
+    assert load(tmp_path, REDIS_URL=url).redis_url == url
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("REDIS_URL", "http://cache"), ("REDIS_URL", "cache:6379"), ("DATABASE_REPLICA_URL", "mysql://db/x")],
+)
+def test_what_is_shared_must_be_of_the_right_kind(tmp_path: Path, variable: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"{variable}: must start with"):
+        load(tmp_path, **{variable: value})

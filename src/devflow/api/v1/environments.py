@@ -14,6 +14,7 @@ from devflow.api.schemas import (
     EnvironmentOut,
     EnvironmentPatch,
     PlanOut,
+    PromoteIn,
     ReleaseOut,
     RollbackIn,
 )
@@ -21,7 +22,7 @@ from devflow.api.v1.deployments import deploy, deployment_page, roll_back
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments.planning import recipe_of
 from devflow.apps.deployments.selectors import plan_document, plan_preview, release_list
-from devflow.apps.deployments.services import inspection_request
+from devflow.apps.deployments.services import deployment_promote, inspection_request
 from devflow.apps.projects import selectors, services
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.selectors import environment_get
@@ -108,6 +109,18 @@ def environment_deployments(
 def environment_deploy(request: ApiRequest, slug: str, name: str, payload: DeployIn) -> DeploymentOut:
     """Queues a deployment; one that is still queued is superseded by it."""
     return deploy(request.auth, slug, name, payload)
+
+
+@router.post("{slug}/environments/{name}/promote", response={202: DeploymentOut})
+def environment_promote(request: ApiRequest, slug: str, name: str, payload: PromoteIn) -> DeploymentOut:
+    """Queues a deployment, to this environment, of the commit that serves in another one of the project. 409 where
+    nothing serves there, or the same commit serves here."""
+    target = environment_get(actor=request.auth, slug=slug, name=name)
+    source = environment_get(actor=request.auth, slug=slug, name=payload.source)
+    deployment = deployment_promote(
+        actor=request.auth, source=source, target=target, override_reason=payload.override_reason
+    )
+    return DeploymentOut.of(deployment)
 
 
 @router.post("{slug}/environments/{name}/rollback", response={202: DeploymentOut})

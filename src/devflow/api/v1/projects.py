@@ -3,7 +3,7 @@
 from ninja import Router
 
 from devflow.api.auth import ApiRequest
-from devflow.api.paging import Page, PageQuery, cut
+from devflow.api.paging import Page, PageQuery, first
 from devflow.api.schemas import DeploymentOut, ProjectDeployIn, ProjectIn, ProjectOut, ProjectPatch
 from devflow.api.v1.deployments import deploy
 from devflow.apps.projects import selectors, services
@@ -14,7 +14,8 @@ router = Router(tags=["projects"])
 @router.get("", response=Page[ProjectOut])
 def project_list(request: ApiRequest, paging: PageQuery) -> Page[ProjectOut]:
     """The team's projects by slug, with their environments."""
-    rows, following = cut(selectors.project_list(actor=request.auth), paging, key=lambda project: project.slug)
+    found = selectors.project_list(actor=request.auth, after=paging.after, limit=paging.limit + 1)
+    rows, following = first(found, paging, key=lambda project: project.slug)
     return Page[ProjectOut](items=[ProjectOut.of(project) for project in rows], next=following)
 
 

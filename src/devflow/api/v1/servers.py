@@ -3,7 +3,7 @@
 from ninja import Router
 
 from devflow.api.auth import ApiRequest, require_recent
-from devflow.api.paging import Page, PageQuery, cut
+from devflow.api.paging import Page, PageQuery, first
 from devflow.api.schemas import Maintenance, ServerIn, ServerOut, ServerPatch
 from devflow.apps.servers import selectors, services
 
@@ -13,7 +13,8 @@ router = Router(tags=["servers"])
 @router.get("", response=Page[ServerOut])
 def server_list(request: ApiRequest, paging: PageQuery) -> Page[ServerOut]:
     """The team's servers by name."""
-    rows, following = cut(selectors.server_list(actor=request.auth), paging, key=lambda server: server.name)
+    found = selectors.server_list(actor=request.auth, after=paging.after, limit=paging.limit + 1)
+    rows, following = first(found, paging, key=lambda server: server.name)
     return Page[ServerOut](items=[ServerOut.of(server) for server in rows], next=following)
 
 

@@ -49,7 +49,7 @@ def with_client_address(get_response: Callable[[HttpRequest], HttpResponseBase])
 
 class Proxied:
     """ASGI: the application sees the client's address, scheme and host, and no header of a proxy; `is_forwarded` says
-    whether one brought the request.
+    whether one brought the request, `request_id` how it calls it (`X-Request-Id`).
 
     `trusted`: addresses and networks. `is_local`: behind a Unix socket, whose peers have no address; who can open it is
     trusted.
@@ -75,8 +75,9 @@ class Proxied:
         address = parse_address(peer)
         seen = {**scope, "client": (as_text(address), 0), "headers": kept}
         seen["is_forwarded"] = bool(told) or self._is_local
-        if not told or not (self._is_local or is_within(address, self._trusted)):
+        if not (self._is_local or is_within(address, self._trusted)):
             return seen
+        seen["request_id"] = dict(kept).get(b"x-request-id", b"").decode("latin-1")
         if chain := _values(told, b"x-forwarded-for"):
             seen["client"] = (as_text(forwarded_address(address, chain, self._trusted)), 0)
         # One of each is what the nearest proxy has written: further ones can be the client's own.

@@ -41,7 +41,10 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser):
-    """`is_machine`: stands for a team's token in what refers to people; it cannot log in and is listed nowhere."""
+    """`is_machine`: stands for a team's token in what refers to people; it cannot log in and is listed nowhere.
+    `uses_keys`: whether single keys do something on the pages (WCAG 2.1.4 wants that they can be switched off).
+    `wrote_at`: when they last sent a request that may change something; known where there is a replica to read from.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(unique=True)
@@ -49,6 +52,8 @@ class User(AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     is_superuser = models.BooleanField(default=False)
     is_machine = models.BooleanField(default=False)
+    uses_keys = models.BooleanField(default=True)
+    wrote_at = models.DateTimeField(null=True, editable=False)
     date_joined = models.DateTimeField(auto_now_add=True)
 
     objects = UserManager()

@@ -257,3 +257,9 @@ def _free_slug(name: str) -> str:
     taken = set(Team.objects.filter(slug__startswith=base).values_list("slug", flat=True))
     candidates = (base if number == 1 else f"{base}-{number}" for number in range(1, len(taken) + 2))
     return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def keys_switch(*, user: User, on: bool) -> None:
+    """Whether single keys do something on the pages that this person looks at."""
+    user.uses_keys = on
+    user.save(update_fields=["uses_keys"])

@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django_scopes import scope, scopes_disabled
 
+from devflow.apps import replica
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.audit import chain, sealing
@@ -65,6 +66,7 @@ class Filters:
     is_panel: bool = False
 
 
+@replica.listed
 def event_list(*, actor: Actor, filters: Filters, before: str = "", limit: int = 50) -> list[Event]:
     """The newest first, after the event with the id `before`. Raises ForbiddenError, InvalidError."""
     team_id = _chain_of(actor, filters)
@@ -91,6 +93,7 @@ def may_see_panel(actor: Actor) -> bool:
     return actor.user.is_superuser and actor.can(rights.AUDIT)
 
 
+@replica.listed
 def action_list(*, actor: Actor) -> list[str]:
     """The actions that there are events of, for the choice of a filter."""
     actor.require(rights.AUDIT)
@@ -120,6 +123,7 @@ def chain_verify(*, actor: Actor, is_panel: bool = False) -> chain.Verdict:
     return sealing.verify(_chain_of(actor, Filters(is_panel=is_panel)))
 
 
+@replica.listed
 def request_list(
     *, actor: Actor, before: str = "", status: str = "", route: str = "", limit: int = 50
 ) -> list[ApiRequest]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -99,10 +100,13 @@ def prune_preview(*, actor: Actor, server: Server, with_volumes: bool = False) -
     environments = _managed(actor, server)
     with scope(team=actor.team):
         busy = _busy(environments)
-        found: list[Candidate] = []
-        for environment in environments:
-            if environment.pk not in busy:
-                found += _of(environment, snapshot, with_volumes=with_volumes)
+        free = [environment for environment in environments if environment.pk not in busy]
+        kept = _kept(free, snapshot.content.get("roles", {}))
+        found = [
+            candidate
+            for environment in free
+            for candidate in _of(environment, snapshot, kept[environment.pk], with_volumes=with_volumes)
+        ]
     held = tuple(f"{one}: a deployment is under way" for one in environments if one.pk in busy)
     token = signing.dumps(
         {"server": server.pk.hex, "volumes": with_volumes, "ids": [_mark(each) for each in found]},
@@ -137,12 +141,11 @@ def _managed(actor: Actor, server: Server) -> list[Environment]:
     return environments
 
 
-def _of(environment: Environment, snapshot: Snapshot, *, with_volumes: bool) -> list[Candidate]:
+def _of(environment: Environment, snapshot: Snapshot, kept: _Kept, *, with_volumes: bool) -> list[Candidate]:
     content = snapshot.content
     mine = {part: _mine(content.get(part, []), environment) for part in ("containers", "images", "volumes")}
     roles = content.get("roles", {})
     known = roles.get(docker.identity(environment.pk), {})
-    kept = _kept(environment, known.get("images", ()))
     containers = [each for each in mine["containers"] if _is_left_over(each, roles, kept)]
     going = {each["id"] for each in containers}
     using = [each for each in content.get("containers", []) if each["id"] not in going]
@@ -226,13 +229,28 @@ def _mine(rows: Iterable[Mapping[str, Any]], environment: Environment) -> list[M
     return [each for each in rows if identity_of(each) == docker.identity(environment.pk)]
 
 
-def _kept(environment: Environment, images: Iterable[str]) -> _Kept:
-    """`images`: ids that its kept releases name on the server. Within the team's scope."""
-    releases = list(Release.objects.filter(environment=environment, pruned_at=None).select_related("deployment"))
+def _kept(environments: list[Environment], roles: Mapping[str, Any]) -> dict[UUID, _Kept]:
+    """Of each of them, by its id; `roles` have the ids of images that its kept releases name on the server. Within the
+    team's scope."""
+    releases, deployments = defaultdict(list), defaultdict(list)
+    of_them = Release.objects.filter(environment__in=environments, pruned_at=None)
+    for release in of_them.select_related("deployment").defer("deployment__plan", "deployment__observed"):
+        releases[release.environment_id].append(release)
     # the newest last: of two that have a commit or a release, it is the one that counts
-    deployments = list(
-        Deployment.objects.filter(environment=environment).only("id", "release", "commit").order_by("id")
-    )
+    every = Deployment.objects.filter(environment__in=environments).order_by("id")
+    for deployment in every.only("id", "release", "commit", "environment_id"):
+        deployments[deployment.environment_id].append(deployment)
+    return {
+        environment.pk: _kept_of(
+            releases[environment.pk],
+            deployments[environment.pk],
+            roles.get(docker.identity(environment.pk), {}).get("images", ()),
+        )
+        for environment in environments
+    }
+
+
+def _kept_of(releases: list[Release], deployments: list[Deployment], images: Iterable[str]) -> _Kept:
     commits = {release.deployment.commit for release in releases if release.deployment.commit}
     return _Kept(
         releases=frozenset(release.name for release in releases),

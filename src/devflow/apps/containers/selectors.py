@@ -163,7 +163,10 @@ def environment_container_list(
     actor.require(rights.READ, environment)
     with scope(team=actor.team):
         machines = environment.machines
-    snapshots = [snapshot_get(actor=actor, server=server) for server in machines]
+        seen = {each.server_id: each for each in Snapshot.objects.filter(server__in=machines)}
+    snapshots = [seen.get(server.pk) or Snapshot(team=actor.team, server=server) for server in machines]
+    for snapshot, server in zip(snapshots, machines, strict=True):
+        snapshot.server = server
     owners = owners_load(team=actor.team)
     rows = [row for snapshot in snapshots for row in _containers(actor, snapshot, owners)]
     return [row for row in rows if row.owner.environment == environment], snapshots, machines

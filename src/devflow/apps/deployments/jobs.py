@@ -73,6 +73,7 @@ async def advance(*, deployment_id: str, reach: ServerReach, cancelled: Callable
     claimed = await sync_to_async(_claim)(deployment_id)
     if claimed is None:
         return
+    log.info("deployment %s is carried from here on", deployment_id)
     stop = cancelled(deployment_id)
     if claimed.deployment.cancel_requested_at is not None:
         stop.set()

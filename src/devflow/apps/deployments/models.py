@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from django.db import models
@@ -97,13 +98,19 @@ class Deployment(models.Model):
     frame_key = Sealed()
     superseded = 0
     """How many deployments before it were superseded, in a list that folds those; not stored."""
+    running_steps: Sequence[Step] = ()
+    """Of one that runs, in a list that asks for them; not stored."""
     objects = ScopedManager(team="team")
 
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
         indexes: ClassVar = [
             models.Index(fields=["environment", "-created_at"], name="deployment_environment"),
-            models.Index(fields=["team", "-created_at"], name="deployment_team"),
+            models.Index(fields=["environment", "-id"], include=["status"], name="deployment_newest"),
+            models.Index(fields=["team", "-id"], name="deployment_newest_team"),
+            models.Index(fields=["team", "status", "-id"], name="deployment_newest_status"),
+            models.Index(fields=["team", "trigger", "-id"], name="deployment_newest_trigger"),
+            models.Index(fields=["project", "-id"], name="deployment_newest_project"),
             models.Index(fields=["status"], condition=~Q(status__in=ENDED), name="deployment_open"),
         ]
         constraints: ClassVar = [
@@ -236,6 +243,9 @@ class Release(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-created_at"]
+        indexes: ClassVar = [
+            models.Index(fields=["environment", "-name"], condition=Q(pruned_at=None), name="release_kept"),
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["environment", "name"], name="release_once"),
             models.UniqueConstraint(fields=["environment"], condition=Q(is_current=True), name="release_one_current"),

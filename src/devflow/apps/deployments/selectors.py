@@ -7,9 +7,10 @@ from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
 
-from django.db.models import TextChoices
+from django.db.models import Q, TextChoices
 from django_scopes import scope, scopes_disabled
 
+from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor, Place
 from devflow.apps.containers.budgets import disk_warnings
 from devflow.apps.deployments.models import ENDED, Deployment, Event, Release, Status, Step, Trigger
@@ -24,6 +25,7 @@ from devflow.engine.plan import Plan
 _FOLDED_AT_MOST = 20_000
 
 
+@replica.listed
 def deployment_list(
     *,
     actor: Actor,
@@ -31,12 +33,15 @@ def deployment_list(
     environment: Environment | None = None,
     status: str = "",
     trigger: str = "",
+    commit: str = "",
+    by: str = "",
     before: str = "",
     limit: int = 50,
     is_folded: bool = False,
 ) -> list[Deployment]:
     """The newest first, with project, environment and requester loaded; `before` is the id of the last one seen.
 
+    `commit` is how its id begins, `by` a part of the name or address of who asked for it, or of the commit's author.
     With `is_folded` those that were superseded are counted (`superseded`) with the next newer one of their environment
     instead of being listed, unless their status is asked for. Raises InvalidError (there is no such status, trigger).
     """
@@ -51,6 +56,11 @@ def deployment_list(
             found = found.filter(status=_choice("status", status, Status))
         if trigger:
             found = found.filter(trigger=_choice("trigger", trigger, Trigger))
+        if commit:
+            found = found.filter(commit__startswith=commit.lower())
+        if by:
+            person = Q(requested_by__email__icontains=by) | Q(requested_by__name__icontains=by)
+            found = found.filter(person | Q(author__icontains=by))
         if _uuid(before):
             found = found.filter(pk__lt=before)
         if not is_folded or status:
@@ -79,6 +89,13 @@ def _fold(listed: list[Deployment], superseded: Iterable[tuple[UUID, UUID]]) -> 
         newer = [each for each in of.get(environment_id, ()) if each.pk > pk]
         if newer:
             newer[-1].superseded += 1
+
+
+def deployment_newest(*, actor: Actor, environment: Environment) -> Deployment | None:
+    """The newest deployment of the environment, with project, environment and requester loaded."""
+    with scope(team=actor.team):
+        found = Deployment.objects.select_related("project", "environment", "requested_by").defer("plan", "observed")
+        return actor.narrowed(found, "project").filter(environment=environment).order_by("-id").first()
 
 
 def deployment_statuses(*, actor: Actor, deployment_ids: Iterable[str]) -> dict[str, str]:
@@ -110,15 +127,6 @@ def place_get(*, actor: Actor, deployment_id: UUID) -> Place:
     if found is None:
         raise NotFoundError(f"There is no deployment {deployment_id!r} in this team.")
     return found.place
-
-
-def deployments_latest(*, actor: Actor) -> dict[UUID, Deployment]:
-    """The newest deployment of each environment of the team, by the environment's id."""
-    with scope(team=actor.team):
-        newest = actor.narrowed(Deployment.objects.all(), "project").order_by("environment_id", "-id")
-        newest = newest.distinct("environment_id")
-        found = newest.select_related("project", "environment", "requested_by").defer("plan", "observed")
-        return {deployment.environment_id: deployment for deployment in found}
 
 
 def step_list(*, actor: Actor, deployment: Deployment) -> list[Step]:

@@ -33,7 +33,7 @@ from devflow.core.windows import Closed
 
 WINDOW = "window"
 """What `waiting_for` says of a deployment that waits for its environment's window."""
-_BY_HAND = (Trigger.MANUAL, Trigger.API, Trigger.ROLLBACK)
+_BY_HAND = (Trigger.MANUAL, Trigger.API, Trigger.ROLLBACK, Trigger.PROMOTION)
 
 
 def deployment_request(
@@ -65,6 +65,44 @@ def deployment_request(
         queued = _queue(deployment)
         told = {"commit": commit or f"the head of {environment.branch}", "is_clean": is_clean}
         _record(actor, queued, "deployment.requested", {**told, "override_reason": override_reason})
+    return queued
+
+
+def deployment_promote(
+    *, actor: Actor, source: Environment, target: Environment, override_reason: str | None = None
+) -> Deployment:
+    """Queues a deployment, to `target`, of the commit that serves in `source`, another environment of the same project.
+
+    Outside the target's windows it waits, as in `deployment_request`. Raises ForbiddenError, InvalidError,
+    ConflictError (nothing serves in `source`, or `target` serves the same commit; a server in maintenance, no server).
+    """
+    actor.require(rights.DEPLOY, target)
+    if override_reason is not None:
+        override_reason = names.single_line(override_reason, "override_reason", 500)
+        actor.require(rights.APPROVE, target)
+    if source.project_id != target.project_id or source.pk == target.pk:
+        message = f"Choose two environments of {target.project.slug}, one to take the commit from and another."
+        raise InvalidError(message, {"source": message})
+    with scope(team=target.team):
+        serving = Release.objects.filter(environment__in=(source, target), is_current=True).select_related("deployment")
+        commits = {release.environment_id: release.deployment for release in serving}
+    promoted = commits.get(source.pk)
+    if promoted is None or not promoted.commit:
+        raise ConflictError(f"{source} serves no commit yet. Deploy there first.")
+    there = commits.get(target.pk)
+    if there and there.commit == promoted.commit:
+        raise ConflictError(f"{target} serves {promoted.commit[:8]} already, the commit of {source.name}.")
+    deployment = _new(target, trigger=Trigger.PROMOTION, user=actor.user, commit=promoted.commit)
+    deployment.release, deployment.override_reason = release_name(deployment.pk), override_reason or ""
+    deployment.branch, deployment.commit_message, deployment.author = (
+        promoted.branch,
+        promoted.commit_message,
+        promoted.author,
+    )
+    with transaction.atomic():
+        queued = _queue(deployment)
+        told: dict[str, object] = {"commit": promoted.commit, "from": source.name, "deployment": str(promoted.pk)}
+        _record(actor, queued, "deployment.promoted", {**told, "override_reason": override_reason})
     return queued
 
 

@@ -18,8 +18,13 @@ from django_scopes import scope, scopes_disabled
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments.models import Release
-from devflow.apps.projects.models import Environment, Variable
-from devflow.apps.projects.variables import variables_changed_since, variables_in_force, variables_missing
+from devflow.apps.projects.models import Environment, Project, Variable
+from devflow.apps.projects.variables import (
+    variables_changed_since,
+    variables_in_force,
+    variables_last_changed,
+    variables_missing,
+)
 from devflow.apps.queue import MANUAL, enqueue
 from devflow.apps.servers.models import Server
 from devflow.commands import releases
@@ -59,6 +64,20 @@ def variables_undeployed(*, actor: Actor, environment: Environment) -> list[str]
         if current is None:
             return []
         return variables_changed_since(environment, current.deployment.started_at or current.created_at)
+
+
+def environments_outdated(*, actor: Actor, project: Project) -> list[Environment]:
+    """The project's environments of which a variable was changed after what serves had begun to be deployed."""
+    with scope(team=actor.team):
+        environments = {one.pk: one for one in project.environments.all()}
+        current = Release.objects.filter(environment__in=environments, is_current=True).select_related("deployment")
+        since = {one.environment_id: one.deployment.started_at or one.created_at for one in current.order_by()}
+        changed = variables_last_changed(project)
+    return [
+        environment
+        for pk, environment in environments.items()
+        if pk in since and any(changed[of] > since[pk] for of in (pk, None) if of in changed)
+    ]
 
 
 def comparison_request(*, actor: Actor, environment: Environment) -> None:

@@ -9,6 +9,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django_scopes import scope
 
+from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.notifications.models import OPEN, Channel, Notification
 from devflow.core.errors import NotFoundError
@@ -55,6 +56,7 @@ def channel_get(*, actor: Actor, channel_id: str) -> Channel:
     return channel
 
 
+@replica.listed
 def notification_list(*, actor: Actor, channel: Channel, before: str = "", limit: int = 50) -> list[Notification]:
     """What was or is to be sent on a channel, the newest first; `before` is the id of the last one seen."""
     with scope(team=actor.team):

@@ -103,6 +103,8 @@ TABLES: Final[dict[str, Decision]] = {
     "containers_follow": Decision("team", "after an hour, or with the server", team="team"),
     "containers_logpart": Decision("team", CASCADE, team="team"),
     "containers_budget": Decision("team", CASCADE, project="project", team="team"),
+    # changes
+    "changes_change": Decision("team", "by itself, within a day, or with the team", team="team"),
     # privacy
     "privacy_archive": Decision(
         "person", "after seven days, with its file; with the account or the team", person=("user",)

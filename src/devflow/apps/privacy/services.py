@@ -328,8 +328,9 @@ def _end_sessions(user: User) -> None:
     """Of all browsers, also those that are listed nowhere."""
     store = import_module(settings.SESSION_ENGINE).SessionStore
     for key in Session.objects.values_list("session_key", flat=True):
-        if store(key).load().get(SESSION_KEY) == str(user.pk):
-            Session.objects.filter(session_key=key).delete()
+        session = store(key)
+        if session.load().get(SESSION_KEY) == str(user.pk):
+            session.delete(key)
 
 
 def _forget_jobs(email: str) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from uuid import UUID
+
 from django_scopes import scope
 
+from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor, Place
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.variables import VariableDifference as VariableDifference
@@ -15,10 +19,28 @@ from devflow.core.errors import NotFoundError
 _LOADED = ("environments__servers", "environments__balancer", "environments__builder")
 
 
-def project_list(*, actor: Actor) -> list[Project]:
-    """The team's projects by slug, each with its environments and their servers loaded."""
+@replica.listed
+def project_list(
+    *, actor: Actor, after: str = "", limit: int | None = None, ids: Collection[UUID] | None = None
+) -> list[Project]:
+    """The team's projects by slug, each with its environments and their servers loaded; from the one after the slug
+    `after` on, at most `limit`; or those with these ids."""
     with scope(team=actor.team):
-        return list(actor.narrowed(Project.objects.prefetch_related(*_LOADED), "pk"))
+        found = actor.narrowed(Project.objects.prefetch_related(*_LOADED), "pk").filter(slug__gt=after)
+        return list((found if ids is None else found.filter(pk__in=ids))[:limit])
+
+
+def project_names(*, actor: Actor) -> list[Project]:
+    """The team's projects by slug with nothing but id, slug and name, for what they are chosen from."""
+    with scope(team=actor.team):
+        return list(actor.narrowed(Project.objects.only("slug", "name", "team"), "pk"))
+
+
+def environment_names(*, actor: Actor, limit: int) -> list[str]:
+    """`project/environment` of the team's environments, in the order of their projects, at most `limit`."""
+    with scope(team=actor.team):
+        found = actor.narrowed(Environment.objects.order_by("project__slug", "created_at"), "project")
+        return [f"{slug}/{name}" for slug, name in found.values_list("project__slug", "name")[:limit]]
 
 
 def project_get(*, actor: Actor, slug: str) -> Project:

@@ -5,6 +5,9 @@ Functions take `environment`, or `project` for its base variables.
 
 from __future__ import annotations
 
+import base64
+import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,19 +15,24 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 from django_scopes import scope
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.audit.services import audit_record
 from devflow.apps.projects.models import Environment, Project, Variable, VariableChange
+from devflow.apps.sealed import vault
 from devflow.core import dotenv, names
+from devflow.core.crypto import SealError
 from devflow.core.errors import ConflictError, InvalidError, NotFoundError
 
 SECRET = "secret"
 LARGEST_BYTES = 100_000
 """Linux gives a program no variable of 128 KB or more."""
+MASK = "••••••••"
+"""Stands for a value that is not shown."""
+DRAFT_SECONDS = 15 * 60
 _ONE_LINE = ("text", SECRET)
 _IMPORTED_MARKS = ("text", "multiline", "file")
 
@@ -41,6 +49,14 @@ class VariableRow:
     @property
     def key(self) -> str:
         return self.variable.key
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """What an import would do to a variable; values are not told."""
+
+    key: str
+    state: Literal["added", "changed", "removed", "unchanged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +116,93 @@ def variables_import(
     environment: Environment | None = None,
     project: Project | None = None,
     kind: str | None = None,
+    is_whole: bool = False,
 ) -> list[str]:
     """Sets the variables of a `.env` text and returns their keys; `${NAME}` is replaced by what the text says above, or
-    else by the variable in force. Raises ForbiddenError, InvalidError.
+    else by the variable in force. A value that is MASK stays as it is. What a text that `is_whole` does not name is
+    removed. Raises ForbiddenError, InvalidError.
     """
     actor.require(rights.MANAGE, environment or project)
-    known = _clear(_found(actor, *_place(project, environment))) if "${" in text else {}
-    entries = dotenv.expanded(text, known)
-    values = {entry.key: value for entry, value in entries}
+    entries, own = _imported(actor, text, environment, project)
+    values = {entry.key: value for entry, value in entries if value != MASK}
     kinds = {entry.key: entry.mark for entry, _ in entries if entry.mark in _IMPORTED_MARKS}
-    variables_set(
-        actor=actor, environment=environment, project=project, values=values, kind=kind, kinds={} if kind else kinds
-    )
+    with transaction.atomic():
+        variables_set(
+            actor=actor, environment=environment, project=project, values=values, kind=kind, kinds={} if kind else kinds
+        )
+        if is_whole:
+            for key in sorted(own.keys() - {entry.key for entry, _ in entries}):
+                variable_unset(actor=actor, key=key, environment=environment, project=project)
     return list(values)
+
+
+def variables_preview(
+    *,
+    actor: Actor,
+    text: str,
+    environment: Environment | None = None,
+    project: Project | None = None,
+    is_whole: bool = False,
+) -> list[PlannedChange]:
+    """What `variables_import` would do, by key, without doing it. Raises ForbiddenError, InvalidError."""
+    actor.require(rights.MANAGE, environment or project)
+    entries, own = _imported(actor, text, environment, project)
+    planned = [PlannedChange(entry.key, _planned(own.get(entry.key), value)) for entry, value in entries]
+    for entry, value in entries:
+        present = own.get(entry.key)
+        _kind(
+            entry.mark if entry.mark in _IMPORTED_MARKS else None, entry.key, value, present.kind if present else SECRET
+        )
+    named = {change.key for change in planned}
+    if is_whole:
+        planned += [PlannedChange(key, "removed") for key in own if key not in named]
+    return sorted(planned, key=lambda change: change.key)
+
+
+def draft_seal(*, actor: Actor, text: str, place: str) -> str:
+    """A text with secrets, for a page that asks once more before it is imported: only this person's panel can open it,
+    for DRAFT_SECONDS, and only at this `place`."""
+    sealed = vault().seal(json.dumps([time.time(), text]).encode(), _draft_context(actor, place))
+    return base64.urlsafe_b64encode(sealed).decode()
+
+
+def draft_open(*, actor: Actor, sealed: str, place: str) -> str:
+    """The text of `draft_seal`. Raises InvalidError."""
+    try:
+        opened = vault().open(base64.urlsafe_b64decode(sealed.encode()), _draft_context(actor, place))
+        sealed_at, text = json.loads(opened)
+    except (SealError, ValueError):
+        raise InvalidError("This preview cannot be read any more. Paste the lines again.") from None
+    if time.time() - sealed_at > DRAFT_SECONDS:
+        raise InvalidError("This preview is too old. Paste the lines again.")
+    return str(text)
+
+
+def _draft_context(actor: Actor, place: str) -> bytes:
+    return f"variables-draft:{actor.user.pk}:{actor.team.pk}:{place}".encode()
+
+
+def _imported(
+    actor: Actor, text: str, environment: Environment | None, project: Project | None
+) -> tuple[list[tuple[dotenv.Entry, str]], dict[str, Variable]]:
+    """What a text says, and the variables that are set here already. Raises InvalidError."""
+    of_project, environment = _place(project, environment)
+    known = _clear(_found(actor, of_project, environment)) if "${" in text else {}
+    entries = dotenv.expanded(text, known)
+    with scope(team=actor.team):
+        found = Variable.objects.filter(project=of_project, environment=environment)
+        own = {variable.key: variable for variable in found}
+    for entry, value in entries:
+        if value == MASK and entry.key not in own:
+            message = f"{entry.key} has no value yet that could stay as it is."
+            raise InvalidError(message, {"text": message})
+    return entries, own
+
+
+def _planned(present: Variable | None, value: str) -> Literal["added", "changed", "unchanged"]:
+    if present is None:
+        return "added"
+    return "unchanged" if value in (MASK, present.value) else "changed"
 
 
 def variable_unset(
@@ -279,6 +369,12 @@ def variables_changed_since(environment: Environment, moment: datetime) -> list[
     changes = VariableChange.objects.filter(project=environment.project_id, changed_at__gt=moment)
     ours = changes.filter(Q(environment=None) | Q(environment=environment))
     return sorted(set(ours.values_list("key", flat=True)))
+
+
+def variables_last_changed(project: Project) -> dict[UUID | None, datetime]:
+    """When a variable was last set or removed, by the environment's id; None for the project's own. Within a scope."""
+    changes = VariableChange.objects.filter(project=project).order_by().values_list("environment_id")
+    return dict(changes.annotate(Max("changed_at")))
 
 
 def _place(project: Project | None, environment: Environment | None) -> tuple[Project, Environment | None]:

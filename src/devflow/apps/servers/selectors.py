@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from django_scopes import scope
 
+from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.servers.models import Server
 from devflow.core.errors import NotFoundError
 
 
-def server_list(*, actor: Actor) -> list[Server]:
+@replica.listed
+def server_list(*, actor: Actor, after: str = "", limit: int | None = None) -> list[Server]:
+    """The team's servers by name, from the one after the name `after` on, at most `limit`."""
     with scope(team=actor.team):
-        return list(Server.objects.all())
+        return list(Server.objects.filter(name__gt=after)[:limit])
 
 
 def server_get(*, actor: Actor, name: str) -> Server:

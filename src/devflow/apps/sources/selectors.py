@@ -8,6 +8,7 @@ from uuid import UUID
 from django.conf import settings
 from django_scopes import scope, scopes_disabled
 
+from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.sources.models import Delivery, Source
 from devflow.apps.sources.providers import PROVIDERS
@@ -27,6 +28,7 @@ def webhook_url(source: Source) -> str:
     return f"{settings.PUBLIC_URL}/webhooks/{source.provider}/{source.hook_token}" if source.provider else ""
 
 
+@replica.listed
 def delivery_list(*, actor: Actor, source: Source | None, before: str = "", limit: int = 50) -> list[Delivery]:
     """The last ones, the newest first, without their payloads; `before` is the id of the last one seen."""
     if source is None:

@@ -9,7 +9,7 @@ from django import forms
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.audit.selectors import Filters
-from devflow.apps.projects.selectors import project_list
+from devflow.apps.projects.selectors import project_names
 from devflow.web.forms.base import PanelForm
 
 _DAY = forms.DateInput(attrs={"type": "date"})
@@ -29,7 +29,7 @@ class FilterForm(PanelForm):
 
     def __init__(self, *args: Any, actor: Actor, actions: list[str], may_see_panel: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        projects = {project.slug: project for project in project_list(actor=actor)}
+        projects = {project.slug: project for project in project_names(actor=actor)}
         self._ids = {slug: project.pk for slug, project in projects.items()}
         choices = [("", "All"), *((slug, project.name) for slug, project in projects.items())]
         self.fields["project"].choices = choices  # type: ignore[attr-defined]

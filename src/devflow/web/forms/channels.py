@@ -14,7 +14,7 @@ from devflow.apps.notifications.channels import CHANNELS
 from devflow.apps.notifications.channels.base import SETTING_PREFIX, ChannelKind, Field
 from devflow.apps.notifications.events import EVENTS, default_events
 from devflow.apps.notifications.models import Channel
-from devflow.apps.projects.selectors import project_list
+from devflow.apps.projects.selectors import project_names
 from devflow.core.errors import InvalidError
 from devflow.web.forms.base import PanelForm, code_line, secret_line
 
@@ -45,7 +45,7 @@ class ChannelForm(PanelForm):
     ) -> None:
         super().__init__(*args, **kwargs)
         self._actor, self._kind, self._channel = actor, kind, channel
-        self._projects = {each.slug: each for each in project_list(actor=actor)}
+        self._projects = {each.slug: each for each in project_names(actor=actor)}
         names = [(slug, each.name) for slug, each in self._projects.items()]
         self.fields["project"].choices = [("", "All projects and servers"), *names]  # type: ignore[attr-defined]
         titles = [(name, each.title) for name, each in EVENTS.items()]

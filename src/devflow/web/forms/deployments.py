@@ -7,11 +7,16 @@ from typing import Any
 from django import forms
 
 from devflow.apps.accounts.rights import Actor
+from devflow.apps.deployments.lines import MOST_LINES
 from devflow.apps.deployments.models import Deployment, Status, Trigger
 from devflow.apps.deployments.services import deployment_request
 from devflow.apps.projects.models import Environment
-from devflow.apps.projects.selectors import project_list
+from devflow.apps.projects.selectors import environment_get, environment_names
+from devflow.core.errors import NotFoundError
 from devflow.web.forms.base import PanelForm, code_line
+
+CHOICES = 200
+"""Where there are more environments than that, one is named instead of being chosen from a list."""
 
 
 class FilterForm(PanelForm):
@@ -20,28 +25,65 @@ class FilterForm(PanelForm):
     status = forms.ChoiceField(label="Status", required=False, choices=[("", "All"), *Status.choices])
     environment = forms.ChoiceField(label="Environment", required=False)
     trigger = forms.ChoiceField(label="Begun by", required=False, choices=[("", "All"), *Trigger.choices])
+    commit = forms.CharField(label="Commit", required=False, max_length=64, widget=code_line(placeholder="01234567"))
+    by = forms.CharField(label="Who", required=False, max_length=100)
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        found = [each for project in project_list(actor=actor) for each in project.environments.all()]
-        self._environments = {f"{each.project.slug}/{each.name}": each for each in found}
-        named = [(key, key.replace("/", " ")) for key in self._environments]
-        self.fields["environment"].choices = [("", "All"), *named]  # type: ignore[attr-defined]
+        self._actor = actor
+        found = environment_names(actor=actor, limit=CHOICES + 1)
+        if len(found) > CHOICES:
+            self.fields["environment"] = forms.CharField(
+                label="Environment",
+                required=False,
+                max_length=200,
+                widget=forms.TextInput(attrs={"placeholder": "project/environment"}),
+            )
+        else:
+            named = [(key, key.replace("/", " ")) for key in found]
+            self.fields["environment"].choices = [("", "All"), *named]  # type: ignore[attr-defined]
+
+    def clean_environment(self) -> Environment | None:
+        """The environment that is named `project/environment`."""
+        named: str = self.cleaned_data["environment"]
+        slug, _, name = named.partition("/")
+        try:
+            return environment_get(actor=self._actor, slug=slug, name=name) if named else None
+        except NotFoundError:
+            raise forms.ValidationError(f"There is no environment {named!r}.") from None
 
     def chosen(self) -> dict[str, Any] | None:
         """What `deployment_list` takes; None where one of them is not valid, which the form then says."""
-        if not self.is_valid():
-            return None
-        environment = self._environments.get(self.cleaned_data["environment"])
-        return {**self.cleaned_data, "environment": environment}
+        return self.cleaned_data if self.is_valid() else None
+
+
+class LinesForm(PanelForm):
+    """What is asked of a log, in the address."""
+
+    first = forms.IntegerField(required=False, min_value=1, max_value=1 << 40)
+    count = forms.IntegerField(required=False, min_value=1, max_value=MOST_LINES)
+    find = forms.CharField(required=False, max_length=500, strip=False)
+    server = forms.CharField(required=False, max_length=63)
+    ranges = forms.CharField(required=False, max_length=63)
+    step = forms.CharField(required=False, max_length=40)
+    error = forms.BooleanField(required=False)
+
+
+HEAD = "head"
 
 
 class DeployForm(PanelForm):
+    """`pick` is HEAD for the branch's newest commit, or the id of one that is known; where `commit` is typed, that
+    counts instead of HEAD."""
+
+    conflict_field = "commit"
+
+    pick = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
     commit = forms.CharField(
-        label="Commit",
+        label="Or another commit",
         max_length=300,
         required=False,
-        widget=code_line(),
+        widget=code_line(placeholder="0123456789abcdef0123456789abcdef01234567"),
         help_text="The full id, as git rev-parse HEAD prints it.",
     )
 
@@ -57,12 +99,20 @@ class DeployForm(PanelForm):
         help_text="Kept with the deployment, and in its log.",
     )
 
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if cleaned.get("commit") and cleaned.get("pick") not in ("", HEAD, cleaned["commit"]):
+            self.add_error("commit", "Choose one: that of the list, or this one.")
+        return cleaned
+
     def save(self, actor: Actor, environment: Environment) -> Deployment | None:
+        pick = self.cleaned_data["pick"]
+        commit = self.cleaned_data["commit"] or ("" if pick == HEAD else pick)
         return self.submit(
             deployment_request,
             actor=actor,
             environment=environment,
-            commit=self.cleaned_data["commit"],
+            commit=commit,
             is_clean=self.cleaned_data["is_clean"],
             override_reason=self.cleaned_data["override_reason"] or None,
         )

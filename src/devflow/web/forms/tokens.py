@@ -11,7 +11,7 @@ from django.utils import timezone
 from devflow.apps.accounts.models import ApiToken
 from devflow.apps.accounts.rights import MANAGE_PEOPLE, SCOPE_RIGHTS, Actor
 from devflow.apps.accounts.services import token_create
-from devflow.apps.projects.selectors import project_list
+from devflow.apps.projects.selectors import project_names
 from devflow.apps.projects.tokens import project_ids
 from devflow.web.forms.base import PanelForm
 
@@ -46,7 +46,7 @@ class TokenForm(PanelForm):
         super().__init__(*args, **kwargs)
         allowed = [choice for choice in _SCOPES if all(actor.can_somewhere(right) for right in SCOPE_RIGHTS[choice[0]])]
         self.fields["scopes"].choices = allowed  # type: ignore[attr-defined]
-        self._offer_projects([(project.slug, project.name) for project in project_list(actor=actor)])
+        self._offer_projects([(project.slug, project.name) for project in project_names(actor=actor)])
         if not actor.can(MANAGE_PEOPLE):
             del self.fields["of_team"]
 

@@ -9,7 +9,14 @@ from django import forms
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.services import environment_update
-from devflow.apps.projects.variables import variables_import, variables_set
+from devflow.apps.projects.variables import (
+    PlannedChange,
+    draft_open,
+    draft_seal,
+    variables_import,
+    variables_preview,
+    variables_set,
+)
 from devflow.web.forms.base import PanelForm, code_line, secret_area
 
 KINDS = {
@@ -39,16 +46,48 @@ class VariableForm(PanelForm):
 
 
 class ImportForm(PanelForm):
+    """The lines of a `.env`, typed (`text`) or as they were shown in a preview (`draft`, sealed). Where the text is the
+    `whole`, what it does not name is removed."""
+
     text = forms.CharField(
         label="Lines",
         strip=False,
+        required=False,
         widget=secret_area(6),
         help_text="KEY=value, one a line. Present ones of the same name are replaced.",
     )
+    draft = forms.CharField(required=False, max_length=2_000_000, widget=forms.HiddenInput)
+    whole = forms.BooleanField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, actor: Actor, place: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._actor, self._place = actor, place
+
+    @property
+    def is_whole(self) -> bool:
+        return bool(self.cleaned_data["whole"])
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if draft := cleaned.get("draft"):
+            text = self.submit(draft_open, actor=self._actor, sealed=draft, place=self._place)
+            cleaned["text"] = text or ""
+        elif not cleaned.get("text") and not cleaned.get("whole") and "text" not in self.errors:
+            self.add_error("text", "Paste at least one line.")
+        return cleaned
+
+    def preview(self, actor: Actor, place: dict[str, Any]) -> list[PlannedChange] | None:
+        return self.submit(variables_preview, actor=actor, text=self._text(), is_whole=self.is_whole, **place)
+
+    def draft_of(self) -> str:
+        """What was typed, sealed."""
+        return draft_seal(actor=self._actor, text=self._text(), place=self._place)
 
     def save(self, actor: Actor, place: dict[str, Any]) -> list[str] | None:
-        text = self.cleaned_data["text"].replace("\r\n", "\n")
-        return self.submit(variables_import, actor=actor, text=text, **place)
+        return self.submit(variables_import, actor=actor, text=self._text(), is_whole=self.is_whole, **place)
+
+    def _text(self) -> str:
+        return str(self.cleaned_data["text"]).replace("\r\n", "\n")
 
 
 class RequireForm(PanelForm):

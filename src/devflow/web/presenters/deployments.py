@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from devflow.apps.deployments.lines import Line
 from devflow.apps.deployments.models import Deployment, Release, Step
+from devflow.apps.deployments.overview import Usual
 from devflow.apps.deployments.settings import plan_settings
+from devflow.core.causes import Cause, likely_cause, plain
 from devflow.engine.plan import Plan
 from devflow.engine.task import Phase
 from devflow.web.looks import DEPLOYMENT, tab_state
@@ -41,17 +44,67 @@ class PhaseGroup:
     note: str
     steps: Sequence[Any]
 
+    @property
+    def seconds(self) -> float | None:
+        """Of steps that were timed: the time of the slowest server at each place of the plan."""
+        slowest: dict[int, float] = {}
+        for timed in self.steps:
+            step = timed.step
+            if step.duration_seconds is not None:
+                slowest[step.position] = max(step.duration_seconds, slowest.get(step.position, 0.0))
+        return sum(slowest.values()) if slowest else None
+
+    @property
+    def usual(self) -> float | None:
+        known = {timed.step.position: timed.usual for timed in self.steps if timed.usual is not None}
+        return sum(known.values()) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class TimedStep:
+    """A step, and how many seconds it usually takes; None where that is not known."""
+
+    step: Step
+    usual: float | None
+
+    @property
+    def is_slow(self) -> bool:
+        """Half as long again as usual, and by more than two seconds."""
+        took = self.step.duration_seconds
+        return took is not None and self.usual is not None and took > max(1.5 * self.usual, self.usual + 2)
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
+    """What failed (`title`, `text`), the last lines of it, the likely cause, and what is the case now."""
+
     title: str
     text: str
     outcome: str
     is_failure: bool
+    step: Step | None
+    lines: Sequence[Line] = ()
+    cause: Cause | None = None
+
+    @property
+    def first(self) -> int:
+        """The number of the first of the lines."""
+        return self.lines[0].number if self.lines else 1
+
+    @property
+    def texts(self) -> list[str]:
+        return [plain(line.text) for line in self.lines]
+
+    @property
+    def bad(self) -> list[int]:
+        """The numbers of those that look like the reason."""
+        return [line.number for line in self.lines if "\x1b[31m" in line.text] or [
+            line.number for line in self.lines[-1:]
+        ]
 
 
-def step_groups(steps: Iterable[Step]) -> list[PhaseGroup]:
-    return _grouped([(step.phase, step) for step in steps])
+def step_groups(steps: Iterable[Step], usual: Usual) -> list[PhaseGroup]:
+    return _grouped([(step.phase, TimedStep(step, usual.steps.get((step.phase, step.name)))) for step in steps])
 
 
 def plan_groups(plan: Plan) -> list[PhaseGroup]:
@@ -63,18 +116,31 @@ def plan_context(plan: Plan) -> dict[str, Any]:
     return {"plan": plan, "phases": plan_groups(plan), "settings": plan_settings(plan)}
 
 
-def problem_of(deployment: Deployment, steps: Iterable[Step]) -> Problem | None:
-    """Why the deployment did not go live; None where there is nothing to say."""
+def problem_of(deployment: Deployment, steps: Iterable[Step], tail: Callable[[Step], list[Line]]) -> Problem | None:
+    """Why the deployment did not go live; None where there is nothing to say. `tail` reads a step's last lines."""
     if not deployment.error:
         return None
-    failed = next((step for step in steps if step.status == "failed"), None)
+    failed = next((step for step in steps if step.status == "failed" and step.phase != Phase.UNDO), None)
     word = DEPLOYMENT[deployment.status].word
-    title = f"{word} at {failed.name} on {failed.server_name}" if failed else word
+    is_failure = deployment.status in ("failed", "rolled_back")
+    lines = tail(failed) if failed and is_failure else []
     return Problem(
-        title=title,
+        title=f"{word} at {failed.name} on {failed.server_name}" if failed else word,
         text=deployment.error,
         outcome=_OUTCOMES.get(deployment.status, ""),
-        is_failure=deployment.status in ("failed", "rolled_back"),
+        is_failure=is_failure,
+        step=failed,
+        lines=lines,
+        cause=_cause(deployment.error, failed, lines) if is_failure else None,
+    )
+
+
+def _cause(error: str, step: Step | None, lines: Sequence[Line]) -> Cause | None:
+    return likely_cause(
+        error=error,
+        step=step.name if step else "",
+        exit_code=step.exit_code if step else None,
+        lines=[line.text for line in lines],
     )
 
 

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.deployments.models import Deployment
-from devflow.apps.deployments.selectors import deployment_list, deployments_latest
+from devflow.apps.deployments.models import Deployment, Release
+from devflow.apps.deployments.overview import deployments_recent, releases_serving
+from devflow.apps.deployments.selectors import deployment_newest
 from devflow.apps.projects.models import Environment, Project
 
 PULSE_LENGTH = 12
-_RECENT = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`recent` has the newest deployments first; `open` is the newest one that has not ended. `can_…`: who looks."""
+    """`recent` has the newest deployments first; `open` is the newest one that has not ended; `serving` is the release
+    in force. `sources` are the other environments whose commit may be promoted here. `can_…`: who looks."""
 
     environment: Environment
-    last: Deployment | None
     recent: list[Deployment]
+    serving: Release | None
+    sources: list[Release]
     can_deploy: bool
     can_manage: bool
+
+    @property
+    def last(self) -> Deployment | None:
+        return self.recent[0] if self.recent else None
 
     @property
     def open(self) -> Deployment | None:
@@ -35,28 +40,42 @@ class Row:
 
 def environment_rows(actor: Actor, projects: Iterable[Project]) -> dict[UUID, list[Row]]:
     """The rows of each project, by its id. Three queries, however many projects there are."""
-    latest = deployments_latest(actor=actor)
-    recent: dict[UUID, list[Deployment]] = defaultdict(list)
-    for deployment in deployment_list(actor=actor, limit=_RECENT):
-        recent[deployment.environment_id].append(deployment)
+    listed = [(project, list(project.environments.all())) for project in projects]
+    every = [environment for _, environments in listed for environment in environments]
+    recent = deployments_recent(actor=actor, environments=every, each=PULSE_LENGTH)
+    serving = releases_serving(actor=actor, environments=every)
     return {
-        project.pk: [
-            Row(
-                environment,
-                latest.get(environment.pk),
-                recent[environment.pk][:PULSE_LENGTH],
-                can_deploy=actor.can(rights.DEPLOY, environment),
-                can_manage=actor.can(rights.MANAGE, environment),
-            )
-            for environment in project.environments.all()
-        ]
-        for project in projects
+        project.pk: [_row(actor, environment, environments, recent, serving) for environment in environments]
+        for project, environments in listed
     }
+
+
+def _row(
+    actor: Actor,
+    environment: Environment,
+    siblings: Iterable[Environment],
+    recent: Mapping[UUID, list[Deployment]],
+    serving: Mapping[UUID, Release],
+) -> Row:
+    here = serving.get(environment.pk)
+    commit = here.deployment.commit if here else ""
+    others = [serving[other.pk] for other in siblings if other.pk != environment.pk and other.pk in serving]
+    names = {other.pk: other for other in siblings}
+    for release in others:
+        release.environment = names[release.environment_id]
+    return Row(
+        environment,
+        recent.get(environment.pk, []),
+        here,
+        [release for release in others if release.deployment.commit not in ("", commit)],
+        can_deploy=actor.can(rights.DEPLOY, environment),
+        can_manage=actor.can(rights.MANAGE, environment),
+    )
 
 
 def environment_head(actor: Actor, environment: Environment) -> dict[str, Any]:
     """What the head of every page of an environment shows; `open` is a deployment that has not ended."""
-    newest = next(iter(deployment_list(actor=actor, environment=environment, limit=1)), None)
+    newest = deployment_newest(actor=actor, environment=environment)
     return {
         "project": environment.project,
         "environment": environment,

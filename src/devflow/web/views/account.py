@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import sessions
 from devflow.apps.accounts.second_factor import factors_of, has_second_factor
 from devflow.apps.accounts.selectors import SESSION_TEAM, team_list
+from devflow.apps.accounts.services import keys_switch
 from devflow.web.access import AccountRequest, account_page, recently_authenticated
-from devflow.web.replies import act_and_go
+from devflow.web.replies import Undo, act_and_go, tell_done
 
 
 @account_page("GET")
@@ -19,6 +22,16 @@ def account(request: AccountRequest) -> HttpResponse:
     response = render(request, "account/page.html", context)
     response["Cache-Control"] = "no-store"
     return response
+
+
+@account_page("POST")
+def account_keys(request: AccountRequest) -> HttpResponse:
+    """Single keys on or off."""
+    on = request.POST.get("on") == "yes"
+    keys_switch(user=request.user, on=on)
+    undo = Undo(reverse("account-keys"), {"on": "no" if on else "yes"})
+    tell_done(request, _("Single keys are switched on.") if on else _("Single keys are switched off."), undo)
+    return redirect("account")
 
 
 @account_page("POST")

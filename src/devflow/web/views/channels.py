@@ -6,6 +6,8 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 
 from devflow.apps.accounts import rights
@@ -17,7 +19,7 @@ from devflow.apps.projects.selectors import project_get
 from devflow.core.errors import NotFoundError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.channels import ChannelForm, channel_kinds
-from devflow.web.replies import act_and_go, form_page
+from devflow.web.replies import Undo, act_and_go, form_page
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
 SHOWN_DELIVERIES = 50
@@ -88,8 +90,17 @@ def channel_test(request: TeamRequest, channel_id: str) -> HttpResponse:
 def channel_switch(request: TeamRequest, channel_id: str) -> HttpResponse:
     channel = selectors.channel_get(actor=request.actor, channel_id=str(channel_id))
     is_enabled = request.POST.get("on") == "yes"
-    services.channel_update(actor=request.actor, channel=channel, is_enabled=is_enabled)
-    return redirect("channel", channel.pk)
+    undo = Undo(reverse("channel-switch", args=[channel.pk]), {"on": "no" if is_enabled else "yes"})
+    return act_and_go(
+        request,
+        lambda: services.channel_update(actor=request.actor, channel=channel, is_enabled=is_enabled),
+        done=_("%(name)s is switched on.") % {"name": channel.name}
+        if is_enabled
+        else _("%(name)s is switched off: nobody is told through it.") % {"name": channel.name},
+        to="channel",
+        args=(channel.pk,),
+        undo=lambda: undo,
+    )
 
 
 @team_page("POST", right=rights.MANAGE)

@@ -1,46 +1,65 @@
-"""The dashboard: a card per project with the state of each environment."""
+"""The dashboard: what needs a look, what runs, and a card for each project with the state of its environments."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from devflow.apps.accounts.rights import Actor
+from devflow.apps.deployments.overview import deployments_open, environment_states
 from devflow.apps.deployments.selectors import deployment_list
-from devflow.apps.projects.selectors import project_list
+from devflow.apps.projects.selectors import project_list, project_names
 from devflow.apps.servers.selectors import server_list
 from devflow.web.access import TeamRequest, team_page
+from devflow.web.forms.dashboard import BoardForm
 from devflow.web.looks import tab_state
+from devflow.web.presenters.dashboard import chosen_projects, counters, server_loads
 from devflow.web.presenters.environments import environment_rows
 
 SHOWN_DEPLOYMENTS = 8
+SHOWN_PROJECTS = 18
+SHOWN_SERVERS = 6
 
 
 @team_page("GET")
 def dashboard(request: TeamRequest) -> HttpResponse:
-    return render(request, "dashboard/page.html", _board(request.actor))
+    return render(request, "dashboard/page.html", _board(request))
 
 
 @team_page("GET")
 def board(request: TeamRequest) -> HttpResponse:
-    """The cards alone, which the page asks for again and again."""
-    return render(request, "dashboard/board.html", _board(request.actor))
+    """What changes on the page, which asks for it again and again."""
+    return render(request, "dashboard/board.html", _board(request))
 
 
-def _board(actor: Actor) -> dict[str, Any]:
-    projects = project_list(actor=actor)
-    servers = server_list(actor=actor)
-    rows = environment_rows(actor, projects)
-    last = [row.last.status for found in rows.values() for row in found if row.last]
+def _board(request: TeamRequest) -> dict[str, Any]:
+    """Filters that are not valid are as if they were not there."""
+    actor, asked = request.actor, BoardForm(request.GET).chosen()
+    names, states, servers = project_names(actor=actor), environment_states(actor=actor), server_list(actor=actor)
+    fitting = chosen_projects(names, states, state=asked["state"], query=asked["q"])
+    slugs = [project.slug for project in fitting]
+    begins = slugs.index(asked["after"]) + 1 if asked["after"] in slugs else 0
+    shown = [project.pk for project in fitting[begins : begins + SHOWN_PROJECTS]]
+    ends = begins + len(shown)
+    projects = {project.pk: project for project in project_list(actor=actor, ids=shown)}
+    rows = environment_rows(actor, projects.values())
+    filters = {name: asked[name] for name in ("state", "q") if asked[name]}
     return {
-        "cards": [{"project": project, "rows": rows[project.pk]} for project in projects],
-        "recent": deployment_list(actor=actor, limit=SHOWN_DEPLOYMENTS),
+        "cards": [{"project": projects[pk], "rows": rows[pk]} for pk in shown if pk in projects],
+        "counters": counters(states, len(names)),
+        "asked": asked,
+        "filters": urlencode(filters),
+        "query": urlencode({name: asked[name] for name in asked if asked[name]}),
+        "fitting": len(fitting),
+        "begins": begins + 1,
+        "ends": ends,
+        "next": slugs[ends - 1] if ends < len(slugs) else "",
+        "running": deployments_open(actor=actor),
+        "recent": deployment_list(actor=actor, limit=SHOWN_DEPLOYMENTS, is_folded=True),
+        "servers": server_loads(servers)[:SHOWN_SERVERS],
         "servers_total": len(servers),
-        "servers_online": sum(server.status == "online" for server in servers),
         "servers_offline": sum(server.status == "offline" for server in servers),
-        "running_count": sum(row.open is not None for found in rows.values() for row in found),
-        "failed_count": sum(status in ("failed", "rolled_back") for status in last),
-        "state": tab_state(last),
+        "state": tab_state([state.status for state in states if state.status]),
     }

@@ -10,14 +10,13 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
 from devflow.apps.accounts import rights
-from devflow.apps.deployments.selectors import deployment_list, plan_preview, release_list
+from devflow.apps.deployments.selectors import deployment_list, deployment_newest, plan_preview, release_list
 from devflow.apps.deployments.services import inspection_request
 from devflow.apps.deployments.variables import variables_undeployed
 from devflow.apps.projects import selectors, services
 from devflow.apps.projects.models import Environment
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.web.access import TeamRequest, team_page
-from devflow.web.forms.deployments import DeployForm
 from devflow.web.forms.environments import EnvironmentForm, EnvironmentSettingsForm
 from devflow.web.presenters.deployments import plan_context
 from devflow.web.presenters.files import file_state
@@ -44,7 +43,6 @@ def environment_detail(request: TeamRequest, slug: str, name: str) -> HttpRespon
         **_head(request, environment),
         "deployments": deployment_list(actor=request.actor, environment=environment, limit=SHOWN_DEPLOYMENTS),
         "releases": release_list(actor=request.actor, environment=environment),
-        "deploy_form": DeployForm(),
         "file": file_state(environment),
         "window": window_state(environment),
         "undeployed": variables_undeployed(actor=request.actor, environment=environment),
@@ -114,7 +112,7 @@ def _plan(request: TeamRequest, environment: Environment) -> dict[str, Any]:
 
 def _head(request: TeamRequest, environment: Environment) -> dict[str, Any]:
     """What the head of every page of an environment shows; `open` is a deployment that has not ended."""
-    newest = next(iter(deployment_list(actor=request.actor, environment=environment, limit=1)), None)
+    newest = deployment_newest(actor=request.actor, environment=environment)
     return {
         "project": environment.project,
         "environment": environment,

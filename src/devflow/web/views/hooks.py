@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 
 from devflow.apps.accounts import rights
-from devflow.apps.deployments.selectors import deployment_list
+from devflow.apps.deployments.selectors import deployment_newest
 from devflow.apps.projects import hooks
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.selectors import environment_get
@@ -50,7 +50,7 @@ def hook_remove(request: TeamRequest, slug: str, name: str) -> HttpResponse:
 def _page(request: TeamRequest, environment: Environment, **refused: Any) -> HttpResponse:
     """The page with its form; `refused` is the one that was sent and not accepted."""
     form = refused.get("form") or HookForm(environment=environment)
-    newest = next(iter(deployment_list(actor=request.actor, environment=environment, limit=1)), None)
+    newest = deployment_newest(actor=request.actor, environment=environment)
     context = {
         "project": environment.project,
         "environment": environment,

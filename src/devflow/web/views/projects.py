@@ -8,16 +8,24 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 
 from devflow.apps.accounts import rights
+from devflow.apps.deployments.selectors import deployment_list
 from devflow.apps.projects import selectors, services
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.projects import ProjectForm, ProjectSettingsForm
 from devflow.web.presenters.environments import environment_rows
 from devflow.web.replies import act_and_go, form_page
 
+SHOWN_DEPLOYMENTS = 10
+PAGE_LENGTH = 50
+
 
 @team_page("GET")
 def project_list(request: TeamRequest) -> HttpResponse:
-    return render(request, "projects/list.html", {"projects": selectors.project_list(actor=request.actor)})
+    after = request.GET.get("after", "").replace("\0", "")
+    found = selectors.project_list(actor=request.actor, after=after, limit=PAGE_LENGTH + 1)
+    shown = found[:PAGE_LENGTH]
+    following = shown[-1].slug if len(found) > len(shown) else None
+    return render(request, "projects/list.html", {"projects": shown, "after": after, "next": following})
 
 
 @sensitive_post_parameters("deploy_key")
@@ -32,8 +40,12 @@ def project_add(request: TeamRequest) -> HttpResponse:
 @team_page("GET")
 def project_detail(request: TeamRequest, slug: str) -> HttpResponse:
     project = selectors.project_get(actor=request.actor, slug=slug)
-    rows = environment_rows(request.actor, [project])[project.pk]
-    return render(request, "projects/detail.html", {"project": project, "rows": rows})
+    context = {
+        "project": project,
+        "rows": environment_rows(request.actor, [project])[project.pk],
+        "deployments": deployment_list(actor=request.actor, project=project, limit=SHOWN_DEPLOYMENTS, is_folded=True),
+    }
+    return render(request, "projects/detail.html", context)
 
 
 @sensitive_post_parameters("deploy_key")

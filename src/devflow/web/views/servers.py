@@ -5,23 +5,40 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 
 from devflow.apps.accounts import rights
 from devflow.apps.servers import selectors, services
-from devflow.apps.servers.models import Server
+from devflow.apps.servers.models import Server, ServerStatus
 from devflow.core import keys
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.servers import ServerAddressForm, ServerForm
+from devflow.web.presenters.dashboard import server_loads
 from devflow.web.presenters.servers import authorize_line, fact_list, tool_list
-from devflow.web.replies import act_and_go, form_page
+from devflow.web.replies import Undo, act_and_go, form_page
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
 
 @team_page("GET")
 def server_list(request: TeamRequest) -> HttpResponse:
-    return render(request, "servers/list.html", {"servers": selectors.server_list(actor=request.actor)})
+    """`?status=` shows those of one status only."""
+    every = selectors.server_list(actor=request.actor)
+    wanted = request.GET.get("status", "")
+    shown = [server for server in every if server.status == wanted] if wanted in ServerStatus.values else every
+    context = {
+        "servers": every,
+        "loads": server_loads(shown),
+        "status": wanted if wanted in ServerStatus.values else "",
+        "statuses": [
+            (value, sum(server.status == value for server in every))
+            for value in ServerStatus.values
+            if any(server.status == value for server in every)
+        ],
+    }
+    return render(request, "servers/list.html", context)
 
 
 @sensitive_post_parameters("private_key")
@@ -79,8 +96,18 @@ def server_forget_key(request: TeamRequest, name: str) -> HttpResponse:
 @team_page("POST", right=rights.MANAGE)
 def server_maintenance(request: TeamRequest, name: str) -> HttpResponse:
     server = selectors.server_get(actor=request.actor, name=name)
-    services.server_maintenance_set(actor=request.actor, server=server, on=request.POST.get("on") == "yes")
-    return redirect("server", name)
+    on = request.POST.get("on") == "yes"
+    undo = Undo(reverse("server-maintenance", args=[name]), {"on": "no" if on else "yes"})
+    return act_and_go(
+        request,
+        lambda: services.server_maintenance_set(actor=request.actor, server=server, on=on),
+        done=_("%(name)s is in maintenance: nothing is deployed to it.") % {"name": name}
+        if on
+        else _("The maintenance of %(name)s has ended.") % {"name": name},
+        to="server",
+        args=(name,),
+        undo=lambda: undo,
+    )
 
 
 @team_page("POST", right=rights.MANAGE)

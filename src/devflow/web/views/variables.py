@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 
 from devflow.apps.accounts import rights
-from devflow.apps.deployments.variables import comparison_request, variables_undeployed
+from devflow.apps.deployments.variables import comparison_request, environments_outdated, variables_undeployed
 from devflow.apps.projects import variables
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.selectors import environment_get, project_get
@@ -21,7 +22,7 @@ from devflow.core.errors import ConflictError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.variables import ImportForm, RequireForm, VariableForm
 from devflow.web.presenters.environments import environment_head
-from devflow.web.replies import act_and_go, form_page
+from devflow.web.replies import Undo, act_and_go, form_page
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
 SHOWN_CHANGES = 100
@@ -73,13 +74,20 @@ def variable_set(request: TeamRequest, slug: str, name: str = "") -> HttpRespons
     return _page(request, place, form=form)
 
 
-@sensitive_post_parameters("text")
+@sensitive_post_parameters("text", "draft")
 @team_page("POST", right=rights.MANAGE)
 @recently_authenticated
 def variables_import(request: TeamRequest, slug: str, name: str = "") -> HttpResponse:
+    """Sets what the lines say; with `preview` it is only shown what that would change, to be agreed to (`draft`)."""
     place = _place(request, slug, name)
-    form = ImportForm(request.POST)
-    keys = form.save(request.actor, place.chosen) if form.is_valid() else None
+    form = ImportForm(request.POST, actor=request.actor, place="/".join(place.args))
+    is_preview = "preview" in request.POST
+    if is_preview and form.is_valid() and (changes := form.preview(request.actor, place.chosen)) is not None:
+        context = {**_head(request, place), "changes": changes, "draft": form.draft_of(), "is_whole": form.is_whole}
+        response = render(request, "variables/preview.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+    keys = form.save(request.actor, place.chosen) if not is_preview and form.is_valid() else None
     if keys is None:
         return _page(request, place, import_form=form)
     messages.success(
@@ -112,7 +120,14 @@ def variable_unset(request: TeamRequest, slug: str, name: str = "") -> HttpRespo
         done=f"{key} is removed; the next deployment writes .env without it.",
         to=place.list_page,
         args=place.args,
+        undo=lambda: _restore_last(request, place, key),
     )
+
+
+def _restore_last(request: TeamRequest, place: _Place, key: str) -> Undo:
+    """How the last change of this variable is taken back: by the history, so that no value goes through the page."""
+    (change,) = variables.variable_history(actor=request.actor, key=key, limit=1, **place.chosen)
+    return Undo(place.addresses()["restore"], {"change": str(change.pk)})
 
 
 @team_page("POST", right=rights.SEE_SECRETS)
@@ -205,17 +220,18 @@ def _place(request: TeamRequest, slug: str, name: str) -> _Place:
 def _page(request: TeamRequest, place: _Place, **given: Any) -> HttpResponse:
     """The table of variables with both forms; `given` are forms that were not accepted, and values to show."""
     form = given.get("form") or VariableForm(initial={"key": request.GET.get("key", "")[:255]})
-    import_form = given.get("import_form") or ImportForm()
+    import_form = given.get("import_form") or ImportForm(actor=request.actor)
     context = {
         **_head(request, place),
         **given,
         "rows": variables.variable_list(actor=request.actor, **place.chosen),
         "form": form,
         "import_form": import_form,
+        "is_text": request.GET.get("view") == "env",
     }
+    context["text"] = _masked(context["rows"])
     if place.environment is None:
-        found = place.project.environments.all()
-        outdated = [one for one in found if variables_undeployed(actor=request.actor, environment=one)]
+        outdated = environments_outdated(actor=request.actor, project=place.project)
         return form_page(request, "variables/base.html", {**context, "outdated": outdated}, form, import_form)
     initial = {"requires_variables": place.environment.requires_variables}
     context |= {
@@ -223,6 +239,11 @@ def _page(request: TeamRequest, place: _Place, **given: Any) -> HttpResponse:
         "require_form": RequireForm(initial=initial),
     }
     return form_page(request, "variables/page.html", context, form, import_form)
+
+
+def _masked(rows: Iterable[variables.VariableRow]) -> str:
+    """What is set here as the lines of a `.env`, without the values."""
+    return "".join(f"{row.key}={variables.MASK}\n" for row in rows if row.origin != "base")
 
 
 def _head(request: TeamRequest, place: _Place) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 
 from devflow.apps.accounts import rights
 from devflow.apps.deployments import selectors
-from devflow.apps.deployments.selectors import deployment_list
+from devflow.apps.deployments.selectors import deployment_newest
 from devflow.apps.projects import windows
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.selectors import environment_get
@@ -85,7 +85,7 @@ def _page(request: TeamRequest, environment: Environment, **refused: Any) -> Htt
     """The page with its forms; `refused` are those that were sent and not accepted."""
     form = refused.get("form") or WindowsForm(environment=environment)
     freeze_form = refused.get("freeze_form") or FreezeForm()
-    newest = next(iter(deployment_list(actor=request.actor, environment=environment, limit=1)), None)
+    newest = deployment_newest(actor=request.actor, environment=environment)
     context = {
         "project": environment.project,
         "environment": environment,

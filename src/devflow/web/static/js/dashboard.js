@@ -1,10 +1,11 @@
-// Keeps the cards of the dashboard true: often while something is being deployed, seldom when all is quiet.
+// Keeps the dashboard true where the stream of changes does not tell: the steps of what is being deployed. What changes
+// else comes by lib/live.js.
 
 import htmx from "htmx.org";
 import { showInTab } from "./lib/tab.js";
 
-const BUSY_SECONDS = 2;
-const QUIET_SECONDS = 15;
+const BUSY_SECONDS = 4;
+const QUIET_SECONDS = 60;
 
 let refreshed = Date.now();
 

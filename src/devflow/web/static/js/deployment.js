@@ -2,13 +2,15 @@
 
 import htmx from "htmx.org";
 import { LogPanel } from "./lib/log-panel.js";
+import { WindowStore } from "./lib/window-store.js";
 import { Timeline } from "./lib/timeline.js";
 import { showInTab } from "./lib/tab.js";
 
 const REFRESH_AFTER_MS = 80; // several events at once ask for the head once
 
 const page = document.getElementById("deployment");
-const log = new LogPanel(document.getElementById("log"), { live: page.dataset.ended === "false" });
+const store = new WindowStore(page.dataset.lines, Number(page.dataset.total));
+const log = new LogPanel(document.getElementById("log"), { live: page.dataset.ended === "false", store });
 const timeline = new Timeline(document.getElementById("timeline"), { onPick: (step) => log.showStep(step), onUnknown: refresh });
 const renderedSeq = seqOfHead(); // what the page showed when it came
 let ended = page.dataset.ended === "true";
@@ -25,7 +27,8 @@ document.addEventListener("htmx:after:swap", () => {
 });
 
 function listen() {
-  const source = new EventSource(page.dataset.events);
+  if (ended) return log.finished();
+  const source = new EventSource(`${page.dataset.events}?after=${renderedSeq}`); // what was before is read in windows
   source.addEventListener("open", () => log.connected(!ended));
   source.addEventListener("error", () => log.disconnected(source.readyState === EventSource.CLOSED));
   source.addEventListener("deployment.log", (event) => log.add(JSON.parse(event.data)));

@@ -3,10 +3,15 @@
 import { LogStore } from "./log-store.js";
 import { LogView } from "./log-view.js";
 
+const TOLD_EVERY_MS = 10_000;
 const count = new Intl.NumberFormat("en");
 
+function lines(number) {
+  return `${count.format(number)} ${number === 1 ? "line" : "lines"}`;
+}
+
 export class LogPanel {
-  #store = new LogStore();
+  #store;
   #view;
   #parts;
   #live;
@@ -16,31 +21,53 @@ export class LogPanel {
   #servers = new Set();
   #pendingLink = true;
   #nothing;
+  #told = 0; // lines that the status line has told of
+  #telling = 0;
 
-  constructor(panel, { live }) {
+  /** Without a `store` all lines come by `add`. */
+  constructor(panel, { live, store = new LogStore() }) {
     this.#live = live;
+    this.#store = store;
+    store.onCome = () => this.#view.come();
     this.#nothing = panel.dataset.nothing ?? "This deployment printed nothing.";
     const part = (name) => panel.querySelector(`[data-log="${name}"]`);
-    const names = ["view", "wait", "query", "hits", "next", "previous", "error", "follow", "server", "lines", "state"];
+    const names = ["view", "wait", "query", "hits", "next", "previous", "error", "follow", "server", "lines", "state", "said"];
     this.#parts = Object.fromEntries(names.map((name) => [name, part(name)]));
     this.#view = new LogView(this.#parts.view, this.#store, {
       showServers: panel.dataset.servers === "many",
       onFollow: (on) => this.#showFollow(on),
     });
     this.#wire();
-    this.#follow(live && !location.hash);
+    if (store.total) this.#show();
+    this.#told = store.total;
+    if (!store.total || !location.hash) this.#follow(live || store.total > 0);
   }
 
   /** data: {server, step, text} with text of whole lines. */
   add(data) {
-    this.#store.append(data.text, data.server, data.step);
+    this.#store.append(data.text, data.server, data.step, data.line);
+    this.#show();
+    this.#offerServer(data.server);
+    if (this.#parts.query.value) this.#searchMore();
+    this.#tell();
+  }
+
+  #show() {
     this.#view.grown();
     this.#parts.wait.hidden = true;
     this.#parts.error.disabled = false;
-    this.#parts.lines.textContent = `${count.format(this.#store.total)} ${this.#store.total === 1 ? "line" : "lines"}`;
-    this.#offerServer(data.server);
-    if (this.#parts.query.value) this.#searchMore();
+    this.#parts.lines.textContent = lines(this.#store.total);
     if (this.#pendingLink) this.#openLink();
+  }
+
+  /** For those who do not see the lines: how many have come, not more often than every ten seconds. */
+  #tell() {
+    if (!this.#parts.said || this.#telling) return;
+    this.#telling = setTimeout(() => {
+      this.#telling = 0;
+      this.#parts.said.textContent = `${lines(this.#store.total - this.#told)} more`;
+      this.#told = this.#store.total;
+    }, TOLD_EVERY_MS);
   }
 
   connected(live) {
@@ -59,12 +86,12 @@ export class LogPanel {
     if (!this.#store.total) this.#parts.wait.textContent = this.#nothing;
   }
 
-  showStep(step) {
-    this.#showLine(this.#store.firstOfStep(step));
+  async showStep(step) {
+    this.#showLine(await this.#store.firstOfStep(step));
   }
 
-  showFirstError(step) {
-    const number = this.#store.firstError(step);
+  async showFirstError(step) {
+    const number = await this.#store.firstError(step);
     if (number < 0) this.#parts.hits.textContent = "no error found";
     else this.#showLine(number);
   }
@@ -86,15 +113,6 @@ export class LogPanel {
     follow.addEventListener("click", () => this.#follow(follow.getAttribute("aria-pressed") !== "true"));
     server.addEventListener("change", () => this.#filter(server.value));
     addEventListener("hashchange", () => this.#openLink());
-    addEventListener("keydown", (event) => this.#shortcut(event));
-  }
-
-  /** "/" searches, as long as nothing is typed elsewhere. */
-  #shortcut(event) {
-    const typed = event.target.closest?.("input, textarea, select, [contenteditable]");
-    if (event.key !== "/" || typed || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    this.#parts.query.focus();
   }
 
   #follow(on) {
@@ -106,8 +124,8 @@ export class LogPanel {
     this.#parts.follow.setAttribute("aria-pressed", on);
   }
 
-  #filter(server) {
-    this.#store.filter(server);
+  async #filter(server) {
+    await this.#store.filter(server);
     this.#view.reset();
     this.#search();
   }
@@ -115,22 +133,25 @@ export class LogPanel {
   #offerServer(name) {
     if (this.#servers.has(name)) return;
     this.#servers.add(name);
-    this.#parts.server.append(new Option(name, name));
+    if (![...this.#parts.server.options].some((option) => option.value === name)) this.#parts.server.append(new Option(name, name));
   }
 
-  #search() {
+  async #search() {
     const query = this.#parts.query.value;
-    this.#hits = query ? this.#store.find(query) : [];
+    const found = query ? await this.#store.find(query) : [];
+    if (query !== this.#parts.query.value) return; // something else is wanted by now
+    this.#hits = found;
     this.#searched = this.#store.size;
     this.#hit = this.#hits.length ? 0 : -1;
     if (query) this.#follow(false);
     this.#showHits();
   }
 
-  #searchMore() {
-    const more = this.#store.find(this.#parts.query.value, this.#searched);
+  async #searchMore() {
+    const [query, from] = [this.#parts.query.value, this.#searched];
     this.#searched = this.#store.size;
-    if (!more.length) return;
+    const more = await this.#store.find(query, from);
+    if (!more.length || query !== this.#parts.query.value) return;
     this.#hits.push(...more);
     this.#hit = Math.max(0, this.#hit);
     this.#showHits();

@@ -38,6 +38,12 @@ export class LogView {
     this.#schedule();
   }
 
+  /** Lines that were away have come. */
+  come() {
+    for (const row of this.#rows.children) if (row.isAway) this.#fill(row, row.place);
+    this.#highlight();
+  }
+
   /** The store shows other rows than before. */
   reset() {
     this.#rows.replaceChildren();
@@ -135,7 +141,7 @@ export class LogView {
   }
 
   #fill(row, place) {
-    const { number, text, server } = this.#store.row(place);
+    const { number, text, server, isAway = false } = this.#store.row(place);
     const [link, from, line] = row.children;
     link.textContent = number + 1;
     link.href = `#L${number + 1}`;
@@ -144,11 +150,13 @@ export class LogView {
     paint(line, text);
     row.place = place;
     row.number = number;
+    row.isAway = isAway;
     this.#classify(row);
     return row;
   }
 
   #classify(row) {
+    row.classList.toggle("is-away", row.isAway);
     row.classList.toggle("is-hit", this.#hits.has(row.place));
     row.classList.toggle("is-current", row.place === this.#current);
     row.classList.toggle("is-linked", row.number === this.#linked);

@@ -1,7 +1,7 @@
 // Times and durations on a page: "3 min ago" that stays true, and elapsed times that tick.
 
 const skew = Date.now() - Date.parse(document.body.dataset.now ?? new Date().toISOString());
-const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 
 /** Milliseconds since the epoch by the server's clock. */
 export function now() {

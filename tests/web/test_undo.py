@@ -1,0 +1,73 @@
+"""What was done is said on the next page, with a form that takes it back where that is possible."""
+
+from __future__ import annotations
+
+from django.contrib.messages import constants
+from django.contrib.messages.storage.base import Message
+from django.test import Client
+from django_scopes import scope
+
+from devflow.apps.accounts.models import User
+from devflow.apps.notifications.models import Channel
+from devflow.apps.projects.models import Variable
+from devflow.apps.servers.models import Server
+from devflow.web.replies import undo_read
+from tests.web.walk import Form, forms_of
+from tests.web.world import World
+
+
+def undo_on(client: Client, address: str) -> Form | None:
+    """The form in the result that the page shows; None where the result has none."""
+    toasts = client.get(address).content.decode().split('id="toasts"')[1].split("<h1")[0]
+    assert "data-toast" in toasts
+    return next(iter(forms_of(address, toasts)), None)
+
+
+def take_back(client: Client, address: str) -> None:
+    form = undo_on(client, address)
+    assert form
+    assert client.post(form.address, dict(form.data())).status_code == 302
+
+
+def test_maintenance_is_taken_back(world: World, owner: Client) -> None:
+    owner.post("/servers/web-1/maintenance/", {"on": "yes"})
+    take_back(owner, "/servers/web-1/")
+    with scope(team=world.team):
+        assert Server.objects.get(name="web-1").status == "unknown"
+
+
+def test_a_variable_comes_back_with_its_value_which_no_page_showed(world: World, owner: Client) -> None:
+    page = "/projects/shop/environments/production/variables/"
+    owner.post(f"{page}remove/", {"key": "APP_KEY"})
+    form = undo_on(owner, page)
+    assert form
+    assert "s3cret-value" not in str(form)
+    owner.post(form.address, dict(form.data()))
+    with scope(team=world.team):
+        assert Variable.objects.get(key="APP_KEY").value == "s3cret-value"
+
+
+def test_a_channel_is_switched_back(world: World, owner: Client) -> None:
+    page = f"/channels/{world.channel.pk}/"
+    owner.post(f"{page}switch/", {"on": "no"})
+    take_back(owner, page)
+    with scope(team=world.team):
+        assert Channel.objects.get(pk=world.channel.pk).is_enabled
+
+
+def test_single_keys_are_switched_back(world: World, viewer: Client) -> None:
+    assert "data-keys" in viewer.get("/").content.decode()
+    viewer.post("/account/keys/", {"on": "no"})
+    assert "data-keys" not in viewer.get("/").content.decode()
+    viewer.post("/account/keys/", {"on": "no"})
+    take_back(viewer, "/account/")
+    assert User.objects.get(pk=world.people["viewer"].pk).uses_keys
+
+
+def test_what_cannot_be_taken_back_has_no_such_form(world: World, owner: Client) -> None:
+    owner.post("/servers/web-1/remove/")  # is used: it says so
+    assert undo_on(owner, "/servers/") is None
+
+
+def test_a_message_of_others_is_no_form() -> None:
+    assert undo_read(Message(constants.SUCCESS, "Saved", extra_tags="wide").extra_tags) is None
