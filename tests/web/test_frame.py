@@ -88,6 +88,14 @@ def test_every_state_has_its_look() -> None:
     assert set(PHASES) == set(Phase)
 
 
+def test_every_icon_that_a_template_names_is_drawn() -> None:
+    drawn = set(re.findall(r'id="i-([a-z-]+)"', (TEMPLATES / "parts/icons.svg").read_text("utf-8")))
+    sources = [path.read_text("utf-8") for path in TEMPLATES.rglob("*.html")]
+    named = {name for source in sources for name in re.findall(r'(?:{% icon |mark=)"([a-z-]+)"', source)}
+    assert len(named) > 30
+    assert named - drawn == set()
+
+
 @pytest.mark.parametrize("look", [look for looks_of in looks.LOOKS.values() for look in looks_of.values()])
 def test_every_icon_is_drawn(look: looks.Look) -> None:
     assert f'id="i-{look.icon}"' in (TEMPLATES / "parts/icons.svg").read_text("utf-8")

@@ -30,6 +30,13 @@ def test_they_are_listed_without_their_values(viewer: Client) -> None:
         assert word not in page
 
 
+def test_every_icon_of_the_page_is_drawn_in_it(owner: Client) -> None:
+    page = owner.get(HERE).content.decode()
+    used = set(re.findall(r'href="#i-([^"]*)"', page))
+    assert used
+    assert used <= set(re.findall(r'id="i-([^"]*)"', page))
+
+
 def test_where_each_is_from(owner: Client, world: World) -> None:
     assert _rows(owner.get(HERE)) == {"APP_KEY": "this environment", "MAIL_HOST": "base"}
     owner.post(f"{HERE}set/", {"key": "MAIL_HOST", "value": "other.example.com"})

@@ -21,7 +21,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     return {
         "theme": theme_of(request),
         "now": timezone.now(),
-        "mark": getattr(request, "mark", None),
+        "changes_mark": getattr(request, "mark", None),
         "actor": actor,
         "has_keys": bool(actor and actor.user.uses_keys),
         "teams": team_list(user=actor.user) if actor else [],
