@@ -14,7 +14,7 @@ from devflow.apps.accounts.models import Role
 from devflow.apps.accounts.services import token_create
 from tests.api.conftest import Caller
 from tests.api.routes import Route, filling, routes
-from tests.support.crowd import counted, grow, missing
+from tests.support.crowd import counted, forget_looks, grow, missing
 from tests.support.undone import undone
 from tests.web.world import World, make_world
 
@@ -42,6 +42,7 @@ def statements(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Ite
 
 def look(world: World, token: str) -> Found:
     """One is asked before: that somebody was here is noted then."""
+    forget_looks()
     found: Found = {}
     there = filling(world)
     callers = {

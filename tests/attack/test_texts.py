@@ -219,7 +219,7 @@ def test_any_cursor_is_read_or_refused(text: str) -> None:
 
 
 @attacked
-@given(key=st.text(st.characters(codec="utf-8"), max_size=80))
+@given(key=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=80))  # no key holds that
 def test_a_cursor_of_ours_is_read_back(key: str) -> None:
     assert Paging.model_construct(limit=50, cursor=cursor(key)).after == key
 

@@ -49,6 +49,12 @@ NOT_SHOWN = {
 """Models of ours that no list shows, and why."""
 
 
+def forget_looks() -> None:
+    """As if no machine had been asked yet what runs on it: else the answer depends on how many seconds ago that was."""
+    with scopes_disabled():
+        Snapshot.objects.update(asked_at=None)
+
+
 def grow(world: World, numbers: range) -> None:
     """One more of everything for each number: to the team, and to the world's own project, environment, server …"""
     for number in numbers:

@@ -9,7 +9,7 @@ from django.db import transaction
 from pytest_django.plugin import DjangoDbBlocker
 
 from devflow.apps.accounts.models import Role
-from tests.support.crowd import counted, grow, missing
+from tests.support.crowd import counted, forget_looks, grow, missing
 from tests.support.undone import undone
 from tests.web.walk import Page, ask, filling, pages
 from tests.web.world import World, make_world
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.django_db  # so that there is a database
 
 FEW, MANY = 2, 10
 FOR_EACH = {
+    "account": (4, "whether each of one's own sessions still holds is asked by allauth"),
     "account-archive": (1, "an entry in the audit log of each of one's teams"),
     "environment-containers": (6, "a look at each machine is asked for"),
     "environment-containers-state": (6, "a look at each machine is asked for"),
@@ -44,6 +45,7 @@ def statements(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Ite
 
 def look(world: World) -> Found:
     """One page is opened before: that somebody was here is noted then."""
+    forget_looks()
     found: Found = {}
     there = filling(world)
     clients = {role: world.client(role) for role in READERS}

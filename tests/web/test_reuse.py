@@ -18,7 +18,7 @@ def newest(world: World) -> Deployment:
 
 
 def test_a_box_asks_for_everything_anew(owner: Client, world: World) -> None:
-    shown = owner.get(HERE).content.decode()
+    shown = owner.get(HERE + "deploy/").content.decode()
     assert "Install and build anew" in shown
     assert 'type="checkbox" name="is_clean"' in shown
     owner.post(HERE + "deploy/", {"commit": "", "is_clean": "on"})

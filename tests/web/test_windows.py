@@ -134,10 +134,10 @@ def test_an_admin_has_it_begin_with_a_reason(world: World) -> None:
 
 def test_the_deploy_form_offers_the_reason_only_where_it_is_needed(world: World) -> None:
     admin, developer = world.client(Role.ADMIN), world.client(Role.DEVELOPER)
-    assert "override_reason" not in page(admin, HERE)
+    assert "override_reason" not in page(admin, HERE + "deploy/")
     environment_freeze(actor=world.actor(), environment=world.environment, reason="Fair")
-    assert "override_reason" in page(admin, HERE)
-    assert "override_reason" not in page(developer, HERE)
+    assert "override_reason" in page(admin, HERE + "deploy/")
+    assert "override_reason" not in page(developer, HERE + "deploy/")
     assert developer.post(HERE + "deploy/", {"override_reason": "I want to"}).status_code == 403
     answer = admin.post(HERE + "deploy/", {"override_reason": "Checkout is broken"}, follow=True)
     assert "Begun without waiting for a window: Checkout is broken" in answer.content.decode()
