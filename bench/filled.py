@@ -135,6 +135,8 @@ def _fill(actor: Actor, size: Size) -> None:
         for first in range(begun, size.deployments, CHUNK):
             with transaction.atomic():
                 _add_deployments(cursor, team, first, min(first + CHUNK, size.deployments), size, plan)
+        with transaction.atomic():
+            _let_serve(cursor, team)
         cursor.execute("VACUUM ANALYZE")
 
 
@@ -241,6 +243,16 @@ def _add_deployments(cursor: Any, team: str, first: int, end: int, size: Size, p
         "  pruned_at) SELECT uuidv7(), %s, environment_id, id, to_char(at, 'YYYYMMDD-HH24MISS-') || n, false, at,"
         "  CASE WHEN n < %s THEN now() END FROM made WHERE status = 'success'",
         [team, size.deployments - 3 * size.projects],
+    )
+
+
+def _let_serve(cursor: Any, team: str) -> None:
+    """The newest kept release of each environment is the current one, and no other."""
+    cursor.execute("UPDATE deployments_release SET is_current = false WHERE team_id = %s AND is_current", [team])
+    cursor.execute(
+        "UPDATE deployments_release SET is_current = true WHERE id IN (SELECT DISTINCT ON (environment_id) id"
+        " FROM deployments_release WHERE team_id = %s AND pruned_at IS NULL ORDER BY environment_id, created_at DESC)",
+        [team],
     )
 
 

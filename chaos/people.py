@@ -125,6 +125,8 @@ class People:
         answer = self._send(wish, "POST", path, json=document, headers={"Idempotency-Key": key})
         if answer is not None and answer.status_code == 202:
             self.asked.append(Asked(wish.what, key, (answer.json()["id"],)))
+        elif answer is not None:  # refused
+            self.sent.discard(key)
 
     def _send(self, wish: Wish, method: str, address: str, **request: object) -> httpx.Response | None:
         """The lawful answer, however often it takes to get one; a GET's as well. None, and a complaint, without one."""

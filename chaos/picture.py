@@ -96,19 +96,21 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Kept:
-    """The releases of a site that the panel knows, and the one that it says serves."""
+    """The releases of a site that the panel knows, the one that it says serves, and that of the last success."""
 
     site: str
     current: str
     releases: tuple[str, ...]
+    last: str
 
 
 @dataclass(frozen=True)
 class Picture:
-    """After one round of `kind`. `deployments` are those of the round, `known` all there ever were, by id and status;
-    `active_twice` is what somebody saw who looked the whole time."""
+    """After one round of `kind`. `struck` are the servers that it took something from; `deployments` are those of the
+    round, `known` all there ever were, by id and status."""
 
     kind: str
+    struck: frozenset[str] = frozenset()
     deployments: tuple[Deployed, ...] = ()
     known: dict[str, str] = field(default_factory=dict)
     commits: dict[str, str] = field(default_factory=dict)
@@ -122,7 +124,6 @@ class Picture:
     sent: frozenset[str] = frozenset()
     complaints: tuple[str, ...] = ()
     visits: tuple[str, ...] = ()
-    active_twice: tuple[str, ...] = ()
     tokens: dict[str, str] = field(default_factory=dict)
 
     def describe(self) -> str:
@@ -180,11 +181,18 @@ def kept(world: World) -> tuple[Kept, ...]:
             "SELECT e.name AS site, r.name, r.is_current FROM deployments_release r"
             " JOIN projects_environment e ON e.id = r.environment_id WHERE r.pruned_at IS NULL ORDER BY r.name"
         ).fetchall()
+        lasts = database.execute(
+            "SELECT DISTINCT ON (e.name) e.name AS site, d.release FROM deployments_deployment d"
+            " JOIN projects_environment e ON e.id = d.environment_id WHERE d.status = 'success'"
+            " ORDER BY e.name, d.finished_at DESC, d.id DESC"
+        ).fetchall()
+    last = {row["site"]: row["release"] for row in lasts}
     return tuple(
         Kept(
             site,
             "".join(row["name"] for row in rows if row["site"] == site and row["is_current"]),
             tuple(row["name"] for row in rows if row["site"] == site),
+            last.get(site, ""),
         )
         for site in SITES
     )

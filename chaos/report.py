@@ -35,15 +35,15 @@ WHAT = {
 
 FOOT = """
 *Recovery*: from the end of a round's last strike until every deployment of the round had ended, those that had only
-just been asked for as well. A deployment may fail only by {may_fail}, with an error that says why, while
-the release before goes on serving.
+just been asked for as well. A deployment may fail only by {may_fail} of a server of its site, with an error that says
+why, while the release before goes on serving.
 
-After each round all of this is checked: every deployment has ended; never two active at once in an environment, nor two
-commands of a site on a server; each site shows exactly one whole release, the one that the panel says; no command of a
-step ran twice, and each of a success ran; no lock, process, half-made release, script, connection, transaction or job
-is left; every accepted webhook and request has its deployments, once; every log has each line of the server's journal
-once, in order; no visitor got anything but a whole release, unless the server itself was away; everybody who asked the
-panel got an answer.
+After each round all of this is checked: every deployment has ended; never did two commands of a site overlap on a
+server; each site shows exactly one whole release, the one that the panel says, that of the last success; no command of
+a step ran twice or after its deployment's round, and each of a success ran; no lock, process, half-made release,
+script, connection, transaction or job is left; every accepted webhook and request has its deployments, once; every log
+has each line of the server's journal once, in order; no visitor got anything but a whole release, unless the server
+itself was away; everybody who asked the panel got an answer.
 """
 
 
@@ -55,7 +55,7 @@ def render(results: Sequence[dict[str, Any]]) -> str:
     """The page; of no results one that says so."""
     if not results:
         return f"{HEAD}No rounds are recorded here yet.\n"
-    runs = sorted({(result["seed"], result["strikes_planned"], result["only"]) for result in results})
+    runs = sorted({_run(result) for result in results})
     broken = sum(bool(result["violations"]) for result in results)
     lines = [
         HEAD,
@@ -71,8 +71,8 @@ def render(results: Sequence[dict[str, Any]]) -> str:
         "\n## Again\n\nA seed makes the same strikes and the same wishes of the people, in the same order; when exactly"
         " each comes is up to the machine, so a round is never the very same.\n\n```sh\n",
         *(
-            f"bin/chaos --seed {seed} --strikes {strikes} --rounds {_rounds(results, seed)}{_only(only)}\n"
-            for seed, strikes, only in runs
+            f"bin/chaos --seed {run[0]} --strikes {run[1]} --rounds {_rounds(results, run)}{_only(run[2])}\n"
+            for run in runs
         ),
         "```\n",
         _broken(results),
@@ -104,8 +104,13 @@ def _violations(results: Sequence[dict[str, Any]]) -> int:
     return sum(len(result["violations"]) for result in results)
 
 
-def _rounds(results: Sequence[dict[str, Any]], seed: str) -> int:
-    return max(result["number"] for result in results if result["seed"] == seed) + 1
+def _run(result: dict[str, Any]) -> tuple[str, int, str]:
+    """What its run was called with: seed, strikes and kinds."""
+    return result["seed"], result["strikes_planned"], result["only"]
+
+
+def _rounds(results: Sequence[dict[str, Any]], run: tuple[str, int, str]) -> int:
+    return max(result["number"] for result in results if _run(result) == run) + 1
 
 
 def _only(kinds: str) -> str:

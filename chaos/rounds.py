@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -17,7 +16,7 @@ from chaos.invariants import nothing_left_in_panel, nothing_left_on_servers, vio
 from chaos.load import Load
 from chaos.people import People
 from chaos.picture import Inside, Machine, Picture, Place
-from chaos.strikes import STRIKES, MissedError
+from chaos.strikes import FILLED, STRIKES, MissedError
 from chaos.world import NOTES, World
 
 LEAD_SECONDS = 1.5
@@ -31,10 +30,6 @@ SETTLES_SECONDS = 30
 """Until what is dead is forgotten: sessions, workers, jobs."""
 OPEN = (
     "SELECT id, status, last_seq FROM deployments_deployment WHERE status IN ('pending','queued','running','verifying')"
-)
-TWICE = (
-    "SELECT environment_id, count(*) AS number FROM deployments_deployment"
-    " WHERE status IN ('running', 'verifying') GROUP BY 1 HAVING count(*) > 1"
 )
 
 
@@ -82,7 +77,7 @@ def play(world: World, plan: Plan) -> tuple[Result, Picture]:
     result = Result.of(plan)
     broken: list[str] = []
     since = _begin(world)
-    with Load(world) as load, Watch(world) as watch:
+    with Load(world) as load:
         with People(world, plan.name) as people:
             time.sleep(LEAD_SECONDS)
             for _ in range(plan.strikes):
@@ -104,6 +99,7 @@ def play(world: World, plan: Plan) -> tuple[Result, Picture]:
     known, commits = pictures.known(world)
     picture = Picture(
         kind=plan.kind,
+        struck=_struck(world, plan.kind),
         deployments=deployments,
         known=known,
         commits=commits,
@@ -116,7 +112,6 @@ def play(world: World, plan: Plan) -> tuple[Result, Picture]:
         sent=frozenset(people.sent),
         complaints=tuple(people.complaints),
         visits=tuple(load.problems()),
-        active_twice=tuple(watch.twice),
         tokens=world.tokens,
     )
     result.deployments = len(deployments)
@@ -126,30 +121,9 @@ def play(world: World, plan: Plan) -> tuple[Result, Picture]:
     return result, picture
 
 
-class Watch:
-    """Looks the whole time whether a site has two active deployments. A context manager."""
-
-    def __init__(self, world: World) -> None:
-        self._world, self._ending = world, threading.Event()
-        self.twice: list[str] = []
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._ending.wait(0.2):
-            try:
-                with self._world.database() as database:
-                    while not self._ending.wait(0.2):
-                        self.twice += [f"two active: {row}" for row in database.execute(TWICE).fetchall()]
-            except psycopg.OperationalError:  # the database is what was struck
-                continue
+def _struck(world: World, kind: str) -> frozenset[str]:
+    """The servers that were away, or whose disk was full."""
+    return frozenset({FILLED} if kind == "fill-disk" else {outage.server for outage in world.outages})
 
 
 def _begin(world: World) -> datetime:

@@ -35,7 +35,15 @@ SELECT rel.relname, con.conname, array_agg(att.attname::text) FROM pg_constraint
 JOIN pg_class rel ON rel.oid = con.conrelid
 JOIN pg_attribute att ON att.attrelid = rel.oid AND att.attnum = ANY (con.conkey)
 WHERE con.connamespace = 'public'::regnamespace AND con.contype IN ('c', 'u', 'f', 'x') GROUP BY 1, 2
+UNION ALL
+SELECT rel.relname, ind.relname, array_agg(att.attname::text) FROM pg_index i
+JOIN pg_class ind ON ind.oid = i.indexrelid
+JOIN pg_class rel ON rel.oid = i.indrelid
+JOIN pg_attribute att ON att.attrelid = rel.oid AND att.attnum = ANY (i.indkey)
+WHERE i.indisunique AND rel.relnamespace = 'public'::regnamespace
+    AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid) GROUP BY 1, 2
 """
+"""Unique constraints with a condition are only indexes."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,7 @@ class Panel:
     old: Path
     token: str = ""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    clients: list[httpx.Client] = field(default_factory=list)
 
     def environ(self, source: Path, port: int = 8080) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if key in ("PATH", "LANG", "TMPDIR")}
@@ -131,6 +140,7 @@ class Panel:
         self.start(source, "devflow.server", port=port)
         headers = {"Authorization": f"Bearer {self.token}"}
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20)
+        self.clients.append(client)
         wait_until(lambda: _answers(client), 30, what=self.output)
         return client
 
@@ -142,6 +152,8 @@ class Panel:
         return (self.folder / "log").read_text(errors="replace")
 
     def end(self) -> None:
+        for client in self.clients:
+            client.close()
         for process in self.processes:
             process.terminate()
         for process in self.processes:
@@ -272,11 +284,13 @@ def test_old_and_new_side_by_side(panel: Panel, old_source: Path, tmp_path: Path
     across = sites.deploy(old_web, "across")
     sites.wait_held("across")
     older = Schema.read(panel.url)
+    assert {name for _, name in older.constraints} >= {"release_once", "release_one_current"}
 
     # two at once do no harm, and the old version goes on meanwhile and afterwards
     migrating = [panel.start(SOURCE, "devflow.cli.main", "admin", "migrate") for _ in range(2)]
     assert [process.wait(60) for process in migrating] == [0, 0], panel.output()
-    assert panel.output().count("Applied: ") == panel.output().count("The database is up to date.") == 1
+    applied, idle = (panel.output().count(words) for words in ("Applied: ", "The database is up to date."))
+    assert (applied, idle) in ((1, 1), (0, 2))  # a version may have no migrations of its own
     assert Schema.read(panel.url).harmful_to(older) == []
     sites.add(old_web, "afterwards")
     afterwards = sites.deploy(old_web, "afterwards")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from tests.support.delay_proxy import DelayProxy
 from tests.support.docker_engine import Engine
 from tests.support.gitrepo import GitRepository
-from tests.support.vps import OWNER_LABEL, Vps, sweep
+from tests.support.vps import NAME_PREFIX, OWNER_LABEL, Vps, network_folder, sweep
 
 OTHER_RUN = """\
 import sys
@@ -120,9 +121,15 @@ def test_a_small_disk_fills_up(make_vps: Callable[..., Vps]) -> None:
 
 
 def test_servers_of_dead_runs_are_swept_and_no_others(docker_engine: Engine, vps_image: str, vps: Vps) -> None:
-    left = docker_engine.output("create", "--label", f"{OWNER_LABEL}=999999999-1", vps_image, "true")
+    dead = ("--label", f"{OWNER_LABEL}=999999999-1")
+    network = f"{NAME_PREFIX}{secrets.token_hex(4)}"
+    docker_engine.run("network", "create", *dead, network)
+    network_folder(network).mkdir()
+    left = docker_engine.output("create", *dead, "--network", network, vps_image, "true")
     sweep(docker_engine)
     assert docker_engine.run("inspect", left, check=False).returncode != 0
+    assert docker_engine.run("network", "inspect", network, check=False).returncode != 0
+    assert not network_folder(network).exists()
     assert vps.run("true").returncode == 0
 
 

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +22,7 @@ from devflow.embedded import ACCOUNT, program
 
 from .docker_engine import Engine, as_root
 from .panel import SOURCE, wait_until
-from .vps import NAME_PREFIX, OWNER_LABEL, Vps, owner
+from .vps import NAME_PREFIX, OWNER_LABEL, Vps, network_folder, owner
 
 PASSWORD = "streaming"
 
@@ -45,11 +44,16 @@ class Machine:
     def start(self, *command: str, uid: int | None = None, environ: Mapping[str, str] | None = None) -> None:
         """Starts the process of this machine; it has nothing but this in its environment."""
         variables = [f"{key}={value}" for key, value in {"PATH": os.environ["PATH"], **(environ or {})}.items()]
-        user = () if uid is None else ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
-        entered = as_root("nsenter", "--target", self._pid, "--net", "--uts", "--", *user, "env", "-i", *variables)
+        user = () if uid is None else (f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
+        ends_with_us = ("setpriv", "--pdeathsig", "KILL", *user)
+        entered = as_root("nsenter", "--target", self._pid, "--net", "--uts", "--", *ends_with_us, "env", "-i")
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*entered, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*entered, *variables, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def end(self, timeout_seconds: float = 15) -> int:
@@ -87,14 +91,18 @@ class Network:
     def __init__(self, engine: Engine, image: str) -> None:
         self.engine, self.image = engine, image
         self.name = f"{NAME_PREFIX}{secrets.token_hex(4)}"
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
-        self.folder.chmod(0o755)
         self.machines: list[Machine] = []
         # containers keep their addresses only in a network whose range was chosen
         for _ in range(20):
             subnet = f"10.{secrets.randbelow(100) + 100}.{secrets.randbelow(250)}.0/24"
-            if engine.run("network", "create", "--subnet", subnet, self.name, check=False).returncode == 0:
+            own = ("--label", f"{OWNER_LABEL}={owner()}", "--subnet", subnet)
+            if engine.run("network", "create", *own, self.name, check=False).returncode == 0:
                 break
+        else:
+            raise RuntimeError("no free range of addresses for a network")
+        self.folder = network_folder(self.name)
+        self.folder.mkdir()
+        self.folder.chmod(0o755)
 
     def machine(self, name: str) -> Machine:
         machine = Machine(self, name)

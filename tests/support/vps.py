@@ -371,13 +371,25 @@ class Response:
 
 
 def sweep(engine: Engine) -> None:
-    """Removes the containers of test runs that died without removing them."""
-    rows = engine.output(
-        "ps", "--all", "--filter", f"label={OWNER_LABEL}", "--format", f'{{{{.ID}}}} {{{{.Label "{OWNER_LABEL}"}}}}'
-    )
-    for container, owner in (row.split(" ", 1) for row in rows.splitlines()):
-        if not _is_alive(owner):
-            engine.run("rm", "--force", "--volumes", container, check=False)
+    """Removes the containers of test runs that died without removing them, and their networks and what lay on the
+    disks there."""
+    for container in _orphans(engine, "ps", "--all", field=".ID"):
+        engine.run("rm", "--force", "--volumes", container, check=False)
+    for network in _orphans(engine, "network", "ls", field=".Name"):
+        engine.run("network", "rm", network, check=False)
+        subprocess.run(as_root("rm", "-rf", str(network_folder(network))), check=False)
+
+
+def network_folder(name: str) -> Path:
+    """Where the machines of a network have their disks."""
+    return Path(tempfile.gettempdir()) / name
+
+
+def _orphans(engine: Engine, *listing: str, field: str) -> list[str]:
+    """Of what is listed, the field of each whose test run has died."""
+    shown = f'{{{{{field}}}}} {{{{.Label "{OWNER_LABEL}"}}}}'
+    rows = engine.output(*listing, "--filter", f"label={OWNER_LABEL}", "--format", shown)
+    return [name for name, owner in (row.split(" ", 1) for row in rows.splitlines()) if not _is_alive(owner)]
 
 
 def owner() -> str:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import httpx
 import pytest
 
 from chaos import report
 from chaos.__main__ import main
 from chaos.invariants import INVARIANTS, violations
 from chaos.load import Visit, torn, unexcused
-from chaos.people import Asked, wishes
+from chaos.people import Asked, People, Wish, wishes
 from chaos.picture import Delivery, Deployed, Inside, Kept, Machine, Picture, Place, Step
-from chaos.strikes import DEAD_SECONDS, STRIKES
+from chaos.strikes import DEAD_SECONDS, FILLED, STRIKES, MissedError, fill_disk
 from chaos.world import LINES, Outage
 from devflow.worker.main import DEAD_AFTER_SECONDS, SWEEP_SECONDS
 
 NAME = "0199aaaa-0000-7000-8000-000000000001"
 RUN = NAME.replace("-", "") + "-s-1-main"
+EARLIER = "0199aaaa000070008000000000000009-s-1-main"
 LOG = tuple(f"chaos {RUN} prepare r2 {number}/{LINES}" for number in range(1, LINES + 1))
 TEXT = "".join(f"{line}\n" for line in ("fetching", *LOG))
 DEPLOYED = Deployed(
@@ -42,6 +47,7 @@ OTHERS = tuple(
     for name in ("0199aaaa-0000-7000-8000-000000000002", "0199aaaa-0000-7000-8000-000000000003")
 )
 NAMES = (NAME, *(each.id for each in OTHERS))
+KEPT = Kept("small", "r2", ("r1", "r2"), last="r2")
 PLACE = Place("small", "c", "r2", releases=("r1", "r2"), shown={"release": "r2", "parts": ["page-2"] * 3})
 MACHINE = Machine("c", ran=(f"prepare {RUN} r2",), journal=LOG)
 INSIDE = Inside(
@@ -54,7 +60,7 @@ GOOD = Picture(
     deployments=(DEPLOYED, *OTHERS),
     known=dict.fromkeys(NAMES, "success"),
     commits={"r1": "c1", "r2": "c2"},
-    kept=(Kept("small", "r2", ("r1", "r2")),),
+    kept=(KEPT,),
     places=(PLACE,),
     machines=(MACHINE,),
     inside=INSIDE,
@@ -80,6 +86,12 @@ def with_inside(**changed: object) -> Picture:
     return replace(GOOD, inside=replace(INSIDE, **changed))  # type: ignore[arg-type]
 
 
+def gone_back(release: str) -> Picture:
+    """A rollback that its server refused."""
+    error = f"The release {release} is not on c any more."
+    return with_first(status="failed", trigger="rollback", release=release, error=error)
+
+
 ENDED, ONE, WHOLE, TWICE, SERVERS, PANEL, HOOKS, LOGS, VISITS, ANSWERS = INVARIANTS
 LOST = "".join(f"{line}\n" for line in ("fetching", *LOG[:-1]))
 MIXED = "".join(f"{line}\n" for line in ("fetching", LOG[1], LOG[0], *LOG[2:]))
@@ -98,17 +110,20 @@ PLANTED = [
     (ENDED, "its error is 'odd'", with_first(error="odd")),
     (ENDED, "fault of its own", with_first(status="failed", error="The panel had a fault of its own (KeyError)")),
     (ENDED, "failed after kill-worker", with_first(status="failed", error="c did not answer")),
+    (ENDED, "failed after", replace(with_first(status="failed", error="x"), struck=frozenset("ab"))),
+    (ENDED, "r1 is not on c", gone_back("r1")),
     (ENDED, "not its steps", with_first(steps=(Step("c", "prepare", "prepare command 1", "running"),))),
-    (ONE, "two active", replace(GOOD, active_twice=("two active: 2",))),
     (ONE, "at the same time", with_machine(overlaps=("small prepare x",))),
     (WHOLE, "does not answer", with_place(problem="status 404")),
     (WHOLE, "torn page", with_place(shown={"release": "r2", "parts": ["page-2", "page-2", "page-1"]})),
     (WHOLE, "torn page", with_place(shown={"release": "r2", "parts": ["page-2", "page-2", ""]})),
     (WHOLE, "the panel says 'r2'", with_place(shown={"release": "r1", "parts": ["page-1"] * 3}, current="r1")),
     (WHOLE, "current is r1", with_place(current="r1")),
+    (WHOLE, "the last success was 'r3'", replace(GOOD, kept=(replace(KEPT, last="r3"),))),
     (WHOLE, "has page-2", with_place(shown={"release": "r2", "parts": ["page-1"] * 3})),
     (TWICE, "ran 2 times", with_machine(ran=(f"prepare {RUN} r2",) * 2)),
     (TWICE, "did not run", with_machine(ran=())),
+    (TWICE, "no deployment of this round", with_machine(ran=(*MACHINE.ran, f"finish {EARLIER} r1"))),
     (SERVERS, "is locked", with_place(lock="environment deployment")),
     (SERVERS, "current.next.1", with_place(litter=("current.next.1",))),
     (SERVERS, "the release r3", with_place(releases=("r1", "r2", "r3"))),
@@ -154,15 +169,13 @@ def test_each_invariant_has_a_planted_violation() -> None:
     assert {invariant for invariant, _, _ in PLANTED} == set(INVARIANTS)
 
 
-@pytest.mark.parametrize("kind", ["cut-network", "reboot", "fill-disk"])
-def test_a_deployment_may_fail_where_the_server_is_away(kind: str) -> None:
+def test_a_deployment_may_fail_where_a_server_of_its_site_was_struck() -> None:
     failed = with_first(status="failed", error="c did not answer")
-    assert violations(replace(failed, kind=kind)) == []
+    assert violations(replace(failed, struck=frozenset("c"))) == []
 
 
 def test_a_rollback_may_find_that_its_release_was_removed() -> None:
-    refused = with_first(status="failed", trigger="rollback", error="The release r1 is not on c any more.")
-    assert violations(refused) == []
+    assert violations(gone_back("r0")) == []
 
 
 def test_only_silence_is_excused_and_only_of_the_server_that_was_away() -> None:
@@ -184,6 +197,35 @@ def test_a_seed_makes_the_same_wishes() -> None:
     assert first == again != other
 
 
+def test_a_refused_request_is_none_that_may_become_a_deployment() -> None:
+    answers = [httpx.Response(202, json={"id": NAME}), httpx.Response(409)]
+    with httpx.Client(base_url="http://panel", transport=httpx.MockTransport(lambda _: answers.pop(0))) as api:
+        people = People(SimpleNamespace(api=api), "1")  # type: ignore[arg-type]
+        for _ in range(2):
+            people._rollback(Wish(0, "rollback", "small"))
+    (accepted,) = people.asked
+    assert (people.sent, people.complaints) == ({accepted.key}, [])
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_missed_strike_leaves_those_after_it_as_they_are() -> None:
+    hit, missed = random.Random("1"), random.Random("1")
+    fill_disk(_with_free("0"), hit)
+    with pytest.raises(MissedError):
+        fill_disk(_with_free("7"), missed)
+    assert hit.getstate() == missed.getstate()
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+
+def _with_free(kilobytes: str) -> Any:
+    """A world whose small disk has so many left when it should be full."""
+    return SimpleNamespace(servers={FILLED: SimpleNamespace(inside=lambda _: kilobytes)})
+
+
 def test_a_worker_is_frozen_until_others_take_it_for_dead() -> None:
     assert DEAD_SECONDS >= DEAD_AFTER_SECONDS + SWEEP_SECONDS
 
@@ -194,7 +236,7 @@ def test_the_report_has_every_kind_and_the_seed(tmp_path: Path, monkeypatch: pyt
             **{"seed": "s1", "number": number, "kind": kind, "strikes": 2, "strikes_planned": 2, "deployments": 5},
             "only": ",".join(STRIKES),
             **{"ended": {"success": 4, "failed": 1}, "visits": 9, "recovery_seconds": 1.5 + number},
-            "violations": ["one at a time: two active"] if kind == "reboot" else [],
+            "violations": ["one at a time: at the same time as another"] if kind == "reboot" else [],
         }
         for number, kind in enumerate(STRIKES)
     ]
@@ -208,5 +250,7 @@ def test_the_report_has_every_kind_and_the_seed(tmp_path: Path, monkeypatch: pyt
         assert f"| {kind} |" in text
     assert "10 rounds, 20 strikes that hit, 50 deployments, 90 visits: **1 violations** in 1 rounds" in text
     assert "bin/chaos --seed s1 --strikes 2 --rounds 10\n" in text
-    assert "s1/8/reboot: one at a time: two active" in text
+    assert "s1/8/reboot: one at a time: at the same time as another" in text
     assert "No rounds" in report.render([])
+    other = [{**result, "strikes_planned": 5} for result in results[:3]]
+    assert "--strikes 2 --rounds 10\nbin/chaos --seed s1 --strikes 5 --rounds 3\n" in report.render(results + other)
