@@ -188,7 +188,7 @@ def _imported(
     """What a text says, and the variables that are set here already. Raises InvalidError."""
     of_project, environment = _place(project, environment)
     known = _clear(_found(actor, of_project, environment)) if "${" in text else {}
-    entries = dotenv.expanded(text, known)
+    entries = dotenv.expanded(text, known, stays=MASK)
     with scope(team=actor.team):
         found = Variable.objects.filter(project=of_project, environment=environment)
         own = {variable.key: variable for variable in found}
