@@ -36,6 +36,12 @@ def staging(world: World) -> Environment:
     return made
 
 
+def test_a_project_is_asked_for_again_when_it_changes_itself(viewer: Client, world: World) -> None:
+    page = viewer.get("/projects/shop/").content.decode()
+    topic = f"project:{world.project.pk}"
+    assert re.findall(r'data-live="([^"]*)"', page) == [f"{topic} server", topic]
+
+
 # --- the dashboard ---
 
 
