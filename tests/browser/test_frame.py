@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from devflow.embedded import running_url
 from tests.support.browser import context, violations, watched
@@ -72,6 +72,10 @@ def test_the_palette_finds_and_remembers(page: Page) -> None:
     chosen = page.locator("#palette [aria-selected=true]")
     expect(chosen).to_contain_text("Shop production")
     expect(field).to_have_attribute("aria-activedescendant", str(chosen.get_attribute("id")))
+    field.press("Backspace")
+    field.press("Enter")  # what is chosen was found for other words
+    expect(field).to_be_visible()
+    expect(chosen).to_contain_text("Shop production")
     assert violations(page) == []
     field.press("Enter")
     expect(page).to_have_url(re.compile("/projects/shop/environments/production/$"))
@@ -180,3 +184,60 @@ def test_what_changes_is_shown_after_web_was_killed_and_after_a_time_offline(
         expect(sign).to_have_text("You are offline", timeout=COMES_MS)
         opened.set_offline(False)
         expect(sign).to_have_text("Logged out: load the page again", timeout=2 * COMES_MS)
+
+
+def test_a_part_is_not_replaced_by_an_error_nor_under_the_hand_nor_by_what_was(
+    browser: Browser, panel: Panel, session: str, database: psycopg.Connection[Any]
+) -> None:
+    with context(browser, panel.url, session=session) as opened:
+        page = opened.new_page()
+        page.goto("/servers/")
+        part = page.locator("#servers")
+        row = part.get_by_role("row").filter(has_text="web-1")
+        held: list[Route] = []
+
+        def rename(host: str) -> None:
+            database.execute("UPDATE servers_server SET host = %s WHERE name = 'web-1'", [host])
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        def next_request() -> Route:
+            wait_until(lambda: page.wait_for_timeout(50) or bool(held), 10, what=lambda: "no part was asked for")
+            return held.pop()
+
+        page.route("**/servers/", hold)
+        rename("198.51.100.4")
+        with page.expect_response("**/servers/"):
+            next_request().fulfill(status=502, body="<h1>Bad gateway</h1>")
+        expect(row).to_have_count(1)
+
+        rename("198.51.100.5")
+        asked = next_request()
+        answer = asked.fetch()
+        rename("198.51.100.6")
+        page.wait_for_timeout(1000)  # it is told
+        rename("198.51.100.7")
+        page.wait_for_timeout(1000)
+        part.hover()
+        page.mouse.down()
+        with page.expect_response("**/servers/"):
+            asked.fulfill(response=answer)
+        page.wait_for_timeout(200)
+        expect(row).not_to_contain_text("198.51.100.5")
+        page.mouse.up()
+        next_request().continue_()
+        expect(row).to_contain_text("198.51.100.7", timeout=COMES_MS)
+        expect(page.get_by_text("Bad gateway")).to_have_count(0)
+
+
+def test_a_tab_that_nobody_has_seen_takes_no_connection(page: Page) -> None:
+    page.add_init_script("Object.defineProperty(document, 'hidden', { get: () => !window.isSeen })")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/events") else None)
+    page.goto("/servers/", wait_until="networkidle")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    page.wait_for_timeout(200)
+    assert asked == []
+    with page.expect_request("**/events"):
+        page.evaluate("() => { window.isSeen = true; document.dispatchEvent(new Event('visibilitychange')) }")

@@ -98,6 +98,15 @@ def test_follow_lets_go_when_one_scrolls_up_and_takes_hold_at_the_end(page: Page
     expect(follow).to_have_attribute("aria-pressed", "true")
     expect(_row(page, LINES + 10)).to_be_visible()
 
+    searches: list[str] = []
+    page.get_by_label("Search in the log").fill("news")
+    expect(page.get_by_text("no hits")).to_be_visible()
+    page.on("request", lambda request: searches.append(request.url) if "find=" in request.url else None)
+    for _ in range(10):
+        writer.ask(lines=1, text="news")
+    expect(page.get_by_text("1 of 10")).to_be_visible()
+    assert len(searches) <= 5, "those that come are not searched one by one"
+
 
 def _row(page: Page, number: int) -> Locator:
     return page.locator(".row", has=page.locator(f'.no[href="#L{number}"]'))

@@ -215,7 +215,9 @@ def test_old_deliveries_page(owner: Client, world: World) -> None:
     assert page.count("number ") == 50
     older = re.search(r'href="(\?before=[0-9a-f-]+)"', page)
     assert older
-    assert owner.get(address + older[1]).content.decode().count("number ") == 10
+    shown = owner.get(address + older[1]).content.decode()
+    assert shown.count("number ") == 10
+    assert ("data-live" in page, "data-live" in shown) == (True, False), "older ones do not give way to the newest"
 
 
 @pytest.mark.parametrize("text", NASTY)

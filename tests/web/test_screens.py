@@ -36,6 +36,12 @@ def staging(world: World) -> Environment:
     return made
 
 
+def test_a_project_is_asked_for_again_when_it_changes_itself(viewer: Client, world: World) -> None:
+    page = viewer.get("/projects/shop/").content.decode()
+    topic = f"project:{world.project.pk}"
+    assert re.findall(r'data-live="([^"]*)"', page) == [f"{topic} server", topic]
+
+
 # --- the dashboard ---
 
 
@@ -363,6 +369,27 @@ def test_the_whole_text_keeps_what_is_dotted_and_removes_what_is_gone(owner: Cli
     assert draft
     owner.post(f"{HERE}/variables/import/", {"draft": draft[1], "whole": "on"})
     assert _own(world) == {"APP_KEY": "s3cret-value", "NEW": "2"}
+
+
+def test_the_whole_text_removes_only_what_was_told(owner: Client, world: World) -> None:
+    given = {"text": "NEW=2\n", "whole": "on", "preview": "yes"}
+    draft = re.search(r'name="draft" value="([^"]+)"', owner.post(f"{HERE}/variables/import/", given).content.decode())
+    assert draft
+    owner.post(f"{HERE}/variables/set/", {"key": "OF_ANOTHER", "value": "1"})
+    owner.post(f"{HERE}/variables/import/", {"draft": draft[1], "whole": "on"})
+    assert _own(world) == {"NEW": "2", "OF_ANOTHER": "1"}
+
+
+def test_a_whole_text_that_is_refused_says_so_where_it_was_typed(owner: Client) -> None:
+    given = {"text": "TYPED=s3cret\nno line", "whole": "on", "preview": "yes"}
+    answer = owner.post(f"{HERE}/variables/import/", given)
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    typed = page.split('id="whole-text"')[1].split("</form>")[0]
+    assert "autofocus" in typed.split(">")[0]
+    assert "Line 2 is not KEY=value" in typed
+    assert page.count("Line 2 is not KEY=value") == 1
+    assert "TYPED" not in page, "what may be secret is not sent back"
 
 
 def test_dots_for_what_has_no_value_are_refused(owner: Client, world: World) -> None:

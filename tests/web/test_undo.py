@@ -64,6 +64,12 @@ def test_single_keys_are_switched_back(world: World, viewer: Client) -> None:
     assert User.objects.get(pk=world.people["viewer"].pk).uses_keys
 
 
+def test_a_part_of_a_page_takes_no_result_from_the_page_that_is_to_show_it(owner: Client) -> None:
+    owner.post("/servers/web-1/maintenance/", {"on": "yes"})
+    assert "data-toast" not in owner.get("/servers/", headers={"HX-Request": "true"}).content.decode()
+    assert undo_on(owner, "/servers/web-1/")
+
+
 def test_what_cannot_be_taken_back_has_no_such_form(world: World, owner: Client) -> None:
     owner.post("/servers/web-1/remove/")  # is used: it says so
     assert undo_on(owner, "/servers/") is None

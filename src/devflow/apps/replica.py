@@ -1,7 +1,7 @@
 """`DATABASE_REPLICA_URL`: lists and searches are read from a streaming replica of the database, all else is not.
 
-Only where nobody can notice: in requests that change nothing, of people who have changed nothing for a while, and while
-the replica keeps up. Whatever fails there is read from the primary instead.
+Only where nobody can notice: in requests for whole pages that change nothing, of people who have changed nothing for a
+while, and while the replica keeps up. Whatever fails there is read from the primary instead.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ def with_replica(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Cal
             response = get_response(request)
             _remember_write(request)
             return response
+        if request.headers.get("HX-Request") == "true":  # a page's part, asked for because it changed just now
+            return get_response(request)
         token = _changes_nothing.set(True)
         try:
             return get_response(request)

@@ -80,10 +80,13 @@ def parse(text: str, known: Mapping[str, str] | None = None) -> dict[str, str]:
     return {entry.key: value for entry, value in expanded(text, known)}
 
 
-def expanded(text: str, known: Mapping[str, str] | None = None) -> list[tuple[Entry, str]]:
-    """The entries with their values, `${NAME}` replaced; of a key that comes twice the last. Raises InvalidError."""
+def expanded(text: str, known: Mapping[str, str] | None = None, *, stays: str = "") -> list[tuple[Entry, str]]:
+    """The entries with their values, `${NAME}` replaced; of a key that comes twice the last. Raises InvalidError.
+
+    A value that is `stays` stands for the one that is `known`, also where lines below name it.
+    """
     found: dict[str, tuple[Entry, str]] = {}
-    for entry, value in _values(text, known or {}):
+    for entry, value in _values(text, known or {}, stays=stays):
         found[names.variable(entry.key)] = (entry, value)
     return list(found.values())
 
@@ -109,7 +112,9 @@ def required(text: str) -> list[str]:
     return [key for key, is_wanted in wanted.items() if is_wanted]
 
 
-def _values(text: str, known: Mapping[str, str], *, is_lenient: bool = False) -> Iterator[tuple[Entry, str]]:
+def _values(
+    text: str, known: Mapping[str, str], *, stays: str = "", is_lenient: bool = False
+) -> Iterator[tuple[Entry, str]]:
     values = dict(known)
     room = _MOST_IN_ALL
     for entry in _entries(text, is_lenient=is_lenient):
@@ -122,7 +127,7 @@ def _values(text: str, known: Mapping[str, str], *, is_lenient: bool = False) ->
                     raise
                 value = _unescape(value)
             room -= len(value)
-        values[entry.key] = value
+        values[entry.key] = known.get(entry.key, value) if stays and value == stays else value
         yield entry, value
 
 

@@ -16,12 +16,14 @@ from devflow.web.views.theme import theme_of
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """`actor` is None where nobody is logged in, or somebody in no team; `can_…` are about what the page shows."""
+    """`actor` is None where nobody is logged in, or somebody in no team; `can_…` are about what the page shows; of what
+    `is_part` only some is taken over into a page that is open."""
     actor, place = _actor(request), getattr(request, "place", None)
     return {
         "theme": theme_of(request),
         "now": timezone.now(),
         "changes_mark": getattr(request, "mark", None),
+        "is_part": request.headers.get("HX-Request") == "true",
         "actor": actor,
         "has_keys": bool(actor and actor.user.uses_keys),
         "teams": team_list(user=actor.user) if actor else [],

@@ -6,9 +6,12 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
+from django.http import HttpResponse
+from django.test import RequestFactory
 from django.utils import timezone
 from django_scopes import scopes_disabled
 
+from devflow.apps import replica
 from devflow.apps.accounts.models import Membership, Role, Team
 from devflow.apps.changes.models import Change
 from devflow.apps.changes.selectors import KEPT, Mark, changes_since, mark_now, mark_read
@@ -102,6 +105,29 @@ def test_marks_that_are_too_old_or_of_another_database_tell_that_all_is_unknown(
     assert mark_read(str(now)) == now
     assert topics_since(shop, Mark(now.transaction, now.seconds - int(KEPT.total_seconds()))) is None
     assert topics_since(shop, Mark(now.transaction + 1_000_000, now.seconds)) is None
+
+
+def test_what_a_replica_may_not_have_shown_is_told_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scopes_disabled():
+        Change.objects.all().delete()
+        for topic, seconds in (("late", 5), ("long ago", 60)):
+            moment = timezone.now() - timedelta(seconds=seconds)
+            Change.objects.create(team=shop.team, topics=[topic], transaction=1, at=moment)
+    assert topics_since(shop, mark_now()) == []
+    monkeypatch.setattr(replica, "is_configured", lambda: True)
+    assert topics_since(shop, mark_now()) == ["late"]
+
+
+@pytest.mark.parametrize(("headers", "may_be_behind"), [({}, True), ({"HX-Request": "true"}, False)])
+def test_parts_of_pages_are_never_read_from_a_replica(
+    monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], may_be_behind: bool
+) -> None:
+    monkeypatch.setattr(replica, "is_configured", lambda: True)
+    seen = []
+    replica.with_replica(lambda request: seen.append(replica._changes_nothing.get()) or HttpResponse())(
+        RequestFactory().get("/servers/", headers=headers)
+    )
+    assert seen == [may_be_behind]
 
 
 def test_old_changes_go(shop: Shop) -> None:

@@ -110,6 +110,13 @@ def test_an_import_brings_kinds_and_replaces_names(shop: Shop) -> None:
     assert variables.variable_diff(actor=shop.actor(), here=shop.environment, there=staging) == []
 
 
+def test_a_masked_value_goes_into_others_as_it_is(shop: Shop) -> None:
+    put(shop, {"PASSWORD": "s3cret"})
+    text = f"PASSWORD={variables.MASK}\nURL=postgres://u:${{PASSWORD}}@h/d\n"
+    variables.variables_import(actor=shop.actor(), environment=shop.environment, text=text, is_whole=True)
+    assert in_force(shop) == {"PASSWORD": "s3cret", "URL": "postgres://u:s3cret@h/d"}
+
+
 def test_only_plain_text_is_revealed(shop: Shop) -> None:
     put(shop, {"MODE": "live"}, kind="text")
     put(shop, {"KEY": "secret"})

@@ -229,6 +229,11 @@ def test_what_is_written_is_never_replaced_when_it_is_read_back(value: str) -> N
     assert dotenv.parse(dotenv.render({"KEY": value}), known) == {"KEY": value}
 
 
+def test_what_stands_for_the_present_value_is_never_put_into_another() -> None:
+    found = dotenv.expanded("A=***\nB=x${A}y\nC=***\nD=${C}\n", {"A": "old"}, stays="***")
+    assert [value for _, value in found] == ["***", "xoldy", "***", "***"]
+
+
 def test_what_would_get_too_long_is_refused() -> None:
     doubling = "A0=0123456789\n" + "".join(
         f"A{number}=${{A{number - 1}}}${{A{number - 1}}}\n" for number in range(1, 31)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 from django_scopes import scopes_disabled
 
+from devflow.apps import replica
 from devflow.apps.changes.models import Change
 
 CHANGES_CHANNEL: Final = "devflow_changes"
 KEPT: Final = timedelta(hours=6)
 _MARGIN: Final = timedelta(minutes=30)
+_REPLICA_BEHIND: Final = 10
+"""Seconds, more than a replica in use is behind: a page may show what was before its mark."""
 _NOW: Final = "SELECT pg_snapshot_xmin(now.it)::text::bigint, pg_snapshot_xmax(now.it)::text::bigint FROM (SELECT pg_current_snapshot() AS it) AS now"  # noqa: E501
 
 
@@ -57,7 +61,10 @@ def changes_since(*, team_id: UUID, mark: Mark) -> tuple[list[str] | None, Mark]
         oldest = (timezone.now() - KEPT + _MARGIN).timestamp()
         if mark.seconds < oldest or mark.transaction > next_number:
             return None, now
-        found = Change.objects.filter(team_id=team_id, transaction__gte=mark.transaction)
+        told = Q(transaction__gte=mark.transaction)
+        if replica.is_configured():
+            told |= Q(at__gt=datetime.fromtimestamp(mark.seconds - _REPLICA_BEHIND, UTC))
+        found = Change.objects.filter(told, team_id=team_id)
         return sorted({topic for topics in found.values_list("topics", flat=True) for topic in topics}), now
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -117,10 +117,11 @@ def variables_import(
     project: Project | None = None,
     kind: str | None = None,
     is_whole: bool = False,
+    removes: Collection[str] | None = None,
 ) -> list[str]:
     """Sets the variables of a `.env` text and returns their keys; `${NAME}` is replaced by what the text says above, or
     else by the variable in force. A value that is MASK stays as it is. What a text that `is_whole` does not name is
-    removed. Raises ForbiddenError, InvalidError.
+    removed; only what is in `removes`, where that is given: others stay. Raises ForbiddenError, InvalidError.
     """
     actor.require(rights.MANAGE, environment or project)
     entries, own = _imported(actor, text, environment, project)
@@ -131,7 +132,8 @@ def variables_import(
             actor=actor, environment=environment, project=project, values=values, kind=kind, kinds={} if kind else kinds
         )
         if is_whole:
-            for key in sorted(own.keys() - {entry.key for entry, _ in entries}):
+            gone = own.keys() - {entry.key for entry, _ in entries}
+            for key in sorted(gone if removes is None else gone & set(removes)):
                 variable_unset(actor=actor, key=key, environment=environment, project=project)
     return list(values)
 
@@ -159,23 +161,23 @@ def variables_preview(
     return sorted(planned, key=lambda change: change.key)
 
 
-def draft_seal(*, actor: Actor, text: str, place: str) -> str:
-    """A text with secrets, for a page that asks once more before it is imported: only this person's panel can open it,
-    for DRAFT_SECONDS, and only at this `place`."""
-    sealed = vault().seal(json.dumps([time.time(), text]).encode(), _draft_context(actor, place))
+def draft_seal(*, actor: Actor, text: str, place: str, removes: Collection[str] = ()) -> str:
+    """A text with secrets, and what it `removes`, for a page that asks once more before it is imported: only this
+    person's panel can open it, for DRAFT_SECONDS, and only at this `place`."""
+    sealed = vault().seal(json.dumps([time.time(), text, [*removes]]).encode(), _draft_context(actor, place))
     return base64.urlsafe_b64encode(sealed).decode()
 
 
-def draft_open(*, actor: Actor, sealed: str, place: str) -> str:
-    """The text of `draft_seal`. Raises InvalidError."""
+def draft_open(*, actor: Actor, sealed: str, place: str) -> tuple[str, list[str]]:
+    """The text of `draft_seal`, and what it removes. Raises InvalidError."""
     try:
         opened = vault().open(base64.urlsafe_b64decode(sealed.encode()), _draft_context(actor, place))
-        sealed_at, text = json.loads(opened)
+        sealed_at, text, removes = json.loads(opened)
     except (SealError, ValueError):
         raise InvalidError("This preview cannot be read any more. Paste the lines again.") from None
     if time.time() - sealed_at > DRAFT_SECONDS:
         raise InvalidError("This preview is too old. Paste the lines again.")
-    return str(text)
+    return text, removes
 
 
 def _draft_context(actor: Actor, place: str) -> bytes:
@@ -188,7 +190,7 @@ def _imported(
     """What a text says, and the variables that are set here already. Raises InvalidError."""
     of_project, environment = _place(project, environment)
     known = _clear(_found(actor, of_project, environment)) if "${" in text else {}
-    entries = dotenv.expanded(text, known)
+    entries = dotenv.expanded(text, known, stays=MASK)
     with scope(team=actor.team):
         found = Variable.objects.filter(project=of_project, environment=environment)
         own = {variable.key: variable for variable in found}

@@ -62,6 +62,7 @@ class ImportForm(PanelForm):
     def __init__(self, *args: Any, actor: Actor, place: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._actor, self._place = actor, place
+        self._removes: list[str] | None = None  # what was said to be removed, where that was said
 
     @property
     def is_whole(self) -> bool:
@@ -70,8 +71,8 @@ class ImportForm(PanelForm):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if draft := cleaned.get("draft"):
-            text = self.submit(draft_open, actor=self._actor, sealed=draft, place=self._place)
-            cleaned["text"] = text or ""
+            opened = self.submit(draft_open, actor=self._actor, sealed=draft, place=self._place)
+            cleaned["text"], self._removes = opened or ("", None)
         elif not cleaned.get("text") and not cleaned.get("whole") and "text" not in self.errors:
             self.add_error("text", "Paste at least one line.")
         return cleaned
@@ -79,12 +80,14 @@ class ImportForm(PanelForm):
     def preview(self, actor: Actor, place: dict[str, Any]) -> list[PlannedChange] | None:
         return self.submit(variables_preview, actor=actor, text=self._text(), is_whole=self.is_whole, **place)
 
-    def draft_of(self) -> str:
-        """What was typed, sealed."""
-        return draft_seal(actor=self._actor, text=self._text(), place=self._place)
+    def draft_of(self, changes: list[PlannedChange]) -> str:
+        """What was typed, sealed with what is told of it."""
+        removes = [change.key for change in changes if change.state == "removed"]
+        return draft_seal(actor=self._actor, text=self._text(), place=self._place, removes=removes)
 
     def save(self, actor: Actor, place: dict[str, Any]) -> list[str] | None:
-        return self.submit(variables_import, actor=actor, text=self._text(), is_whole=self.is_whole, **place)
+        text, removes = self._text(), self._removes
+        return self.submit(variables_import, actor=actor, text=text, is_whole=self.is_whole, removes=removes, **place)
 
     def _text(self) -> str:
         return str(self.cleaned_data["text"]).replace("\r\n", "\n")

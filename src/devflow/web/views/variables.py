@@ -83,7 +83,8 @@ def variables_import(request: TeamRequest, slug: str, name: str = "") -> HttpRes
     form = ImportForm(request.POST, actor=request.actor, place="/".join(place.args))
     is_preview = "preview" in request.POST
     if is_preview and form.is_valid() and (changes := form.preview(request.actor, place.chosen)) is not None:
-        context = {**_head(request, place), "changes": changes, "draft": form.draft_of(), "is_whole": form.is_whole}
+        told = {"changes": changes, "draft": form.draft_of(changes), "is_whole": form.is_whole}
+        context = {**_head(request, place), **told}
         response = render(request, "variables/preview.html", context)
         response["Cache-Control"] = "no-store"
         return response
@@ -221,13 +222,15 @@ def _page(request: TeamRequest, place: _Place, **given: Any) -> HttpResponse:
     """The table of variables with both forms; `given` are forms that were not accepted, and values to show."""
     form = given.get("form") or VariableForm(initial={"key": request.GET.get("key", "")[:255]})
     import_form = given.get("import_form") or ImportForm(actor=request.actor)
+    is_whole = "whole" in request.POST
     context = {
         **_head(request, place),
         **given,
         "rows": variables.variable_list(actor=request.actor, **place.chosen),
         "form": form,
-        "import_form": import_form,
-        "is_text": request.GET.get("view") == "env",
+        "import_form": ImportForm(actor=request.actor) if is_whole else import_form,
+        "whole_form": import_form if is_whole else None,
+        "is_text": is_whole or request.GET.get("view") == "env",
     }
     context["text"] = _masked(context["rows"])
     if place.environment is None:

@@ -21,6 +21,11 @@ listen();
 page.addEventListener("click", (event) => {
   if (event.target.closest("[data-first-error]")) log.showFirstError(timeline.failedStep());
 });
+document.addEventListener("htmx:before:swap", (event) => {
+  if (!isAsking()) return;
+  event.preventDefault();
+  refresh();
+});
 document.addEventListener("htmx:after:swap", () => {
   timeline.rendered(seqOfHead());
   showState();
@@ -50,9 +55,14 @@ function listen() {
 function refresh() {
   clearTimeout(refreshing);
   refreshing = setTimeout(() => {
-    if (page.querySelector(":popover-open")) return refresh(); // somebody is being asked something: not under their hand
+    if (isAsking()) return refresh();
     htmx.ajax("GET", page.dataset.head, { target: "#head", swap: "outerHTML" });
   }, REFRESH_AFTER_MS);
+}
+
+/** Whether somebody is being asked something: what is there is not replaced under their hand. */
+function isAsking() {
+  return page.querySelector(":popover-open, :active") !== null;
 }
 
 function isNews(event) {

@@ -23,6 +23,7 @@ function prepare(form) {
       const publicKey = readable((await options(form)).publicKey);
       const credential = await ask(form.dataset.passkey, publicKey);
       form.elements.credential.value = JSON.stringify(sendable(credential));
+      form.dataset.sent = "yes"; // `submit()` tells nobody
       form.submit();
     } catch (error) {
       tell(form, PROBLEMS[error.name] ?? "It did not work. Try again.");

@@ -45,9 +45,14 @@ function confirmTyped(field) {
 
 /** Whether something was typed into a form of the page that was not sent. */
 function isUnsaved() {
-  return [...document.querySelectorAll("main form[method=post]:not([data-unsaved=no])")].some(
-    (form) => !form.dataset.sent && !form.closest("[popover]") && [...form.querySelectorAll(TYPED)].some(isChanged),
+  return [...document.querySelectorAll("main:not(.entrance) form[method=post]:not([data-unsaved=no])")].some(
+    (form) => !form.dataset.sent && !form.closest("[popover]") && isTyped(form),
   );
+}
+
+/** Whether a field within has another value than the page came with. */
+export function isTyped(within) {
+  return [...within.querySelectorAll(TYPED)].some(isChanged);
 }
 
 function isChanged(field) {

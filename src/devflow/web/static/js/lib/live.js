@@ -3,11 +3,13 @@
 // Without data-refresh the page itself is asked for, and the part with the same id is taken out of it.
 
 import htmx from "htmx.org";
+import { isTyped } from "./forms.js";
 
 const SILENCE_MS = 40_000; // the server says something every 15 s
 const WAITS_MS = [300, 1000, 2000, 5000, 10_000];
 const SHOWN_AFTER_MS = 1500; // a restart of the panel is not worth a word
 const GATHER_MS = 80;
+const IN_USE_MS = 1000;
 const REST_MS = 700; // between two refreshes of the same part
 
 const { events, mark } = document.body.dataset;
@@ -24,7 +26,8 @@ let state = "off"; // off, opening, open, paused, ended
 
 export function startLive() {
   if (!events) return;
-  open();
+  if (document.hidden) stop("paused");
+  else open();
   setInterval(look, 5000);
   addEventListener("online", () => reopen());
   addEventListener("offline", () => cut());
@@ -33,6 +36,7 @@ export function startLive() {
   document.addEventListener("visibilitychange", look);
   // Browsers allow six connections to a host: a tab that nobody sees gives way to one that is opened.
   others.addEventListener("message", () => document.hidden && stop("paused"));
+  document.addEventListener("htmx:before:swap", (event) => keep(event, event.detail.ctx.target));
 }
 
 /** A laptop that slept, a connection that died without a word: found out when the tab is seen, or by the silence. */
@@ -43,6 +47,7 @@ function look() {
 
 function reopen() {
   if (state === "ended") return;
+  if (document.hidden) return stop("paused");
   stop("off");
   failures = 0;
   open();
@@ -132,6 +137,7 @@ function show(how) {
 // --- parts ---------------------------------------------------------------------------------------------------------
 
 const due = new Map(); // id → the timer of its refresh
+const out = new Set(); // ids of what is being asked for
 const done = new Map(); // id → when it was refreshed last
 
 function refresh(topics) {
@@ -148,7 +154,8 @@ function refreshAll() {
   document.dispatchEvent(new CustomEvent("devflow:change", { detail: { topics: [] } }));
 }
 
-function plan(id, wait = GATHER_MS) {
+/** Has a part asked for soon. */
+export function plan(id, wait = GATHER_MS) {
   if (due.has(id)) return;
   const rest = (done.get(id) ?? 0) + REST_MS - Date.now();
   due.set(id, setTimeout(() => fetchPart(id), Math.max(wait, rest)));
@@ -158,16 +165,30 @@ async function fetchPart(id) {
   due.delete(id);
   const part = document.getElementById(id);
   if (!part) return;
-  if (inUse(part)) return plan(id, 1000);
-  done.set(id, Date.now());
+  const asks = out.has(id) || part.hasAttribute("hx-get"); // what it is answered may be older than this change
+  if (asks || inUse(part)) return plan(id, IN_USE_MS);
+  out.add(id);
   const own = part.dataset.refresh;
   const select = own ? {} : { select: `#${CSS.escape(id)}` };
   const address = own || location.pathname + location.search;
-  await htmx.ajax("GET", address, { target: `#${CSS.escape(id)}`, swap: "outerHTML", ...select });
+  try {
+    await htmx.ajax("GET", address, { source: part, target: part, swap: "outerHTML", ...select }); // in no other's queue
+  } finally {
+    out.delete(id);
+    done.set(id, Date.now());
+  }
 }
 
-/** What somebody is about to use is not replaced under the hand. */
-export function inUse(part) {
+/** An answer that comes while somebody uses the part is thrown away: it is asked for again. */
+function keep(event, part) {
+  if (!part?.dataset?.live || !inUse(part)) return;
+  event.preventDefault();
+  plan(part.id, IN_USE_MS);
+}
+
+/** What somebody uses, or has typed something into, is not replaced under the hand. */
+function inUse(part) {
+  if (part.matches(":active") || isTyped(part)) return true;
   const focused = part.contains(document.activeElement) && document.activeElement.matches(":focus-visible, input, select, textarea");
   return focused || part.querySelector(":popover-open, details[open], dialog[open]") !== null;
 }

@@ -4,6 +4,8 @@ import { LogStore } from "./log-store.js";
 import { LogView } from "./log-view.js";
 
 const TOLD_EVERY_MS = 10_000;
+const SEARCHED_EVERY_MS = 1000; // what comes while one searches
+const TYPING_MS = 250;
 const count = new Intl.NumberFormat("en");
 
 function lines(number) {
@@ -18,6 +20,7 @@ export class LogPanel {
   #hits = [];
   #hit = -1;
   #searched = 0; // rows that the search has seen
+  #searching = 0; // the timer of the search in those that came since
   #servers = new Set();
   #pendingLink = true;
   #nothing;
@@ -48,7 +51,7 @@ export class LogPanel {
     this.#store.append(data.text, data.server, data.step, data.line);
     this.#show();
     this.#offerServer(data.server);
-    if (this.#parts.query.value) this.#searchMore();
+    this.#searchSoon();
     this.#tell();
   }
 
@@ -101,7 +104,7 @@ export class LogPanel {
     let typing = 0;
     query.addEventListener("input", () => {
       clearTimeout(typing);
-      typing = setTimeout(() => this.#search(), 90);
+      typing = setTimeout(() => this.#search(), TYPING_MS);
     });
     query.addEventListener("keydown", (event) => {
       if (event.key === "Enter") this.#step(event.shiftKey ? -1 : 1);
@@ -137,21 +140,34 @@ export class LogPanel {
   }
 
   async #search() {
-    const query = this.#parts.query.value;
+    const [query, size] = [this.#parts.query.value, this.#store.size];
     const found = query ? await this.#store.find(query) : [];
     if (query !== this.#parts.query.value) return; // something else is wanted by now
-    this.#hits = found;
-    this.#searched = this.#store.size;
+    this.#hits = found.filter((place) => place < size);
+    this.#searched = size;
     this.#hit = this.#hits.length ? 0 : -1;
     if (query) this.#follow(false);
     this.#showHits();
+    this.#searchSoon();
+  }
+
+  /** Searches what has come since, one search after the other. */
+  #searchSoon() {
+    if (!this.#parts.query.value || this.#searched >= this.#store.size) return;
+    this.#searching ||= setTimeout(async () => {
+      await this.#searchMore().catch(() => {}); // the panel is away: again in a second
+      this.#searching = 0;
+      this.#searchSoon();
+    }, SEARCHED_EVERY_MS);
   }
 
   async #searchMore() {
-    const [query, from] = [this.#parts.query.value, this.#searched];
-    this.#searched = this.#store.size;
-    const more = await this.#store.find(query, from);
-    if (!more.length || query !== this.#parts.query.value) return;
+    const [query, from, size] = [this.#parts.query.value, this.#searched, this.#store.size];
+    const found = query ? await this.#store.find(query, from) : [];
+    if (query !== this.#parts.query.value || from !== this.#searched) return; // searched anew meanwhile
+    this.#searched = size;
+    const more = found.filter((place) => place < size);
+    if (!more.length) return;
     this.#hits.push(...more);
     this.#hit = Math.max(0, this.#hit);
     this.#showHits();

@@ -17,6 +17,8 @@ export function startPalette() {
   let typing = 0;
   field.addEventListener("input", () => {
     clearTimeout(typing);
+    asked++; // what is on its way was for other words
+    choose(null);
     typing = setTimeout(ask, WAIT_MS);
   });
   palette.addEventListener("keydown", onKey);
@@ -112,6 +114,7 @@ function text(name, words) {
 }
 
 function onKey(event) {
+  if (event.isComposing) return;
   const hits = [...palette.querySelectorAll(".hit")];
   const at = hits.findIndex((hit) => hit.getAttribute("aria-selected") === "true");
   const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
