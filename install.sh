@@ -269,8 +269,7 @@ version() {
     [ -n "$id" ] || die "$wheel is no wheel of DevFlow: its name is like devflow-1.2.3-py3-none-any.whl."
     id=$id-$(sha256sum "$wheel" | cut -c 1-8)
     folder=$OPT/$id
-    # It does not run any more when the system's Python is another one now.
-    if [ -f "$folder/complete" ] && "$folder/venv/bin/devflow" version >/dev/null 2>&1; then return; fi
+    if [ -f "$folder/complete" ] && has_its_python "$folder"; then return; fi
     say "Installing DevFlow $id"
     : >$OPT/changed
     rm -rf "$folder"
@@ -294,9 +293,14 @@ END_OF_PYTHON
     cp "$work/requirements.txt" "$folder/complete"
 }
 
-# Whether the version that is installed runs, and has the same packages, of the same Python.
+# has_its_python FOLDER - not any more when the system has another one now: the packages lie in a folder of the old one's.
+has_its_python() {
+    "$1/venv/bin/python" -I -c 'import devflow' 2>/dev/null
+}
+
+# Whether the version that is installed has the same packages, of the same Python.
 are_packages_there() {
-    cmp -s "$work/requirements.txt" "$OPT/current/complete" && "$OPT/current/venv/bin/devflow" version >/dev/null 2>&1 &&
+    cmp -s "$work/requirements.txt" "$OPT/current/complete" && has_its_python $OPT/current &&
         [ "$("$OPT/current/venv/bin/python" -V 2>&1)" = "$("$python" -V)" ]
 }
 
