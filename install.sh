@@ -169,6 +169,8 @@ install_or_upgrade() {
     settings
     units
     command_line
+    # As long as the port is not remembered: broken off here, the next run stops the old one.
+    [ "$is_port_new" = no ] || quietly systemctl stop devflow.socket devflow.service
     remember_options
     switch_to "$id"
     quietly systemctl enable devflow.socket devflow.service
@@ -224,12 +226,23 @@ python_packages() {
 }
 
 account() {
+    ! getent passwd $ACCOUNT >/dev/null || is_account_ours ||
+        die "There is an account $ACCOUNT already that is not the panel's. Rename it, and run this again."
+    is_data_ours ||
+        die "$DATA belongs to another panel: back that one up, move the folder away, and run this again (UPGRADE.md)."
     getent passwd $ACCOUNT >/dev/null ||
         quietly useradd --system --user-group --no-create-home --home-dir $DATA --shell /usr/sbin/nologin $ACCOUNT
-    [ "$(id -u $ACCOUNT)" -ne 0 ] && [ "$(id -gn $ACCOUNT)" = $ACCOUNT ] ||
-        die "There is an account $ACCOUNT already that is not the panel's. Rename it, and run this again."
     install -d -m 700 -o $ACCOUNT -g $ACCOUNT $DATA
     install -d -m 755 $OPT $CONFIG
+}
+
+is_account_ours() {
+    [ "$(getent passwd $ACCOUNT | cut -d : -f 6)" = $DATA ] && [ "$(id -u $ACCOUNT)" -ne 0 ] && [ "$(id -gn $ACCOUNT)" = $ACCOUNT ]
+}
+
+# An empty one may be a disk that was mounted for the panel.
+is_data_ours() {
+    [ ! -e $DATA ] || [ "$(stat -L -c %U $DATA)" = $ACCOUNT ] || [ -z "$(find $DATA/ -mindepth 1 -maxdepth 1 ! -name lost+found)" ]
 }
 
 # From the checkout, in a copy: nothing of root's is left in it.
@@ -245,8 +258,8 @@ build_wheel() {
     awk -v wanted=" $BUILDERS " '/^[a-z0-9]/ { split($1, word, "=="); keep = index(wanted, " " word[1] " ") } keep' \
         "$work/source/requirements/base.txt" >"$work/builders.txt"
     quietly "$(find_python)" -m venv "$work/builder"
-    quietly "$work/builder/bin/pip" install --require-hashes -r "$work/builders.txt"
-    quietly "$work/builder/bin/pip" wheel --no-deps --no-build-isolation --wheel-dir "$work/wheel" "$work/source"
+    quietly "$work/builder/bin/pip" install --no-compile --require-hashes -r "$work/builders.txt"
+    (cd "$work/source" && quietly "$work/builder/bin/python" -m hatchling build --target wheel --directory "$work/wheel")
     wheel=$(echo "$work"/wheel/devflow-*.whl)
 }
 
@@ -256,8 +269,9 @@ version() {
     [ -n "$id" ] || die "$wheel is no wheel of DevFlow: its name is like devflow-1.2.3-py3-none-any.whl."
     id=$id-$(sha256sum "$wheel" | cut -c 1-8)
     folder=$OPT/$id
-    [ ! -f "$folder/complete" ] || return 0
+    if [ -f "$folder/complete" ] && has_its_python "$folder"; then return; fi
     say "Installing DevFlow $id"
+    : >$OPT/changed
     rm -rf "$folder"
     mkdir "$folder"
     python=$(find_python)
@@ -279,9 +293,14 @@ END_OF_PYTHON
     cp "$work/requirements.txt" "$folder/complete"
 }
 
+# has_its_python FOLDER - not any more when the system has another one now: the packages lie in a folder of the old one's.
+has_its_python() {
+    "$1/venv/bin/python" -I -c 'import devflow' 2>/dev/null
+}
+
 # Whether the version that is installed has the same packages, of the same Python.
 are_packages_there() {
-    cmp -s "$work/requirements.txt" "$OPT/current/complete" &&
+    cmp -s "$work/requirements.txt" "$OPT/current/complete" && has_its_python $OPT/current &&
         [ "$("$OPT/current/venv/bin/python" -V 2>&1)" = "$("$python" -V)" ]
 }
 
@@ -291,10 +310,10 @@ link_packages() {
     grep -rlIF "$OPT/$before/" "$folder/venv/bin" "$folder/venv/pyvenv.cfg" | xargs -r sed -i "s#$OPT/$before/#$folder/#g"
 }
 
-# `previous` is what is gone back to, also by a later run when this one is broken off.
+# `previous` is what is gone back to, also by a later run when this one is broken off: the version that was ready last.
 switch_to() {
-    [ "$before" != "$1" ] || return 0
-    [ -z "$before" ] || point previous "$before"
+    last_ready=$(cat $OPT/ready 2>/dev/null || true)
+    [ -z "$last_ready" ] || [ "$last_ready" = "$1" ] || point previous "$last_ready"
     point current "$1"
 }
 
@@ -306,7 +325,6 @@ point() {
 
 # A version that does not become ready is thrown away, and the one before is started again.
 start_version() {
-    [ "$is_port_new" = no ] || quietly systemctl stop devflow.socket devflow.service
     systemctl start devflow.socket 2>/dev/null || die "Port $port of 127.0.0.1 is in use by another program: choose one with --port."
     if is_current_running; then
         say "DevFlow $id runs already."
@@ -317,6 +335,7 @@ start_version() {
     if is_last_ready; then is_settled=yes; else is_settled=no; fi
     if restart_and_wait; then
         echo "$id" >$OPT/ready
+        rm -f $OPT/changed
         return
     fi
     journalctl -q -u devflow.service -o cat -n 30 --no-pager | grep -v 'Set up:' >&2 || true
@@ -329,23 +348,33 @@ start_version() {
     rm $OPT/previous
     if restart_and_wait; then
         rm -rf "${OPT:?}/$id"
-        die "Not upgraded: $previous runs again. What $id has migrated in the database stays so."
+        say "Not upgraded: $previous runs again. What $id has migrated in the database stays so."
+        # It runs with the new options, and the port may be one of them.
+        nginx_site
+        exit 1
     fi
     die "Not upgraded, and $previous does not become ready either. Look at: journalctl -u devflow"
 }
 
+# An older systemd goes on counting restarts when one by hand ends a row of them.
 restart_and_wait() {
-    systemctl restart devflow.service 2>/dev/null && is_ready
+    systemctl restart devflow.service 2>/dev/null || return 1
+    restarts_before=$(restarts)
+    is_ready
+}
+
+restarts() {
+    systemctl show -p NRestarts --value devflow.service
 }
 
 is_last_ready() {
     [ "$(cat $OPT/ready 2>/dev/null)" = "$id" ]
 }
 
-# Neither the version that runs nor what it was told has changed since it was started. The link alone does not tell: an
-# earlier install.sh may have ended between switching and restarting.
+# Neither the version that runs nor what it was told has changed since it was started, by this run or by an earlier one that
+# was broken off: the link alone does not tell, and `changed` lies there until a version was ready.
 is_current_running() {
-    is_last_ready && [ "$before" = "$id" ] && [ "$is_changed" = no ] && [ "$(systemctl is-active devflow.service)" = active ] &&
+    is_last_ready && [ "$before" = "$id" ] && [ ! -e $OPT/changed ] && [ "$(systemctl is-active devflow.service)" = active ] &&
         curl -fs -m 5 -o /dev/null "http://127.0.0.1:$port/readyz"
 }
 
@@ -353,7 +382,7 @@ is_ready() {
     deadline=$(($(date +%s) + READY_SECONDS))
     while [ "$(date +%s)" -lt $deadline ]; do
         ! curl -fs -m 5 -o /dev/null "http://127.0.0.1:$port/readyz" || return 0
-        [ "$(systemctl show -p NRestarts --value devflow.service)" -lt $EARLY_ENDS ] || return 1
+        [ $(($(restarts) - restarts_before)) -lt $EARLY_ENDS ] || return 1
         sleep 0.5
     done
     return 1
@@ -362,22 +391,24 @@ is_ready() {
 # The version that runs, and the one before it.
 remove_old_versions() {
     previous=$(readlink $OPT/previous || true)
-    for folder in "$OPT"/*; do
-        case $folder in "$OPT/current" | "$OPT/previous" | "$OPT/ready" | "$OPT/$id" | "$OPT/$previous") ;; *) rm -rf "$folder" ;; esac
+    for folder in $(versions); do
+        case $folder in "$OPT/$id" | "$OPT/$previous") ;; *) rm -rf "$folder" ;; esac
     done
+}
+
+# Their folders. All else in /opt/devflow is somebody else's.
+versions() {
+    find $OPT -mindepth 1 -maxdepth 1 -type d -regextype posix-extended -regex "$OPT/[0-9][A-Za-z0-9.+]*-[0-9a-f]{8}"
 }
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
 # Lines that install.sh sets are replaced where they were asked for; all others are the administrator's.
 settings() {
-    is_changed=no
     file=$CONFIG/devflow.toml
     [ -f $file ] || echo "# Settings of the panel (docs/guide/install.md). After a change: systemctl restart devflow" | put_file $file 640
     is_domain_new=no
     [ "$domain" = "$(recalled domain)" ] || is_domain_new=yes
-    is_authority_new=no
-    [ "$acme_server" = "$(recalled acme_server)" ] || is_authority_new=yes
     is_port_new=no
     [ "$port" = "$(recalled port)" ] || is_port_new=yes
     setting url "\"$(wanted_url)\"" $is_domain_new
@@ -419,7 +450,7 @@ put_file() {
     (umask 077 && cat >"$1.new")
     [ "$2" != 640 ] || chgrp $ACCOUNT "$1.new"
     chmod "$2" "$1.new"
-    cmp -s "$1" "$1.new" || is_changed=yes
+    cmp -s "$1" "$1.new" || [ "$1" = $SITE ] || : >$OPT/changed
     mv "$1.new" "$1"
 }
 
@@ -526,16 +557,17 @@ nginx_site() {
 }
 
 # First only the challenge is answered; then the certificate is there. One that is there certbot's timer renews: an upgrade
-# needs no authority.
+# needs no authority. One that has ended, or is of another authority than the one that was given, is asked for anew.
 acme_certificate() {
     live=/etc/letsencrypt/live/$domain
     install -d -m 755 $WEBROOT
-    if [ "$is_authority_new" = no ] && openssl x509 -in "$live/fullchain.pem" -noout -checkend 1209600 >/dev/null 2>&1; then
-        secure_site "$live/fullchain.pem" "$live/privkey.pem" | put_site
-        return
+    if [ -f "$live/fullchain.pem" ]; then secure_site "$live/fullchain.pem" "$live/privkey.pem"; else redirect_site; fi | put_site
+    when=--force-renewal
+    if is_of_authority; then
+        ! openssl x509 -in "$live/fullchain.pem" -noout -checkend 1209600 >/dev/null 2>&1 || return 0
+        when=--keep-until-expiring
     fi
-    if [ ! -f "$live/fullchain.pem" ]; then redirect_site | put_site; fi
-    set -- --cert-name "$domain" -d "$domain" --webroot -w $WEBROOT --non-interactive --agree-tos --keep-until-expiring
+    set -- --cert-name "$domain" -d "$domain" --webroot -w $WEBROOT --non-interactive --agree-tos $when
     if [ -n "$email" ]; then set -- "$@" --email "$email"; else set -- "$@" --register-unsafely-without-email; fi
     [ -z "$acme_server" ] || set -- "$@" --server "$acme_server"
     say "Asking for a certificate for $domain"
@@ -545,6 +577,10 @@ acme_certificate() {
         die "There is no certificate for $domain: its name has to lead to this machine, and port 80 be open from everywhere. The panel runs; mend that, and run install.sh again."
     }
     secure_site "$live/fullchain.pem" "$live/privkey.pem" | put_site
+}
+
+is_of_authority() {
+    [ -z "$acme_server" ] || grep -qxF "server = $acme_server" "/etc/letsencrypt/renewal/$domain.conf" 2>/dev/null
 }
 
 # put_site - of standard input; a site that nginx does not take is not put in place.
@@ -635,6 +671,7 @@ proxied() {
         proxy_set_header X-Forwarded-Host \$http_host;
         proxy_set_header X-Forwarded-Proto \$scheme;
         proxy_set_header X-Forwarded-For \$remote_addr;
+        proxy_set_header X-Request-Id \$request_id;
         proxy_request_buffering off;
         proxy_connect_timeout 60s;
         proxy_read_timeout 300s;
@@ -657,7 +694,6 @@ uninstall() {
         [ ! -e $UNITS/$unit ] || quietly systemctl disable --now $unit
         rm -f $UNITS/$unit
     done
-    rm -rf $UNITS/devflow.service.d
     systemctl daemon-reload
     systemctl reset-failed devflow.service 2>/dev/null || true
     if [ -e $SITE ] || [ -L $SITE_LINK ]; then
@@ -665,7 +701,12 @@ uninstall() {
         if systemctl -q is-active nginx; then systemctl reload nginx || true; fi
     fi
     [ ! -e $COMMAND ] || ! grep -q '^# Written by install.sh' $COMMAND || rm -f $COMMAND
-    rm -rf $OPT $WEBROOT
+    if [ -d $OPT ]; then
+        versions | xargs -r rm -rf
+        rm -f $OPT/current $OPT/previous $OPT/ready $OPT/changed $OPT/current.new $OPT/previous.new
+        rmdir $OPT 2>/dev/null || say "$OPT holds more than the panel: that is left."
+    fi
+    rm -rf $WEBROOT
     if [ "$purge" = yes ]; then purge; else say "DevFlow is removed. Its data is still in $DATA and $CONFIG (--uninstall --purge removes that too)."; fi
 }
 
@@ -675,12 +716,26 @@ purge() {
         quietly certbot delete --non-interactive --cert-name "$domain"
     fi
     ! grep -q '^database_url' $CONFIG/devflow.toml 2>/dev/null || say "The database that you gave is left as it is: drop it yourself."
-    rm -rf $DATA $CONFIG
-    # What it still runs on this machine for a deployment.
-    pkill -KILL -u $ACCOUNT 2>/dev/null || true
-    ! getent passwd $ACCOUNT >/dev/null || quietly userdel $ACCOUNT
-    ! getent group $ACCOUNT >/dev/null || quietly groupdel $ACCOUNT
+    if is_account_ours; then
+        end_processes
+        ! is_data_ours || rm -rf $DATA
+        rm -rf $CONFIG $UNITS/devflow.service.d $UNITS/devflow.socket.d
+        systemctl daemon-reload
+        quietly userdel $ACCOUNT
+        ! getent group $ACCOUNT >/dev/null || quietly groupdel $ACCOUNT
+    fi
+    for folder in $DATA $CONFIG; do
+        [ ! -e $folder ] || say "$folder is not of this panel, and left as it is."
+    done
     say "DevFlow is removed, with all its data."
+}
+
+# What it still runs on this machine for a deployment; `pkill` fails when there is nothing more.
+end_processes() {
+    for _ in $(seq 100); do
+        pkill -KILL -u $ACCOUNT 2>/dev/null || return 0
+        sleep 0.1
+    done
 }
 
 # --- small things -----------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ LONGEST = (
     "dockerfile",
     "swarm",
     "services",
+    "install",
     "bad_input",
     "panel_backup",
     "container_pages",

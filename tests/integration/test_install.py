@@ -14,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -68,6 +69,11 @@ class Machine:
     def install(self, arguments: str, *, check: bool = True) -> str:
         return self.root(f"sh /root/install.sh {arguments}", check=check)
 
+    def break_off(self, arguments: str, when: str) -> None:
+        """Kills install.sh as soon as the command `when` succeeds."""
+        begun = f"setsid sh /root/install.sh {arguments} >/dev/null 2>&1 & echo $! >/root/pid"
+        self.root(f"{begun}; until {when}; do sleep 0.05; done; kill -KILL -$(cat /root/pid)")
+
     def put_checkout(self) -> None:
         """The checkout in /root/checkout, as who has called bin/up once has it: styles and scripts are built."""
         parts = (
@@ -88,6 +94,25 @@ class Machine:
 def machine(docker_engine: Engine, vps_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with Vps(docker_engine, ensure_bare_image(docker_engine), systemd=True) as vps:
         yield Machine(vps, tmp_path_factory.mktemp("install"))
+
+
+def test_what_is_of_others_is_left_to_them(machine: Machine) -> None:
+    machine.root("mkdir -p /opt/devflow/theirs /srv/theirs && useradd --home-dir /srv/theirs devflow")
+    said = machine.install(machine.wheel(0), check=False)
+    assert said.startswith("1 ")
+    assert "an account devflow already that is not the panel's" in said
+    machine.root("systemd-run -q --uid devflow --unit theirs sleep 600")
+    machine.install("--uninstall --purge --yes")
+    assert machine.root("pgrep -u devflow -l").endswith(" sleep\n")
+    machine.root(
+        "systemctl stop theirs && userdel devflow && mkdir /var/lib/devflow && touch /var/lib/devflow/master.key"
+    )
+    said = machine.install(machine.wheel(0), check=False)
+    assert said.startswith("1 ")
+    assert "/var/lib/devflow belongs to another panel" in said
+    assert "is not of this panel" in machine.install("--uninstall --purge --yes")
+    assert machine.root("cd /var/lib/devflow && stat -c '%n %U' . *") == ". root\nmaster.key root\n"
+    machine.root("rm -r /var/lib/devflow")
 
 
 def test_broken_off_it_says_what_to_do_and_is_run_again(machine: Machine) -> None:
@@ -208,16 +233,18 @@ def test_an_upgrade_keeps_a_running_deployment_alive_and_loses_no_request(machin
 
 
 def test_an_upgrade_that_does_not_start_goes_back(machine: Machine) -> None:
-    # Killed when it has switched, it is run again: that one goes back.
-    begun = f"setsid sh /root/install.sh {machine.wheel(2)} >/dev/null 2>&1 & echo $! >/root/pid;"
-    switched = "until readlink /opt/devflow/current | grep -q 9.1.0; do sleep 0.1; done"
-    machine.root(f"{begun} {switched}; kill -KILL -$(cat /root/pid)")
+    # Killed when they have switched; then it goes back to the one that was ready, not to one of these.
+    for number in (2, 0):
+        version = machine.wheels[number].name.split("-")[1]
+        machine.break_off(machine.wheel(number), f"readlink /opt/devflow/current | grep -q ^{version}-")
     said = machine.install(machine.wheel(2), check=False)
     assert said.startswith("1 ")
     assert "this version is broken" in said, "the reason is shown"
     assert "Going back to 9.0.0" in said
     assert machine.version() == "9.0.0"
-    assert "9.1.0" not in machine.root("ls /opt/devflow")
+    left = machine.root("ls /opt/devflow")
+    assert "9.1.0" not in left
+    assert "theirs" in left
     machine.repository.commit({"index.html": "third"})
     assert machine.user.deploy("shop")["status"] == "success"
     assert _served(machine) == "third"
@@ -232,14 +259,18 @@ def test_under_a_domain_with_a_certificate(machine: Machine) -> None:
         " pebble -config /srv/pebble/config && curl -sS --retry 20 --retry-connrefused --retry-delay 1 --cacert crt"
         " -o /dev/null https://pebble.test:14000/dir"
     )
-    machine.root(
-        "REQUESTS_CA_BUNDLE=/srv/pebble/crt sh /root/install.sh --email ada@example.test --port 8081"
-        f" --domain {DOMAIN} --acme-server https://pebble.test:14000/dir {machine.wheel(1)}"
-    )
+    given = f"--email ada@example.test --port 8081 --domain {DOMAIN} --acme-server https://pebble.test:14000/dir"
+    # Broken off when all is written down and nothing is applied: the next run applies it.
+    machine.break_off(f"{given} {machine.wheel(1)}", "grep -q port=8081 /etc/devflow/install.conf")
+    machine.root(f"REQUESTS_CA_BUNDLE=/srv/pebble/crt sh /root/install.sh {machine.wheel(1)}")
+    listening = machine.root("ss -Hltn '( sport = :8080 or sport = :8081 )'")
+    assert re.findall(r"127\.0\.0\.1:(\d+)", listening) == ["8081"], listening
     machine.root("curl -sS --cacert /srv/pebble/crt https://pebble.test:15000/roots/0 >/srv/pebble/root")
     secure = f"curl -sSi --cacert /srv/pebble/root https://{DOMAIN}"
-    answer = machine.root(f"{secure}/setup?token=x")
+    answer = machine.root(f"{secure}/setup?token=x -H 'X-Request-Id: of-the-client'")
     assert answer.startswith("HTTP/2 403")
+    assert "x-request-id: " in answer
+    assert "of-the-client" not in answer
     assert "strict-transport-security: max-age=31536000" in answer
     assert '"status": "ok"' in machine.root(f"{secure}/healthz")
     plain = machine.root(f"curl -sSi 'http://{DOMAIN}/a?b=c'")
@@ -254,16 +285,30 @@ def test_under_a_domain_with_a_certificate(machine: Machine) -> None:
     assert "runs already" in machine.install(machine.wheel(1)), "what was given is remembered"
 
 
+def test_a_certificate_that_ended_while_the_panel_was_away_is_renewed(machine: Machine) -> None:
+    old = f"cd /etc/letsencrypt/live/{DOMAIN} && openssl req -x509 -key privkey.pem -subj /CN={DOMAIN} -days 1"
+    machine.root(
+        f"{old} -addext subjectAltName=DNS:{DOMAIN} >/srv/old && cat /srv/old >cert.pem && cat /srv/old >fullchain.pem"
+        " && rm -r /etc/nginx/*/devflow /var/lib/devflow-acme && systemctl reload nginx"
+    )
+    machine.root(f"REQUESTS_CA_BUNDLE=/srv/pebble/crt sh /root/install.sh {machine.wheel(1)}")
+    assert machine.root(f"curl -sS --cacert /srv/pebble/root https://{DOMAIN}/healthz")
+
+
 def test_uninstalled_it_leaves_nothing_but_data(machine: Machine) -> None:
     backup = "devflow admin backup /var/lib/devflow/panel.backup --passphrase-stdin"
     machine.root(backup, PASSWORD.encode())
     machine.root("mv /var/lib/devflow/panel.backup /root/")
-    machine.root("cp -al /opt/devflow /opt/kept")
+    machine.root(
+        "cp -al /opt/devflow /opt/kept && rm -r /opt/kept/theirs && mkdir /etc/systemd/system/devflow.service.d"
+    )
     machine.install("--uninstall")
-    assert _left(machine) == ["/etc/devflow", "/var/lib/devflow"]
+    kept = ["/etc/devflow", "/etc/systemd/system/devflow.service.d", "/opt/devflow", "/var/lib/devflow"]
+    assert _left(machine) == kept
+    assert machine.root("ls /opt/devflow && rm -r /opt/devflow") == "theirs\n"
     assert "panel" not in machine.root("nginx -T 2>/dev/null | grep server_name || true")
     assert machine.root("getent passwd devflow && ls /var/lib/devflow/master.key")
-    assert "pid" not in machine.root("pgrep -l -u devflow || true")
+    assert machine.root("pgrep -l -u devflow || true") == ""
 
 
 def test_purged_it_leaves_nothing(machine: Machine) -> None:
@@ -276,12 +321,13 @@ def test_purged_it_leaves_nothing(machine: Machine) -> None:
 
 def test_made_again_from_the_backup_with_a_database_of_its_own_it_goes_on_deploying(machine: Machine) -> None:
     machine.root("DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends postgresql")
-    secret = "it$ a&secret".replace("$", "%24").replace(" ", "%20").replace("&", "%26")
+    secret = "it$ a&secret"
+    encoded = quote(secret)
     machine.root(
         "systemctl start postgresql && cd / && setpriv --reuid postgres --init-groups psql -q",
-        b"CREATE ROLE panel LOGIN PASSWORD 'it$ a&secret'; CREATE DATABASE panel OWNER panel;",
+        f"CREATE ROLE panel LOGIN PASSWORD '{secret}'; CREATE DATABASE panel OWNER panel;".encode(),
     )
-    machine.root("umask 077; cat >/root/url", f"postgresql://panel:{secret}@127.0.0.1/panel\n".encode())
+    machine.root("umask 077; cat >/root/url", f"postgresql://panel:{encoded}@127.0.0.1/panel\n".encode())
     machine.put_checkout()
     first = machine.root("sh /root/checkout/install.sh --no-start --database-url-file /root/url")
     restore = "devflow admin restore /var/lib/devflow/panel.backup --passphrase-stdin"
@@ -292,7 +338,8 @@ def test_made_again_from_the_backup_with_a_database_of_its_own_it_goes_on_deploy
     built = re.search(r"DevFlow \S+ is installed", first)
     assert built
     assert built[0].removesuffix(" is installed") + " runs" in second, "the same checkout makes the same version"
-    assert secret not in machine.root("ps -ef; journalctl -q -u devflow; cat /etc/devflow/install.conf")
+    said = machine.root("ps -ef; journalctl -q -u devflow; cat /etc/devflow/install.conf")
+    assert (secret in said, encoded in said) == (False, False)
     assert "failed" not in machine.root("devflow doctor")
 
     machine.repository.commit({"index.html": "from the backup"})
