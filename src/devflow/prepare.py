@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import django
 import psycopg
+from django.db import OperationalError
 
 from devflow.core.crypto import make_key_file
 from devflow.core.errors import DevflowError
@@ -36,7 +37,7 @@ def main() -> int:
         _print_setup_address(config)
         if "--tell" in sys.argv:
             sys.stdout.write(f"{told}\n")
-    except (DevflowError, psycopg.OperationalError) as error:
+    except (DevflowError, psycopg.OperationalError, OperationalError) as error:
         sys.stderr.write(f"devflow: {error}\n")
         return 1
     return 0

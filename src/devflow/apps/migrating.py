@@ -24,8 +24,10 @@ def database_migrate() -> list[str]:
         cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
     pending = migrations_pending()
     try:
-        call_command("migrate", verbosity=0, interactive=False)
-        defaults_keep()
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+        finally:
+            defaults_keep()  # also where a later one could not be applied: the old version goes on with those before it
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", "") != "55P03":
             raise

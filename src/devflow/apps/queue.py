@@ -57,5 +57,5 @@ def _as_django_says() -> Iterator[None]:
         yield
     except ConnectorException as error:
         if is_away(error.__cause__):
-            raise OperationalError(str(error.__cause__)) from error
+            raise OperationalError(str(error.__cause__)) from error.__cause__
         raise

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import wraps
@@ -115,11 +116,12 @@ def with_replica(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Cal
 
 def _remember_write(request: HttpRequest) -> None:
     """At most once a second, since many at once would wait for each other."""
-    user: Any = getattr(getattr(request, "auth", None), "user", None) or request.user
-    if user.is_authenticated:
-        now = timezone.now()
-        late = Q(wrote_at=None) | Q(wrote_at__lt=now - timedelta(seconds=1))
-        type(user).objects.filter(late, pk=user.pk).update(wrote_at=now)
+    now = timezone.now()
+    late = Q(wrote_at=None) | Q(wrote_at__lt=now - timedelta(seconds=1))
+    with suppress(OperationalError, InterfaceError):  # what was asked for is done, whatever becomes of this
+        user: Any = getattr(getattr(request, "auth", None), "user", None) or request.user
+        if user.is_authenticated:
+            type(user).objects.filter(late, pk=user.pk).update(wrote_at=now)
 
 
 class Watcher:

@@ -57,7 +57,7 @@ for left in "$root"/.devflow/making.*; do
   by=${left##*.}
   [ -s "$left" ] && [ "$by" != "$deployment" ] && read -r unfinished <"$left" || continue
   case $unfinished in ''|.*|*/*) continue ;; esac
-  if [ -d "$root/releases/$unfinished" ] && ! serves "$unfinished"; then
+  if [ -d "$root/releases/$unfinished" ] && ! serves "$unfinished" && [ ! -f "$root/.devflow/traffic.$by" ]; then
     rm -rf "$root/releases/$unfinished" || { echo "Some files of the release $unfinished, which was never finished, cannot be removed."; continue; }
     rm -rf "$root/shared/.env.d/$unfinished" "$root/shared/.env.d/$unfinished.files"
     echo "Removed the release $unfinished, which was never finished"
@@ -73,7 +73,8 @@ fi
 )
 """A folder without an owner, new or of a deployment by an earlier version, is this environment's from now on. An environment
 has one deployment at a time: what still runs of another was left behind when the server did not answer the panel any more,
-and is ended now, and what it had not finished removed. A release that serves all the same stays."""
+and is ended now, and what it had not finished removed. A release that serves all the same stays, and so does
+one that was given traffic of its own: it may get requests still, and is pruned as others are."""
 
 RELEASE = """\
 set -- "$root/.devflow/before.$deployment" "$root/.devflow/traffic.$deployment" "$root/.devflow/nginx.$deployment"

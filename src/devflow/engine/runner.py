@@ -441,6 +441,7 @@ class Runner:
         except RemoteError as error:
             if has_answered and not isinstance(error, ConnectError):  # what cannot be ended must not keep the site away
                 self._tell(target, str(error))
+                self._unended[name] = ""  # once is enough
             else:
                 self._unended[name] = f"{error} {_RUNS_ON if has_answered else _LEFT}"
         return self._unended.get(name, "")

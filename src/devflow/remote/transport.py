@@ -319,7 +319,8 @@ class _LocalProcess:
 
     def send(self, data: bytes) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(data)
+        with contextlib.suppress(BrokenPipeError, ConnectionError, RuntimeError):
+            self._process.stdin.write(data)
 
     async def feed(self, data: bytes) -> None:
         assert self._process.stdin is not None

@@ -151,7 +151,7 @@ async def mail_invitation(invitation_id: str) -> None:
 
 @app.task(name="audit.look", queue="audit", retry=HANDED_OVER)
 async def audit_look(event_id: str) -> None:
-    await sync_to_async(audit.look)(event_id)
+    await _insist(partial(sync_to_async(audit.look), event_id), f"the look at event {event_id}")
 
 
 @app.task(name="audit.mail", queue="audit", retry=MAIL_AGAIN)
@@ -161,7 +161,7 @@ async def audit_mail(event_id: str) -> None:
 
 @app.task(name="privacy.export", queue="privacy", retry=HANDED_OVER)
 async def privacy_export(archive_id: str) -> None:
-    await _apart(privacy.export, archive_id)
+    await _insist(partial(_apart, privacy.export, archive_id), f"archive {archive_id}")
 
 
 @app.task(name="privacy.remove_files", queue="privacy", retry=MAIL_AGAIN)

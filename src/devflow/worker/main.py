@@ -65,6 +65,7 @@ async def _main() -> None:
             asyncio.create_task(
                 _always("sweep", SWEEP_SECONDS, partial(_sweep, queue, Beats(DEAD_AFTER_SECONDS, time.monotonic())))
             ),
+            asyncio.create_task(_always("adopting", SWEEP_SECONDS, _adopt)),
             asyncio.create_task(_always("listen", 1.0, _listen)),
             asyncio.create_task(_always("cleaning up", CLEAN_SECONDS, _clean)),
             asyncio.create_task(_always("looking at clusters", CLUSTERS_SECONDS, _look_at_clusters)),
@@ -76,7 +77,8 @@ async def _main() -> None:
                 queues=sorted({task.queue for task in app.tasks.values()}),  # others are for a newer version's workers
                 concurrency=CONCURRENCY,
                 update_heartbeat_interval=HEARTBEAT_SECONDS,
-                stalled_worker_timeout=DEAD_AFTER_SECONDS,
+                # at its start; who was only cut off must find its row again, which its jobs refer to
+                stalled_worker_timeout=CLEAN_SECONDS,
                 shutdown_graceful_timeout=DRAIN_SECONDS,
                 fetch_job_polling_interval=FETCH_SECONDS,
                 abort_job_polling_interval=60.0,
@@ -114,11 +116,15 @@ async def _always(name: str, pause: float, work: Callable[[], Awaitable[None]]) 
 
 
 async def _sweep(queue: App, beats: Beats) -> None:
-    """Puts back what dead workers left, and what no job carries; finds cancels that `_listen` missed."""
+    """Puts back what dead workers left."""
     stalled = await queue.job_manager.get_stalled_jobs(seconds_since_heartbeat=DEAD_AFTER_SECONDS)
     for job in stalled if beats.are_believed(time.monotonic()) else ():
         log.warning("job %s of a dead worker is taken up again", job.id)
         await queue.job_manager.retry_job(job)
+
+
+async def _adopt() -> None:
+    """Takes up what no job carries; finds cancels that `_listen` missed."""
     for deployment_id in await sync_to_async(_adopt_and_cancels)(state.carried):
         state.cancel(deployment_id)
 

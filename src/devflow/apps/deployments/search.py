@@ -85,7 +85,7 @@ def _deployments(actor: Actor, words: list[str], limit: int) -> list[Deployment]
         if ids:
             fits |= Q(pk__range=ids)
         every = every.filter(fits)
-    return list(every.defer("plan", "observed").order_by("-created_at")[:limit])
+    return list(every.defer("plan", "observed").order_by("-id")[:limit])
 
 
 def _ids(word: str) -> tuple[UUID, UUID] | None:

@@ -12,4 +12,6 @@ class Migration(migrations.Migration):
             name="uses_keys",
             field=models.BooleanField(default=True),
         ),
+        # at once: the version before, which does not know the column, goes on adding users
+        migrations.RunSQL("ALTER TABLE accounts_user ALTER COLUMN uses_keys SET DEFAULT true", migrations.RunSQL.noop),
     ]
