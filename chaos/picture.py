@@ -221,7 +221,9 @@ def inside(world: World) -> Inside:
             "SELECT id, task_name, status, attempts, args FROM procrastinate_jobs"
             " WHERE status IN ('todo', 'doing', 'failed') AND (scheduled_at IS NULL OR scheduled_at < now())"
         ).fetchall()
-        workers = database.execute("SELECT count(*) AS number FROM procrastinate_workers").fetchall()
+        workers = database.execute(
+            "SELECT count(*) AS number FROM procrastinate_workers WHERE last_heartbeat > now() - interval '10 s'"
+        ).fetchall()
         transactions = database.execute(
             "SELECT pid, state, now() - state_change AS since, query FROM pg_stat_activity"
             " WHERE state LIKE 'idle in transaction%' AND now() - state_change > interval '2 seconds'"
