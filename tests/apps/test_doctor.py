@@ -6,7 +6,6 @@ import datetime
 import ipaddress
 import json
 import os
-import shutil
 import signal
 import ssl
 import subprocess
@@ -28,6 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from devflow.embedded import running_url
+from tests.support.docker_engine import install_packages
 from tests.support.panel import Panel, free_port, wait_until
 
 pytestmark = pytest.mark.timeout(90)
@@ -220,8 +220,8 @@ def test_the_mail_server_is_tried(panel: Panel) -> None:
     assert (code, found["e-mail"][0][0]) == (1, "failed")
 
 
-@pytest.mark.skipif(not shutil.which("redis-server"), reason="needs redis-server")
 def test_redis_is_tried(panel: Panel, tmp_path: Path) -> None:
+    install_packages("redis-server:redis-server")
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", "s3 cret"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:

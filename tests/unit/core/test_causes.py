@@ -51,7 +51,7 @@ SAID: list[tuple[str, str, int | None, str]] = [
     ("lock file outdated", "composer install", 4, "Your lock file does not contain a compatible set of packages. Please run composer update."),
     ("version too old", "composer install", 2, "    - laravel/framework v11.0 requires php ^8.2 -> your php version (8.1.2) does not satisfy that requirement."),
     ("version too old", "composer install", 2, "- Root composer.json requires PHP extension ext-intl * but it is missing from your system. Install or enable PHP's intl extension."),
-    ("package registry", "npm ci", 1, "npm ERR! code ETIMEDOUT\nnpm ERR! network request to https://registry.npmjs.org/lodash failed"),
+    ("package registry", "npm ci", 1, "npm ERR! code ETIMEDOUT\nnpm ERR! network request to https://npm.example.org/lodash failed"),
     ("package registry", "composer install", 100, "curl error 28 while downloading https://repo.packagist.org/packages.json: Connection timed out"),
     ("variable missing", "health check", 1, "production.ERROR: No application encryption key has been specified. {\"exception\":\"[object] (Illuminate"),
     ("variable missing", "collect static", 1, "  File \"config/settings.py\", line 9, in <module>\nKeyError: 'DJANGO_SECRET_KEY'"),
