@@ -34,8 +34,8 @@ def page(browser: Browser, panel: Panel, writer: Writer) -> Iterator[Page]:
 
 
 def test_only_the_visible_rows_exist(page: Page) -> None:
+    expect(_row(page, LINES)).to_contain_text("line")  # lines come in windows
     assert page.locator(".row").count() < 100
-    expect(_row(page, LINES)).to_be_visible()
     assert _row(page, LINES).inner_text().split("\n")[-1] == f"line {LINES} of <many>"
 
 
