@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,3 +45,12 @@ def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     """`devflow up`, with web, worker and database."""
     with Panel(tmp_path_factory.mktemp("panel") / "data") as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def session(panel: Panel) -> str:
+    """The owner's, of a panel with something on every page."""
+    command = [sys.executable, "-m", "tests.support.page_world"]
+    filled = subprocess.run(command, env=panel.environment, capture_output=True, text=True, timeout=60)
+    assert filled.returncode == 0, filled.stderr
+    return str(json.loads(filled.stdout.splitlines()[-1])["session"])

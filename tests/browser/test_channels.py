@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,14 +22,6 @@ PICTURES = os.environ.get("DEVFLOW_PICTURES", "")
 def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     with Panel(tmp_path_factory.mktemp("panel") / "data", DEVFLOW_ALLOW_PRIVATE_ADDRESSES="127.0.0.0/8") as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def session(panel: Panel) -> str:
-    command = [sys.executable, "-m", "tests.support.page_world"]
-    filled = subprocess.run(command, env=panel.environment, capture_output=True, text=True, timeout=60)
-    assert filled.returncode == 0, filled.stderr
-    return str(json.loads(filled.stdout)["session"])
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,14 +23,6 @@ COMES_MS = 10_000
 def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     with Panel(tmp_path_factory.mktemp("panel") / "data", DEVFLOW_STYLEGUIDE="yes") as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def session(panel: Panel) -> str:
-    command = [sys.executable, "-m", "tests.support.page_world"]
-    filled = subprocess.run(command, env=panel.environment, capture_output=True, text=True, timeout=60)
-    assert filled.returncode == 0, filled.stderr
-    return str(json.loads(filled.stdout)["session"])
 
 
 @pytest.fixture

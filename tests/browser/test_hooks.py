@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -13,14 +9,6 @@ from tests.support.browser import context, violations, watched
 from tests.support.panel import Panel
 
 HERE = "/projects/shop/environments/production"
-
-
-@pytest.fixture(scope="module")
-def session(panel: Panel) -> str:
-    """The owner's, of a panel with something on every page."""
-    command = [sys.executable, "-m", "tests.support.page_world"]
-    done = subprocess.run(command, env=panel.environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60)
-    return str(json.loads(done.stdout.splitlines()[-1])["session"])
 
 
 @pytest.mark.parametrize("has_scripts", [True, False])
@@ -32,7 +20,7 @@ def test_a_hook_is_added_and_removed(browser: Browser, panel: Panel, session: st
         page.goto(f"{HERE}/hooks/")
         page.get_by_label("When").select_option("after")
         page.get_by_label("Phase or step").select_option("verify")
-        page.get_by_label("Command").fill("./bin/tell-the-team")
+        page.get_by_label("Command", exact=True).fill("./bin/tell-the-team")
         page.get_by_role("button", name="Add hook").click()
         row = page.get_by_role("row").filter(has_text="./bin/tell-the-team")
         expect(row).to_contain_text("after verify")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from urllib.parse import urldefrag, urlsplit
 
 import pytest
@@ -19,13 +16,6 @@ document.addEventListener("securitypolicyviolation",
 """
 PAGES_AT_LEAST = 35
 NO_PAGES = ("/logout/", "/log/", "/api/v1/openapi.json", "/export", ".json")
-
-
-@pytest.fixture(scope="module")
-def session(panel: Panel) -> str:
-    command = [sys.executable, "-m", "tests.support.page_world"]
-    done = subprocess.run(command, env=panel.environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60)
-    return str(json.loads(done.stdout.splitlines()[-1])["session"])
 
 
 @pytest.mark.timeout(300)
