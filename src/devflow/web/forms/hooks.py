@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.projects.hooks import WHENS, hook_add
+from devflow.apps.projects.hooks import MOST_HOOKS, WHENS, hook_add
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.places import places_of
 from devflow.engine.hooks import HOOK_PHASES
@@ -23,6 +23,7 @@ class HookForm(PanelForm):
         widget=code_area(3),
         help_text="Shell text, run in the release's folder with the variables. It fails the deployment where it fails.",
     )
+    place = forms.IntegerField(required=False, min_value=0, max_value=MOST_HOOKS, widget=forms.HiddenInput)
     where = forms.ChoiceField(label="On", choices=[("all", "all servers"), ("first", "the first server alone")])
 
     def __init__(self, *args: Any, environment: Environment, **kwargs: Any) -> None:
