@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -88,17 +89,22 @@ def _proxy(made: Showcase, production: Any) -> None:
         "at": made.now.isoformat(),
         "servers": {
             "fra-web-1": {"state": "ours", "text": "", "upstream": ""},
-            "fra-web-2": {"state": "edited", "text": "# devflow\n" + FOREIGN_SITE, "digest": "0", "upstream": ""},
+            "fra-web-2": {"state": "edited", "upstream": "", **_file("# devflow\n" + FOREIGN_SITE)},
             "hel-web-2": {"error": "hel-web-2 cannot be reached: no answer from 203.0.113.22:22 in 10 s."},
             "fra-web-3": {
                 "state": "absent",
                 "text": "",
                 "upstream": "",
-                "foreign": [{"path": path, "text": FOREIGN_SITE, "digest": "1"}],
+                "foreign": [_file(FOREIGN_SITE, path)],
             },
         },
     }
     production.save(update_fields=["proxy_state"])
+
+
+def _file(text: str, path: str = "") -> dict[str, str]:
+    """As a look at a server keeps it."""
+    return {"text": text, "sum": hashlib.sha256(text.encode()).hexdigest(), "path": path}
 
 
 def _webhook(made: Showcase, project: Any) -> str:
