@@ -65,15 +65,15 @@ def test_every_way_of_changing_servers_projects_and_people_is_told(shop: Shop) -
 def test_what_runs_on_a_server_and_what_an_environment_s_own_pages_show_is_told(shop: Shop) -> None:
     server, environment = shop.server("web1"), shop.environment
     with scope(team=shop.team):
-        snapshot = Snapshot.objects.create(team=shop.team, server=server)
-        mark = mark_now()
-        Snapshot.objects.filter(pk=snapshot.pk).update(asked_at=timezone.now())
-        assert f"container:{server.pk}" not in (topics_since(shop, mark) or ())
-        Snapshot.objects.filter(pk=snapshot.pk).update(taken_at=timezone.now())
-        assert topics_since(shop, mark) == [f"container:{server.pk}"]
-        mark = mark_now()
+        snapshot = Snapshot.objects.filter(pk=Snapshot.objects.create(team=shop.team, server=server).pk)
+        Change.objects.all().delete()
+        snapshot.update(asked_at=timezone.now())
+        assert not Change.objects.exists()
+        snapshot.update(taken_at=timezone.now())
+        assert Change.objects.get().topics == [f"container:{server.pk}"]
+        Change.objects.all().delete()
         Environment.objects.filter(pk=environment.pk).update(proxy_state={"at": "now"}, hooks=[])
-        assert topics_since(shop, mark) == [f"environment:{environment.pk}"]
+        assert Change.objects.get().topics == [f"environment:{environment.pk}"]
 
 
 def test_deliveries_that_come_together_are_told_of_once(shop: Shop) -> None:
