@@ -282,7 +282,8 @@ def test_what_containers_do_and_what_is_pushed_is_shown_as_it_comes(
 
 def test_a_long_command_of_a_plan_comes_when_its_step_is_opened(page: Page) -> None:
     page.goto("/projects/shop/environments/production/plan/")
-    step = page.locator(".plan-step").filter(has=page.locator("[data-on-open]")).first
+    folded = page.locator(".plan-step").filter(has=page.locator("[data-on-open]")).first
+    step = page.locator(f"#{folded.get_attribute('id')}")
     step.locator("summary").click()
     expect(step.locator("pre")).to_be_visible()
     expect(step.locator("[data-on-open]")).to_have_count(0)
