@@ -18,8 +18,8 @@ GROUND = re.search(r'<rect[^>]*fill="([^"]+)"[^>]*/>', LOGO)
 assert GROUND, "the logo has a ground"
 MARK = LOGO.replace(GROUND[0], "")
 
-# A maskable icon is cut to a circle of 80 % by some: the ground goes to the edge, the mark stays within. iPhones cut the
-# corners by themselves. A badge is a shape: only what is not transparent counts.
+# A maskable icon is cut to a circle of 80 % by some systems: the ground goes to the edge, the mark stays within.
+# iPhones cut the corners by themselves. A badge is a shape: only what is not transparent counts.
 _FULL = LOGO.replace(GROUND[0], f'<rect width="32" height="32" fill="{GROUND[1]}"/>')
 _SAFE = _FULL.replace("<path", '<g transform="translate(3.2 3.2) scale(.8)"><path').replace("</svg>", "</g></svg>")
 ICONS = {

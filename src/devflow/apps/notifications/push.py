@@ -248,9 +248,10 @@ def _failed(message: PushMessage, error: OutgoingError) -> None:
         attempt = message.attempts + 1
         is_test = message.environment_id is None
         if error.transient and not is_test and attempt <= len(WAITS_SECONDS):
-            PushMessage.objects.filter(pk=message.pk).update(attempts=attempt)
-            at = timezone.now() + timedelta(seconds=_wait_seconds(attempt, error.retry_after_seconds))
-            enqueue(_SEND, priority=BACKGROUND, schedule_at=at, message_id=str(message.pk))
+            ours = PushMessage.objects.filter(pk=message.pk, attempts=message.attempts)
+            if ours.update(attempts=attempt):  # else another worker has taken us for dead
+                at = timezone.now() + timedelta(seconds=_wait_seconds(attempt, error.retry_after_seconds))
+                enqueue(_SEND, priority=BACKGROUND, schedule_at=at, message_id=str(message.pk))
             return
         PushMessage.objects.filter(pk=message.pk).delete()
         PushDevice.objects.filter(pk=message.device_id).update(problem=str(error))

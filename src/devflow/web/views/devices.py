@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from django.utils.translation import gettext as _
 
 from devflow.apps.notifications import devices, push
+from devflow.apps.notifications.models import PushDevice
 from devflow.core.errors import InvalidError
 from devflow.web.access import AccountRequest, TeamRequest, account_page, team_page
 from devflow.web.replies import act_and_go
@@ -65,6 +66,6 @@ def device_remove(request: AccountRequest, device_id: UUID) -> HttpResponse:
     )
 
 
-def _remember(request: TeamRequest | AccountRequest, device: devices.PushDevice) -> None:
+def _remember(request: TeamRequest | AccountRequest, device: PushDevice) -> None:
     known = request.session.get(devices.SESSION_DEVICES, [])
     request.session[devices.SESSION_DEVICES] = list(dict.fromkeys([*known, str(device.pk)]))[-devices.MOST :]

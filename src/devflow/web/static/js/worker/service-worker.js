@@ -20,7 +20,7 @@ const KEEPER = "x-devflow-keep";
 const KEPT_AT = "x-devflow-kept-at";
 const MOST_PAGES = 40;
 const LONGEST_MS = 7 * 24 * 3600 * 1000;
-const PATIENCE_MS = 6000; // then what was last known is shown, while the panel is still asked
+const PATIENCE_MS = 4000; // then what was last known is shown, while the panel is still asked
 
 let era = 0; // how often everything was forgotten: what was asked for before is not kept after
 
@@ -201,6 +201,6 @@ async function open(url) {
   const windows = await clients.matchAll({ type: "window", includeUncontrolled: true });
   const shown = windows.find((each) => each.url === address) ?? windows.find((each) => each.focused || each.visibilityState === "visible");
   if (!shown) return clients.openWindow(address);
-  await shown.focus();
+  await shown.focus().catch(() => {}); // a browser may not want that
   if (shown.url !== address) await shown.navigate(address).catch(() => clients.openWindow(address));
 }
