@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import hashes, hmac, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from devflow.core.webpush import decode, encode
+
+if TYPE_CHECKING:  # they need Django to be set up, which tests of the core do without
+    from devflow.apps.accounts.rights import Actor
+    from devflow.apps.notifications.models import PushDevice
+
+AGENT = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140 Mobile Safari/537.36"
 
 
 class Browser:
@@ -46,6 +52,17 @@ class Browser:
     def message(self, body: bytes) -> dict[str, Any]:
         read: dict[str, Any] = json.loads(self.read(body))
         return read
+
+
+def add_device(actor: Actor, endpoint: str = "", browser: Browser | None = None) -> PushDevice:
+    """A browser that the actor has just logged in with, and that is told of the team."""
+    from devflow.apps.notifications.devices import device_add
+    from tests.support.event_writer import log_in
+
+    browser = browser or Browser()
+    endpoint = endpoint or f"https://push.example.com/{encode(os.urandom(16))}"
+    given = {"endpoint": endpoint, "p256dh": browser.p256dh, "auth": browser.auth}
+    return device_add(actor=actor, session_key=log_in(actor.user).partition(".")[0], agent=AGENT, **given)[0]
 
 
 def claims_of(header: str, public_key: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def kept_offline(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRes
     """A page that may be kept: it shows no secret, and does nothing. Put it below `team_page`.
 
     Never kept are parts of pages, what says how it is to be kept itself, and pages with results of what was done, which
-    may be meant to be seen once.
+    may be meant to be seen once. The view's attribute `is_kept` is for the tests that walk all views.
     """
 
     @wraps(view)
@@ -37,6 +37,7 @@ def kept_offline(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRes
             response[HEADER] = keeper(request.actor)
         return response
 
+    marked.is_kept = True  # type: ignore[attr-defined]
     return marked
 
 

@@ -27,11 +27,10 @@ from devflow.core.errors import ConflictError, InvalidError, NotFoundError
 from devflow.worker.app import app
 from tests.apps.notifications.conftest import run
 from tests.support.event_writer import log_in
-from tests.support.push_service import Browser, claims_of
+from tests.support.push_service import AGENT, Browser, add_device, claims_of
 from tests.support.receivers import HANGS, Receiver, make_authority, receiver
 from tests.support.shop import Shop, at_once
 
-AGENT = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140 Mobile Safari/537.36"
 SAID = "connection to postgres://shop:hunter2@db refused"
 
 
@@ -54,11 +53,7 @@ class Phones:
 
     def add(self, role: str = Role.OWNER, *, path: str = "") -> PushDevice:
         browser = self.browsers.setdefault(role, Browser())
-        actor = self.shop.actor(role)
-        session_key = log_in(actor.user).partition(".")[0]
-        endpoint = f"https://127.0.0.1:{self.service.port}/push/{path or role}"
-        given = {"endpoint": endpoint, "p256dh": browser.p256dh, "auth": browser.auth}
-        return devices.device_add(actor=actor, session_key=session_key, agent=AGENT, **given)[0]
+        return add_device(self.shop.actor(role), f"https://127.0.0.1:{self.service.port}/push/{path or role}", browser)
 
     def deployment(self, status: str, **given: Any) -> Deployment:
         """One that has come so far, which nobody was told of yet."""

@@ -37,7 +37,9 @@ function showAge() {
   sign.className = "kept-sign";
   sign.setAttribute("role", "status");
   document.body.prepend(sign);
-  const text = document.querySelector("meta[name=devflow-kept]").content;
+  const { content: text, dataset } = document.querySelector("meta[name=devflow-kept]");
+  const log = document.getElementById("log");
+  log?.before(Object.assign(document.createElement("p"), { className: "note", textContent: dataset.log }));
   const tell = () => {
     sign.textContent = text.replace("{time}", time.format(at)).replace("{ago}", ago((Date.now() - at) / 1000));
   };
@@ -62,8 +64,7 @@ async function showKept() {
   for (const { url, text } of found.reverse()) {
     const link = Object.assign(document.createElement("a"), { href: url });
     link.textContent = new DOMParser().parseFromString(text, "text/html").title.replace(/ · DevFlow Pro$/, "");
-    list.querySelector("ul").append(Object.assign(document.createElement("li"), {}));
-    list.querySelector("li:last-child").append(link);
+    list.querySelector("ul").appendChild(document.createElement("li")).append(link);
   }
   list.hidden = !found.length;
   addEventListener("online", comeBack);

@@ -1,7 +1,7 @@
 // The service worker: built files from the cache, pages from the network, and what a page last said where there is none.
 //
-// It answers two kinds of requests only: built files (their names carry the hash of their content) and pages that are
-// opened. Streams, parts of pages, the API, downloads of scripts and everything that is sent pass it by.
+// It answers two kinds of requests only: built files (their names carry the hash of their content) and addresses that are
+// opened. Streams, parts of pages, what scripts ask for and everything that is sent pass it by.
 //
 // A page is kept when the panel says so in X-DevFlow-Keep (web/offline.py), which names a person in a team. Pages of one
 // name are kept at a time. They are forgotten when somebody logs out, changes the team, or is asked to log in.
@@ -15,7 +15,6 @@ const BUILD = "/static/build/";
 const OFFLINE = "/offline/";
 const LOGIN = "/accounts/login/";
 const FORGETTING = ["/accounts/logout/", "/team/switch/"];
-const NOT_PAGES = /^\/(api|events|webhooks|static|healthz|readyz|metrics)(\/|$)/;
 const KEEPER = "x-devflow-keep";
 const KEPT_AT = "x-devflow-kept-at";
 const MOST_PAGES = 40;
@@ -46,7 +45,7 @@ addEventListener("fetch", (event) => {
   }
   const name = address.pathname.startsWith(BUILD) ? address.pathname.slice(BUILD.length) : "";
   if (name && BUILT.includes(name)) event.respondWith(builtFile(request));
-  else if (request.mode === "navigate" && !NOT_PAGES.test(address.pathname)) event.respondWith(page(event, address));
+  else if (request.mode === "navigate") event.respondWith(page(event, address));
 });
 
 // --- built files -----------------------------------------------------------------------------------------------------
@@ -81,8 +80,10 @@ async function builtFile(request) {
 
 async function page(event, address) {
   const begun = era;
-  const asked = ask(event);
-  event.waitUntil(asked.then((answer) => look(answer.clone(), address, begun)).catch(() => {}));
+  const asked = ask(event).then((answer) => {
+    event.waitUntil(look(answer, address, begun).catch(() => {}));
+    return answer;
+  });
   const slow = after(PATIENCE_MS).then(() => lastKnown(address));
   try {
     return (await Promise.race([asked, slow])) ?? (await asked);
@@ -95,13 +96,13 @@ async function ask(event) {
   return (await event.preloadResponse) ?? fetch(event.request);
 }
 
-/** What the answer says of what is kept. */
+/** What the answer says of what is kept. Only of what is kept there is a second copy: a download may be large. */
 async function look(answer, address, begun) {
   const isPage = answer.headers.get("content-type")?.startsWith("text/html");
   if (answer.status === 401 || (answer.status === 200 && isPage && address.pathname === LOGIN)) return forget();
   if (answer.status === 403 || answer.status === 404 || answer.status === 410) return drop(address);
   const keeper = answer.headers.get(KEEPER);
-  if (answer.status === 200 && isPage && keeper && !answer.redirected) await keep(answer, address, keeper, begun);
+  if (answer.status === 200 && isPage && keeper && !answer.redirected) await keep(answer.clone(), address, keeper, begun);
 }
 
 async function keep(answer, address, keeper, begun) {
@@ -194,13 +195,12 @@ async function notify(data) {
   await registration.showNotification(String(title), options);
 }
 
-/** In a window of the panel where there is one; only ever at an address of the panel. */
+/** Only ever at an address of the panel; in a window of its own, since in another one somebody may be typing. */
 async function open(url) {
   const target = new URL(typeof url === "string" ? url : "/", location.origin);
   const address = target.origin === location.origin ? target.href : `${location.origin}/`;
   const windows = await clients.matchAll({ type: "window", includeUncontrolled: true });
-  const shown = windows.find((each) => each.url === address) ?? windows.find((each) => each.focused || each.visibilityState === "visible");
-  if (!shown) return clients.openWindow(address);
-  await shown.focus().catch(() => {}); // a browser may not want that
-  if (shown.url !== address) await shown.navigate(address).catch(() => clients.openWindow(address));
+  const shown = windows.find((each) => each.url === address);
+  if (shown) return shown.focus();
+  return clients.openWindow(address).catch(() => windows[0]?.navigate(address)); // some browsers open none
 }
