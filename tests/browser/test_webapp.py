@@ -50,6 +50,17 @@ OTHERS = """async () => {
   const keys = await Promise.all(others.map(async (name) => (await caches.open(name)).keys()));
   return keys.flat().map((each) => new URL(each.url).pathname);
 }"""
+SMALL = """() => [...document.querySelectorAll("button, summary, select, .btn, .input, .tabs-line a, .tabbar a, .sheet a, .pick, .choice")]
+  .filter((each) => each.checkVisibility({visibilityProperty: true}))
+  .map((each) => [each, each.getBoundingClientRect()])
+  .filter(([each, {width, height}]) => width && height && (width < 44 || height < 44))
+  .map(([each, {width, height}]) => `${each.outerHTML.slice(0, 120)} is ${width} x ${height}`)"""
+
+
+@pytest.fixture(scope="module")
+def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
+    with Panel(tmp_path_factory.mktemp("panel") / "data", DEVFLOW_STYLEGUIDE="yes") as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +136,24 @@ def test_it_can_be_installed(page: Page) -> None:
     assert ("light" in light, "dark" in dark) == (True, True)
 
 
+def test_a_thumb_finds_what_it_needs(page: Page) -> None:
+    """Deploying, deciding, going back, reading the log; and all parts that pages are made of."""
+    environment = "/projects/shop/environments/production/"
+    for address in ("/", environment, f"{environment}deploy/", "/deployments/", "/account/", "/styleguide"):
+        page.goto(address)
+        assert page.evaluate(SMALL) == [], address
+        assert sideways(page) == 0, address
+    page.goto("/deployments/?status=waiting")
+    page.locator("td.lead a").first.tap()
+    page.get_by_role("button", name="Cancel deployment").tap()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(page.get_by_role("button", name="First error")).to_be_visible()
+    assert page.evaluate(SMALL) == []
+    page.goto("/projects/shop/")
+    page.get_by_label("More of production").tap()
+    assert page.evaluate(SMALL) == []
+
+
 def test_without_a_network_the_last_state_is_shown_with_its_age(page: Page, way: Front) -> None:
     way.is_away = True
     page.goto("/deployments/")
@@ -177,6 +206,9 @@ def test_what_hangs_is_not_waited_for_and_what_is_live_stays_live(page: Page, wa
     assert way.asked.count("GET /deployments/") == 1, "it was asked for anew, once"
     built = [each for each in way.asked if each.startswith("GET /static/build/")]
     assert len(built) == len(set(built)), "no file is asked for twice"
+    page.goto(way.url.replace("127.0.0.1", "localhost") + "/accounts/login/")
+    page.evaluate("(address) => { location.href = address; }", f"{way.url}/projects/")  # as from a mail or a chat
+    expect(page).to_have_url(f"{way.url}/projects/")
     way.is_slow = True
     page.goto("/", wait_until="commit")
     expect(page.locator(SIGN)).to_be_visible(timeout=10_000)
