@@ -50,7 +50,8 @@ OTHERS = """async () => {
   const keys = await Promise.all(others.map(async (name) => (await caches.open(name)).keys()));
   return keys.flat().map((each) => new URL(each.url).pathname);
 }"""
-SMALL = """() => [...document.querySelectorAll("button, summary, select, .btn, .input, .tabs-line a, .tabbar a, .sheet a, .pick, .choice")]
+SMALL = """() => [...document.querySelectorAll("button, summary, select, .btn, .input, .pick, .choice"),
+  ...document.querySelectorAll(".tabs-line a, .tabbar a, .sheet a")]
   .filter((each) => each.checkVisibility({visibilityProperty: true}))
   .map((each) => [each, each.getBoundingClientRect()])
   .filter(([each, {width, height}]) => width && height && (width < 44 || height < 44))

@@ -332,8 +332,15 @@ def test_a_browser_in_other_hands_tells_its_new_person_only(phones: Phones) -> N
     given = {**renewed, "p256dh": browser.p256dh, "auth": browser.auth}
     viewer = phones.shop.people[Role.VIEWER]
     assert devices.device_renew(user=viewer, session_key="x", known=[], agent=AGENT, **given) == []
+    own = phones.add(Role.VIEWER, path="own")
+    taken = devices.device_renew(user=viewer, session_key="x", known=[str(own.pk)], agent=AGENT, **given)
+    assert taken == [], "nor can it be taken by its address"
     phones.add(Role.VIEWER, path="shared")
-    assert [device.user for device in phones.devices()] == [viewer]
+    assert [device.user for device in phones.devices()] == [viewer, viewer]
+    results = at_once(4, lambda n: phones.add([Role.OWNER, Role.VIEWER][n % 2], path="raced"))
+    assert all(isinstance(each, PushDevice | ConflictError) for each in results), results
+    [raced] = [device for device in phones.devices() if json.loads(device.address)["endpoint"].endswith("raced")]
+    assert raced.user in (viewer, phones.shop.people[Role.OWNER])
 
 
 def test_a_browser_may_change_its_address_and_its_session(phones: Phones) -> None:

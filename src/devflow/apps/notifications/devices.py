@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
@@ -56,7 +57,7 @@ def device_add(
     """
     address = _address(endpoint, p256dh, auth)
     digest = _digest(endpoint)
-    with transaction.atomic(), scopes_disabled():
+    with _one_person(), transaction.atomic(), scopes_disabled():
         User.objects.select_for_update(no_key=True).get(pk=actor.user.pk)
         PushDevice.objects.filter(digest=digest).exclude(user=actor.user).delete()
         own = PushDevice.objects.filter(user=actor.user, team=actor.team)
@@ -77,13 +78,15 @@ def device_renew(*, user: User, session_key: str, known: Iterable[str], agent: s
     """The browser says under which address (`endpoint`, `p256dh`, `auth`) it is told now: its devices get that, and
     belong to this session from now on. `known` are those that the session knows it by.
 
-    None where it is not told of anything, or was by somebody else. Raises InvalidError.
+    None where it is not told of anything, or is told for somebody else. Raises InvalidError, ConflictError.
     """
     address = _address(**given)
     digest = _digest(given["endpoint"])
-    with transaction.atomic(), scopes_disabled():
+    with _one_person(), transaction.atomic(), scopes_disabled():
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         own = PushDevice.objects.filter(user=user)
+        if PushDevice.objects.filter(digest=digest).exclude(user=user).exists():
+            return []
         found = {device.team_id: device for device in own.filter(pk__in=_ids(known))}
         found |= {device.team_id: device for device in own.filter(digest=digest)}
         for device in found.values():
@@ -131,6 +134,17 @@ def is_told(device: PushDevice) -> bool:
     """Whether the device still belongs to a log-in of an account that is in use."""
     is_seen = device.seen_at > timezone.now() - timedelta(days=UNSEEN_DAYS)
     return is_seen and device.user.is_active and sessions.session_holds(user=device.user, key=device.session_key)
+
+
+@contextmanager
+def _one_person() -> Iterator[None]:
+    """Two people who have the same browser told at the same moment: one of them is asked to do it again."""
+    try:
+        yield
+    except IntegrityError as error:
+        if "push_device_once" in str(error):
+            raise ConflictError("Somebody else has had this browser told just now. Try again.") from None
+        raise
 
 
 def _put(device: PushDevice, address: dict[str, str], session_key: str, agent: str) -> None:

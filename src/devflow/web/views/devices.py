@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from devflow.apps.notifications import devices, push
 from devflow.apps.notifications.models import PushDevice
-from devflow.core.errors import InvalidError
+from devflow.core.errors import ConflictError, InvalidError
 from devflow.web.access import AccountRequest, TeamRequest, account_page, team_page
 from devflow.web.replies import act_and_go
 
@@ -39,7 +39,7 @@ def device_renew(request: AccountRequest) -> HttpResponse:
     given = {name: request.POST.get(name, "") for name in _GIVEN}
     try:
         found = devices.device_renew(user=request.user, session_key=session_key, known=known, agent=agent, **given)
-    except InvalidError:
+    except (ConflictError, InvalidError):
         found = []
     for device in found:
         _remember(request, device)
