@@ -61,7 +61,12 @@ class Phones:
         with scopes_disabled():
             Deployment.objects.filter(pk=row.pk).update(status=status, **given)
             if status == Status.FAILED:
-                step = {"position": 3, "name": "migrate", "phase": "migrate", "server_name": "web1"}
+                step = {
+                    "position": 3,
+                    "name": "after migrate: curl -u shop:hunter2 x",
+                    "phase": "migrate",
+                    "server_name": "web1",
+                }
                 Step.objects.create(team=self.shop.team, deployment=row, status=StepStatus.FAILED, **step)
         return row
 
@@ -106,7 +111,7 @@ def test_a_failed_deployment_is_told_and_only_the_browser_can_read_it(phones: Ph
     browser = phones.browsers[Role.OWNER]
     assert browser.message(got.body) == {
         "title": "Deployment of shop to production failed",
-        "body": "migrate on web1",
+        "body": "after migrate on web1",
         "url": f"/deployments/{row.pk}/",
         "tag": str(row.pk),
     }
@@ -230,7 +235,7 @@ def test_what_is_too_large_is_said_in_short(phones: Phones) -> None:
     phones.tell()
     phones.work()
     full, short = (phones.browsers[Role.OWNER].message(got.body) for got in phones.service.got)
-    assert full["body"] == "migrate on web1"
+    assert full["body"] == "after migrate on web1"
     assert short == {**full, "body": ""}
     phones.service.answer(413)
     phones.tell()

@@ -78,11 +78,13 @@ def deployment_changed(*, deployment_id: UUID, team_id: UUID, event: str | None,
 
 
 def _push(deployment: Deployment, message: Message, event: str, by: UUID | None) -> None:
-    """Who is told that it waits is who may end that. Errors are left out: they are for who is logged in."""
+    """Who is told that it waits is who may end that. Errors and the commands of hooks are left out: they may hold
+    secrets, and are for who is logged in."""
     right = rights.READ
     if event == WAITING:
         right = rights.DEPLOY if deployment.status in ACTIVE else rights.APPROVE
-    failed = f"{message.failed_step} on {message.failed_server}" if message.failed_step else ""
+    step = message.failed_step.partition(":")[0]  # of a hook its place: its command follows
+    failed = f"{step} on {message.failed_server}" if step else ""
     push.push(
         team=deployment.team,
         environment_id=deployment.environment_id,
