@@ -4,11 +4,14 @@
 import { renew } from "./device.js";
 import { ago } from "./time.js";
 
-const LOOK_MS = 5000;
+const LOOK_MS = 5000; // then twice as long after each time that loading anew brought nothing newer
+const MOST_DOUBLED = 4;
+const TRIES = "devflow-loaded-anew";
 const { kept, person } = document.body.dataset;
 
 export function startOffline() {
   if (kept) showAge();
+  else sessionStorage.removeItem(TRIES);
   if (document.getElementById("kept-pages")) showKept();
   if (!navigator.serviceWorker) return;
   document.addEventListener("devflow:ended", () => forget());
@@ -44,12 +47,13 @@ function showAge() {
     sign.textContent = text.replace("{time}", time.format(at)).replace("{ago}", ago((Date.now() - at) / 1000));
   };
   tell();
+  setTimeout(() => (sign.ariaLive = "off"), 5000); // said once, not every minute
   setInterval(tell, 10_000);
   for (const form of document.querySelectorAll("form[method=post]")) {
     for (const button of form.querySelectorAll("button:not([type=button])")) button.disabled = true;
   }
   addEventListener("online", comeBack);
-  setInterval(comeBack, LOOK_MS);
+  setInterval(comeBack, LOOK_MS * 2 ** Math.min(tries(), MOST_DOUBLED));
 }
 
 /** Which pages can be shown, where the one that was asked for cannot. */
@@ -73,7 +77,13 @@ async function showKept() {
 async function comeBack() {
   if (document.hidden) return;
   const answer = await fetch("/healthz", { cache: "no-store" }).catch(() => undefined);
-  if (answer?.ok) location.reload();
+  if (!answer?.ok) return;
+  sessionStorage.setItem(TRIES, String(tries() + 1));
+  location.reload();
+}
+
+function tries() {
+  return Number(sessionStorage.getItem(TRIES) ?? 0);
 }
 
 function isToday(at) {
