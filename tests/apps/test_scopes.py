@@ -15,6 +15,7 @@ OF_NO_TEAM = {
     "Team": "the team itself; it is reached by way of a membership",
     "SetupToken": "of the panel, before there is a team",
     "PanelKey": "of the panel",
+    "PushKey": "of the panel, for push services",
     "RateWindow": "counts by token, person and address, and tells nothing of them",
     "Chain": "of the panel: the ends of the audit log's chains, also that of no team",
     "Device": "a person's: the browsers that they logged in with",

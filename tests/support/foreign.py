@@ -24,6 +24,7 @@ from devflow.apps.sources.selectors import delivery_list
 from devflow.apps.sources.services import Request, webhook_set
 from tests.support.containers import seen
 from tests.support.payloads import github_push, sent
+from tests.support.push_service import add_device
 
 MARK = "faraway"
 """In the name of everything that the team has: nobody else may ever be shown it."""
@@ -95,6 +96,7 @@ def make_foreign(owner: User) -> Foreign:
         "deployment": deployment,
         "channel": channel,
         "notification": notification,
+        "device": add_device(actor),
         "delivery": delivery_list(actor=actor, source=source)[0],
         "token": token,
         "invitation": invitation,

@@ -67,6 +67,7 @@ def filling(world: World) -> dict[str, str]:
         "webhook/<delivery_id>": str(world.delivery.pk),
         "channels/<channel_id>": str(world.channel.pk),
         "deliveries/<delivery_id>": str(world.notification.pk),
+        "devices/<device_id>": str(world.device.pk),
         "tokens/<token_id>": str(world.token.pk),
         "invitations/<invitation_id>": str(world.invitation.pk),
         "members/<member_id>": str(world.member.pk),

@@ -23,7 +23,7 @@ from devflow.apps.containers.services import container_act, follow_start
 from devflow.apps.deployments import services as deployments
 from devflow.apps.deployments.models import Deployment
 from devflow.apps.deployments.pushes import deliveries_take
-from devflow.apps.notifications.models import Channel, Notification
+from devflow.apps.notifications.models import Channel, Notification, PushDevice
 from devflow.apps.notifications.services import channel_add, channel_test
 from devflow.apps.privacy.jobs import export
 from devflow.apps.privacy.models import Archive
@@ -41,6 +41,7 @@ from devflow.apps.sources.services import Request, webhook_set
 from tests.support.containers import seen
 from tests.support.foreign import Foreign, make_foreign
 from tests.support.payloads import github_push, sent
+from tests.support.push_service import add_device
 
 PASSWORD = "a long enough phrase"
 SWARM = {
@@ -111,6 +112,11 @@ class World:
             actor=self.actor(), kind="slack", name="#shop", settings=settings, project_id=self.project.pk
         )
         return channel
+
+    @cached_property
+    def device(self) -> PushDevice:
+        """A browser of the owner's that is told by push."""
+        return add_device(self.actor())
 
     @cached_property
     def notification(self) -> Notification:

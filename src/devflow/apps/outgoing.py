@@ -58,6 +58,11 @@ class Response:
         return 200 <= self.status < 300
 
     @property
+    def is_transient(self) -> bool:
+        """Whether waiting may help: 408, 425, 429 and 5xx."""
+        return self.status in _TRANSIENT or self.status >= 500
+
+    @property
     def retry_after_seconds(self) -> float | None:
         """What `Retry-After` asks for, given in seconds or as a date; None without one that can be read."""
         value = self.headers.get("retry-after", "").strip()
@@ -84,7 +89,7 @@ class Response:
             message = f"{self.host} answered {_named(self.status)}: {_shown(self.text)}"
         raise OutgoingError(
             message,
-            transient=self.status in _TRANSIENT or self.status >= 500,
+            transient=self.is_transient,
             status=self.status,
             retry_after_seconds=self.retry_after_seconds,
         )

@@ -15,9 +15,18 @@ BUILD = Path(__file__).parent / "static" / "build"
 
 def asset_url(name: str) -> str:
     """The address of `app.css` and its like. Raises ImproperlyConfigured when the pages are not built."""
+    return static(f"build/{_built(name)}")
+
+
+def asset_text(name: str) -> str:
+    """What the built file says. Raises ImproperlyConfigured when the pages are not built."""
+    return (BUILD / _built(name)).read_text("utf-8")
+
+
+def _built(name: str) -> str:
     manifest = _read_manifest() if settings.DEBUG else _manifest()
     try:
-        return static(f"build/{manifest[name]}")
+        return manifest[name]
     except KeyError:
         raise ImproperlyConfigured(
             f"{name} is not among the built files of the pages: run `npm run build` again."

@@ -20,6 +20,7 @@ const TARGET = ["chrome111", "firefox121", "safari16.4"];
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 const manifest = { ...(await scripts()), ...(await styles()), ...images() };
+Object.assign(manifest, await worker());
 compress();
 writeFileSync(join(out, "licenses.txt"), licenses());
 writeFileSync(join(out, "manifest.json"), JSON.stringify(manifest, null, 2) + "\n");
@@ -58,16 +59,43 @@ async function styles() {
   return { ...entries(result, ".css"), ...Object.fromEntries(fonts.map((path) => [unhashed(path), basename(path)])) };
 }
 
-/** Icons and the manifest of the installable page are copied under a hashed name. */
+/** Icons and the manifests of the installable page, which name them, are copied under a hashed name. */
 function images() {
-  const named = readdirSync(join(source, "img")).map((name) => {
-    const content = readFileSync(join(source, "img", name));
-    const hash = createHash("sha256").update(content).digest("hex").slice(0, 8).toUpperCase();
-    const built = `${basename(name, extname(name))}-${hash}${extname(name)}`;
-    writeFileSync(join(out, built), content);
-    return [name, built];
+  const built = {};
+  const names = readdirSync(join(source, "img")).sort((a, b) => a.endsWith(".webmanifest") - b.endsWith(".webmanifest"));
+  for (const name of names) {
+    let content = readFileSync(join(source, "img", name));
+    if (name.endsWith(".webmanifest")) {
+      content = Buffer.from(content.toString().replace(/"([\w-]+\.(png|svg))"/g, (_, icon) => JSON.stringify(built[icon])));
+    }
+    built[name] = `${basename(name, extname(name))}-${hashOf(content)}${extname(name)}`;
+    writeFileSync(join(out, built[name]), content);
+  }
+  return built;
+}
+
+/** The service worker knows all that was built, so that it changes with every version of it. */
+async function worker() {
+  const built = readdirSync(out).sort();
+  const shell = Object.keys(manifest).filter((name) => /^(app\.(css|js)|geist-(mono-)?latin-wght-normal\.woff2|favicon-idle\.svg)$/.test(name));
+  const chunks = built.filter((name) => name.startsWith("chunk-"));
+  const known = {
+    BUILT: built,
+    SHELL: [...shell.map((name) => manifest[name]), ...chunks],
+    VERSION: hashOf(built.join()),
+    ICON: `/static/build/${manifest["icon-192.png"]}`,
+    BADGE: `/static/build/${manifest["badge.png"]}`,
+  };
+  const result = await esbuild.build({
+    ...common(),
+    entryPoints: [join(source, "js/worker/service-worker.js")],
+    define: Object.fromEntries(Object.entries(known).map(([name, value]) => [name, JSON.stringify(value)])),
   });
-  return Object.fromEntries(named);
+  return entries(result, ".js");
+}
+
+function hashOf(content) {
+  return createHash("sha256").update(content).digest("hex").slice(0, 8).toUpperCase();
 }
 
 /** Beside every text a smaller one, which WhiteNoise gives to browsers that take it. */

@@ -10,6 +10,7 @@ from django.http.response import HttpResponseBase
 
 from devflow.apps.accounts.addresses import LOOPBACK, client_address
 from devflow.apps.accounts.sessions import session_seen
+from devflow.apps.notifications.devices import SESSION_DEVICES, devices_seen
 
 
 def with_sessions_seen(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -19,7 +20,10 @@ def with_sessions_seen(get_response: Callable[[HttpRequest], HttpResponseBase]) 
         if settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated:
             key = request.session.session_key or ""
             address = client_address(request) or LOOPBACK
-            session_seen(user=request.user, key=key, address=address, agent=request.headers.get("User-Agent", ""))
+            agent = request.headers.get("User-Agent", "")
+            is_written = session_seen(user=request.user, key=key, address=address, agent=agent)
+            if is_written and (devices := request.session.get(SESSION_DEVICES)):
+                devices_seen(user=request.user, device_ids=devices, session_key=key)
         return get_response(request)
 
     return middleware

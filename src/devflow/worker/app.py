@@ -18,6 +18,7 @@ from devflow.apps.containers import jobs as containers
 from devflow.apps.deployments import jobs as deployments
 from devflow.apps.deployments import proxy, variables
 from devflow.apps.notifications import jobs as notifications
+from devflow.apps.notifications import push
 from devflow.apps.privacy import jobs as privacy
 from devflow.apps.servers import cluster_jobs
 from devflow.apps.servers import jobs as servers
@@ -132,6 +133,12 @@ async def source_create_hook(source_id: str) -> None:
 async def notifications_send(channel_id: str) -> None:
     await asyncio.sleep(NOTIFY_PAUSE_SECONDS)
     await notifications.send(channel_id=channel_id)
+
+
+@app.task(name="notifications.push", queue="notifications", retry=HANDED_OVER)
+async def notifications_push(message_id: str) -> None:
+    await asyncio.sleep(NOTIFY_PAUSE_SECONDS)
+    await _insist(partial(push.send, message_id=message_id), f"push message {message_id}")
 
 
 @app.task(name="accounts.mail_reset", queue="accounts", retry=MAIL_AGAIN)

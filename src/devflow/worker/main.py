@@ -25,6 +25,7 @@ from devflow.apps.changes.services import changes_clean
 from devflow.apps.deployments import selectors, services
 from devflow.apps.deployments.events import CONTROL_CHANNEL
 from devflow.apps.deployments.retention import deployments_clean
+from devflow.apps.notifications.push import push_clean
 from devflow.apps.notifications.services import notifications_adopt
 from devflow.apps.privacy.services import archives_clean
 from devflow.apps.servers import cluster_jobs
@@ -154,6 +155,7 @@ def _clean_up() -> None:
     archives_clean()
     deployments_clean()
     changes_clean()
+    push_clean()
 
 
 async def _listen() -> None:

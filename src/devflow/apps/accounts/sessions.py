@@ -10,12 +10,16 @@ from typing import Final
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.models import Session as Row
 from django.core.cache import cache
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
 from devflow.apps.accounts import events
 from devflow.apps.accounts.models import User
+from devflow.apps.accounts.session_store import SessionStore
 from devflow.core.errors import NotFoundError
 
 SEEN_SECONDS: Final = 60
@@ -94,16 +98,27 @@ def sessions_end(*, user: User, but_key: str | None = None) -> int:
     return len(ended)
 
 
-def session_seen(*, user: User, key: str, address: str, agent: str) -> None:
-    """Writes down that the session was used, once a minute at most."""
+def session_holds(*, user: User, key: str) -> bool:
+    """Whether the person's session with this key was neither ended nor made worthless by another password; one that has
+    merely run out still holds."""
+    row = Row.objects.filter(session_key=key).first()
+    data = SessionStore(key).decode(row.session_data) if row else {}
+    known = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
+    is_theirs = data.get(SESSION_KEY) == str(user.pk)
+    return is_theirs and any(constant_time_compare(data.get(HASH_SESSION_KEY, ""), each) for each in known)
+
+
+def session_seen(*, user: User, key: str, address: str, agent: str) -> bool:
+    """Writes down that the session was used, once a minute at most; True when it did."""
     if not cache.add(f"session-seen:{key}", True, SEEN_SECONDS):
-        return
+        return False
     now = timezone.now()
     seen = {"ip": address, "user_agent": agent[: UserSession._meta.get_field("user_agent").max_length]}
     known = UserSession.objects.filter(session_key=key)
     late = known.filter(last_seen_at__lt=now - timedelta(seconds=SEEN_SECONDS))
     if not late.update(last_seen_at=now, **seen) and not known.exists():
         UserSession.objects.get_or_create(session_key=key, defaults={"user": user, **seen})
+    return True
 
 
 def device(agent: str) -> str:

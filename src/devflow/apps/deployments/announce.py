@@ -8,9 +8,10 @@ from django.conf import settings
 from django.utils import timezone
 from django_scopes import scope
 
+from devflow.apps.accounts import rights
 from devflow.apps.accounts.models import Team
-from devflow.apps.deployments.models import Deployment, Status, Step, StepStatus
-from devflow.apps.notifications import selectors, services
+from devflow.apps.deployments.models import ACTIVE, Deployment, Status, Step, StepStatus
+from devflow.apps.notifications import push, selectors, services
 from devflow.apps.notifications.messages import Message, Tone
 from devflow.apps.projects.windows import calendar_of, closed_now
 from devflow.apps.sources.reports import report
@@ -30,6 +31,11 @@ _TITLES: dict[str, tuple[str, Tone]] = {
     "deployment.rolled_back": ("Deployment of {project} to {environment} was rolled back", "bad"),
     "deployment.cancelled": ("Deployment of {project} to {environment} was cancelled", "neutral"),
 }
+_PUSHED = ("deployment.failed", "deployment.rolled_back", WAITING)
+"""What people are told on their devices too: it failed, or waits for somebody."""
+_WAITS_FOR_DECISION = (
+    "Its canary is on hold: resume, promote or abort it. Nothing else can be deployed there meanwhile."
+)
 
 
 def ended_event(status: str) -> str | None:
@@ -37,8 +43,9 @@ def ended_event(status: str) -> str | None:
     return _ENDED.get(Status(status))
 
 
-def deployment_changed(*, deployment_id: UUID, team_id: UUID, event: str | None) -> None:
-    """Queues what is to be told, in the caller's transaction, after the deployment's row was written.
+def deployment_changed(*, deployment_id: UUID, team_id: UUID, event: str | None, by: UUID | None = None) -> None:
+    """Queues what is to be told, in the caller's transaction, after the deployment's row was written; `by` is the
+    person who has it wait, and knows.
 
     Sends nothing itself, so it costs a deployment a few statements, whatever the services outside do.
     """
@@ -47,19 +54,47 @@ def deployment_changed(*, deployment_id: UUID, team_id: UUID, event: str | None)
         columns = ("project_id", "project__source__access_token_sealed")
         project_id, access_token = found.values_list(*columns).first() or (None, None)
         is_wanted = event is not None and selectors.is_wanted(team_id=team_id, project_id=project_id, event=event)
-        if not access_token and not is_wanted:  # nobody to tell: it shall cost a push or a deployment next to nothing
+        is_pushed = event in _PUSHED and push.is_pushed(team_id=team_id)
+        if (
+            not access_token and not is_wanted and not is_pushed
+        ):  # nobody to tell: it shall cost a push or a deployment next to nothing
             return
         known = found.select_related("team", "project__source", "environment", "requested_by")
         deployment = known.defer("plan", "observed").get()
         _report(deployment)
-        if event is not None and is_wanted:
+        if event is None or not (is_wanted or is_pushed):
+            return
+        message = _message(deployment, event)
+        if is_wanted:
             services.notify(
                 team=deployment.team,
                 project_id=deployment.project_id,
                 event=event,
                 subject=str(deployment.pk),
-                message=_message(deployment, event),
+                message=message,
             )
+        if is_pushed:
+            _push(deployment, message, event, by)
+
+
+def _push(deployment: Deployment, message: Message, event: str, by: UUID | None) -> None:
+    """Who is told that it waits is who may end that. Errors and the commands of hooks are left out: they may hold
+    secrets, and are for who is logged in."""
+    right = rights.READ
+    if event == WAITING:
+        right = rights.DEPLOY if deployment.status in ACTIVE else rights.APPROVE
+    step = message.failed_step.partition(":")[0]  # of a hook its place: its command follows
+    failed = f"{step} on {message.failed_server}" if step else ""
+    push.push(
+        team=deployment.team,
+        environment_id=deployment.environment_id,
+        right=right,
+        title=message.title,
+        text=message.text or failed,
+        url=deployment_path(deployment.pk),
+        subject=str(deployment.pk),
+        but=by,
+    )
 
 
 def _report(deployment: Deployment) -> None:
@@ -99,7 +134,11 @@ def _reported(deployment: Deployment) -> tuple[str, str]:
 
 def deployment_url(deployment_id: UUID) -> str:
     """The full address of a deployment's page."""
-    return f"{settings.PUBLIC_URL}/deployments/{deployment_id}/"  # not by reverse(): the worker knows no pages
+    return f"{settings.PUBLIC_URL}{deployment_path(deployment_id)}"
+
+
+def deployment_path(deployment_id: UUID) -> str:
+    return f"/deployments/{deployment_id}/"  # not by reverse(): the worker knows no pages
 
 
 def _message(deployment: Deployment, event: str) -> Message:
@@ -134,6 +173,8 @@ def _message(deployment: Deployment, event: str) -> Message:
 
 
 def _waits(deployment: Deployment) -> str:
+    if deployment.status in ACTIVE:
+        return _WAITS_FOR_DECISION
     if deployment.waiting_for != "window":
         return f"It waits for: {deployment.waiting_for}." if deployment.waiting_for else ""
     closed = closed_now(deployment.environment)

@@ -236,6 +236,10 @@ def deployment_steer(*, actor: Actor, deployment: Deployment, action: str) -> De
         row.save(update_fields=["steering"])
         _append(row, [_said(f"{actor.user} wants the canary to {action}")])
         _record(actor, row, "deployment.steered", {"action": action})
+        if action == "hold":
+            announce.deployment_changed(
+                deployment_id=row.pk, team_id=row.team_id, event=announce.WAITING, by=actor.user.pk
+            )
     return row
 
 

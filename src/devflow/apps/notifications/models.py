@@ -1,4 +1,4 @@
-"""Channels that people are told through, and what was sent on them."""
+"""Channels that people are told through, what was sent on them, and browsers that are told by push."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django_scopes import ScopedManager
 
-from devflow.apps.accounts.models import Team
+from devflow.apps.accounts.models import Team, User
 from devflow.apps.accounts.rights import Place
 from devflow.apps.sealed import Sealed
 from devflow.core.names import uuid7
@@ -90,3 +90,63 @@ class Notification(models.Model):
             models.Index(fields=["channel", "-created_at"], name="notification_channel"),
             models.Index(fields=["next_attempt_at"], condition=Q(status__in=OPEN), name="notification_open"),
         ]
+
+
+class PushKey(models.Model):
+    """One row: the keys by which push services know this panel (RFC 8292); made when they are first needed."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    public = models.CharField(max_length=90)
+    private_sealed = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    private = Sealed()
+
+
+class PushDevice(models.Model):
+    """A browser of a member's that is told of the team by push.
+
+    `address` is what the browser gave, in JSON: `endpoint` (whoever has it can be told from others by it), `p256dh`,
+    `auth`; `digest` recognises the endpoint. `session_key` is of the log-in that it belongs to: it is told nothing any
+    more when that was ended. `problem` says why the push service refused the last message; '' once it takes one.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, models.CASCADE, related_name="push_devices")
+    user = models.ForeignKey(User, models.CASCADE, related_name="push_devices")
+    name = models.CharField(max_length=200)
+    session_key = models.CharField(max_length=40)
+    address_sealed = models.BinaryField()
+    host = models.CharField(max_length=253)
+    digest = models.CharField(max_length=64)
+    problem = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    seen_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    address = Sealed()
+    objects = ScopedManager(team="team")
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["team", "digest"], name="push_device_once")]
+        indexes: ClassVar = [models.Index(fields=["digest"], name="push_device_digest")]
+
+
+class PushMessage(models.Model):
+    """What one device is to be told; gone when it is sent or given up.
+
+    `right` on `environment` is what its person must have when it is sent; without an environment, being a member is
+    enough. `document` is what the browser gets.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, models.CASCADE, related_name="+")
+    device = models.ForeignKey(PushDevice, models.CASCADE, related_name="messages")
+    environment = models.ForeignKey("projects.Environment", models.CASCADE, null=True, blank=True, related_name="+")
+    right = models.CharField(max_length=20)
+    document = models.JSONField(default=dict)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    objects = ScopedManager(team="team")

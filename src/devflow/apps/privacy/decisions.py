@@ -59,6 +59,16 @@ TABLES: Final[dict[str, Decision]] = {
     "notifications_notification": Decision(
         "team", "after 30 days, or with its channel; those that name a person with the account", team="team"
     ),
+    "notifications_pushkey": PANEL,
+    "notifications_pushdevice": Decision(
+        "person",
+        "with the account, its log-in or the team; 90 days after it was last seen",
+        person=("user",),
+        omit=("session_key", "digest"),
+    ),
+    "notifications_pushmessage": Decision(
+        "person", "when it is sent or given up, or with its device", person=("device__user",)
+    ),
     # sources
     "sources_source": Decision("team", CASCADE, project="project", team="team", omit=("hook_token",)),
     "sources_delivery": Decision("team", CASCADE, project="source__project", team="team"),

@@ -11,6 +11,7 @@ from devflow.apps.accounts import sessions
 from devflow.apps.accounts.second_factor import factors_of, has_second_factor
 from devflow.apps.accounts.selectors import SESSION_TEAM, team_list
 from devflow.apps.accounts.services import keys_switch
+from devflow.apps.notifications.devices import device_list, push_key
 from devflow.web.access import AccountRequest, account_page, recently_authenticated
 from devflow.web.replies import Undo, act_and_go, tell_done
 
@@ -18,7 +19,14 @@ from devflow.web.replies import Undo, act_and_go, tell_done
 @account_page("GET")
 def account(request: AccountRequest) -> HttpResponse:
     found = sessions.session_list(user=request.user, current_key=request.session.session_key)
-    context = {"user": request.user, "factors": factors_of(request.user), "sessions": found}
+    context = {
+        "user": request.user,
+        "factors": factors_of(request.user),
+        "sessions": found,
+        "devices": device_list(user=request.user),
+        "session_key": request.session.session_key,
+        "push_key": push_key().public,
+    }
     response = render(request, "account/page.html", context)
     response["Cache-Control"] = "no-store"
     return response

@@ -15,6 +15,7 @@ from devflow.apps.servers.selectors import server_list
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.dashboard import BoardForm
 from devflow.web.looks import tab_state
+from devflow.web.offline import kept_offline
 from devflow.web.presenters.dashboard import chosen_projects, counters, server_loads
 from devflow.web.presenters.environments import environment_rows
 
@@ -24,6 +25,7 @@ SHOWN_SERVERS = 6
 
 
 @team_page("GET")
+@kept_offline
 def dashboard(request: TeamRequest) -> HttpResponse:
     return render(request, "dashboard/page.html", _board(request))
 

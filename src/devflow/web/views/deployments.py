@@ -33,6 +33,7 @@ from devflow.engine.plan import Plan
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.deployments import HEAD, DeployForm, FilterForm, LinesForm
 from devflow.web.forms.windows import OverrideForm
+from devflow.web.offline import kept_offline
 from devflow.web.presenters.deployments import plan_context, plan_step, problem_of, rollback_target, step_groups, tab_of
 from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.windows import wait_of, window_state
@@ -45,6 +46,7 @@ SHOWN_COMMITS = 15
 
 
 @team_page("GET")
+@kept_offline
 def deployment_list(request: TeamRequest) -> HttpResponse:
     """The filters stand in the address; what was superseded is folded unless it is asked for."""
     form = FilterForm({name: request.GET.get(name, "") for name in FilterForm.base_fields}, actor=request.actor)
@@ -67,6 +69,7 @@ def deployment_list(request: TeamRequest) -> HttpResponse:
 
 
 @team_page("GET")
+@kept_offline
 def deployment_detail(request: TeamRequest, deployment_id: UUID) -> HttpResponse:
     deployment = selectors.deployment_get(actor=request.actor, deployment_id=str(deployment_id))
     steps = selectors.step_list(actor=request.actor, deployment=deployment)

@@ -19,6 +19,7 @@ from devflow.apps.projects.models import Environment
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.environments import EnvironmentForm, EnvironmentSettingsForm
+from devflow.web.offline import kept_offline
 from devflow.web.presenters.deployments import plan_context, plan_step
 from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.files import file_state
@@ -39,6 +40,7 @@ def environment_add(request: TeamRequest, slug: str) -> HttpResponse:
 
 
 @team_page("GET")
+@kept_offline
 def environment_detail(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     environment = selectors.environment_get(actor=request.actor, slug=slug, name=name)
     context = {

@@ -12,6 +12,7 @@ from devflow.apps.deployments.selectors import deployment_list
 from devflow.apps.projects import selectors, services
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.projects import ProjectForm, ProjectSettingsForm
+from devflow.web.offline import kept_offline
 from devflow.web.presenters.environments import environment_rows
 from devflow.web.replies import act_and_go, form_page
 
@@ -20,6 +21,7 @@ PAGE_LENGTH = 50
 
 
 @team_page("GET")
+@kept_offline
 def project_list(request: TeamRequest) -> HttpResponse:
     after = request.GET.get("after", "").replace("\0", "")
     found = selectors.project_list(actor=request.actor, after=after, limit=PAGE_LENGTH + 1)
@@ -38,6 +40,7 @@ def project_add(request: TeamRequest) -> HttpResponse:
 
 
 @team_page("GET")
+@kept_offline
 def project_detail(request: TeamRequest, slug: str) -> HttpResponse:
     project = selectors.project_get(actor=request.actor, slug=slug)
     context = {

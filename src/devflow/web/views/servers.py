@@ -16,6 +16,7 @@ from devflow.apps.servers.models import Server, ServerStatus
 from devflow.core import keys
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.servers import ServerAddressForm, ServerForm
+from devflow.web.offline import kept_offline
 from devflow.web.presenters.dashboard import server_loads
 from devflow.web.presenters.servers import authorize_line, check_list, fact_list, tool_list
 from devflow.web.replies import Undo, act_and_go, form_page
@@ -23,6 +24,7 @@ from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
 
 @team_page("GET")
+@kept_offline
 def server_list(request: TeamRequest) -> HttpResponse:
     """`?status=` shows those of one status only."""
     every = selectors.server_list(actor=request.actor)
@@ -53,6 +55,7 @@ def server_add(request: TeamRequest) -> HttpResponse:
 
 
 @team_page("GET")
+@kept_offline
 def server_detail(request: TeamRequest, name: str) -> HttpResponse:
     server = selectors.server_get(actor=request.actor, name=name)
     return render(request, "servers/detail.html", _state(request, server))

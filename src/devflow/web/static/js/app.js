@@ -5,6 +5,7 @@ import { startCopying } from "./lib/copying.js";
 import { startForms } from "./lib/forms.js";
 import { startKeys } from "./lib/keys.js";
 import { startLive } from "./lib/live.js";
+import { startOffline } from "./lib/offline.js";
 import { startPalette } from "./lib/palette.js";
 import { setTheme } from "./lib/theme.js";
 import { tick } from "./lib/time.js";
@@ -19,6 +20,7 @@ startToasts();
 startCopying();
 startPalette();
 startKeys();
+startOffline();
 startLive();
 
 // What is fetched when a part is unfolded.

@@ -121,6 +121,7 @@ function cut() {
 function end() {
   state = "ended";
   show("ended");
+  document.dispatchEvent(new CustomEvent("devflow:ended"));
 }
 
 /** Says that the stream is cut off, unless it is back soon. */

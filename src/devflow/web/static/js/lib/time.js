@@ -29,7 +29,8 @@ export function tick() {
   }
 }
 
-function ago(seconds) {
+/** just now, 3 min ago, 2 h ago, yesterday, 5 days ago */
+export function ago(seconds) {
   if (seconds < 45) return "just now";
   if (seconds < 3600) return `${Math.max(1, Math.round(seconds / 60))} min ago`;
   if (seconds < 86400) return `${Math.round(seconds / 3600)} h ago`;
