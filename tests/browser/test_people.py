@@ -58,7 +58,7 @@ def test_a_passkey_is_made_and_lets_in_without_a_password(page: Page) -> None:
     expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible(timeout=SLOW_MS)
     assert len(re.findall(r"\d{8}", page.locator("#codes").inner_text())) == 10
     page.get_by_role("link", name="I have kept them").click()
-    expect(page.get_by_role("cell", name="Ada's laptop passkey")).to_be_visible()
+    expect(page.get_by_role("listitem").filter(has_text="Ada's laptop")).to_contain_text("passkey")
 
     page.context.clear_cookies()
     page.goto("/servers/")
@@ -80,7 +80,7 @@ def test_a_passkey_is_made_and_lets_in_without_a_password(page: Page) -> None:
     page.goto("/account/")
     page.get_by_role("link", name="Remove Ada's laptop").click()
     page.get_by_role("button", name="Remove").click()
-    expect(page.get_by_role("cell", name="Ada's laptop passkey")).to_be_hidden()
+    expect(page.get_by_role("listitem").filter(has_text="Ada's laptop")).to_be_hidden()
 
 
 @pytest.mark.timeout(120)

@@ -102,7 +102,7 @@ def _channels(made: Showcase) -> None:
         refused = "The address is not known to the service any more (404)." if wrong == "refused" else ""
         Channel.objects.filter(pk=channel.pk).update(is_enabled=wrong != "off", problem=refused)
         common = {"team": made.team, "channel": channel, "event": "deployment.failed"}
-        for back, (title, status, answer, error, attempts) in enumerate(TOLD):
+        for back, (title, status, answer, error, attempts) in reversed(list(enumerate(TOLD))):
             at = made.now - timedelta(hours=1 + 7 * back)
             row = Notification.objects.create(
                 **common,

@@ -105,7 +105,13 @@ ARCHIVE = {
     "failed": Look("cross", "Failed", "tone-bad"),
     "making": Look("running", "Being made", "tone-busy", is_moving=True),
 }
+OUTCOME = {
+    "done": Look("check", "Done", "tone-good"),
+    "failed": Look("cross", "Failed", "tone-bad"),
+    "refused": Look("shield", "Refused", "tone-warn"),
+}
 LOOKS = {
+    "outcome": OUTCOME,
     "factor": FACTOR,
     "invitation": INVITATION,
     "archive": ARCHIVE,

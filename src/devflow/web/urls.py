@@ -183,6 +183,7 @@ urlpatterns = [
     path("audit/requests/", audit.audit_requests, name="audit-requests"),
     path("audit/<uuid:event_id>/", audit.audit_event, name="audit-event"),
     path("data/", privacy.data_page, name="data"),
+    path("data/state/", privacy.data_state, name="data-state"),
     path("data/export/", privacy.data_export, name="data-export"),
     path("data/archives/<uuid:archive_id>/", privacy.data_archive, name="data-archive"),
     path("data/delete-account/", privacy.account_delete, name="account-delete"),
