@@ -38,6 +38,14 @@ SCREENS = {
     "lines": "/deployments/{failed}/lines/",
     "servers": "/servers/",
     "server": "/servers/fra-web-1/",
+    "account": "/account/",
+    "team": "/team/",
+    "tokens": "/tokens/",
+    "access": "/projects/checkout/grants/",
+    "audit": "/audit/",
+    "data": "/data/",
+    "channels": "/channels/",
+    "channel": "/channels/{channel}/",
 }
 KEPT = {
     "dashboard-1280-light": "dashboard",
