@@ -9,6 +9,7 @@ from django_scopes import scope
 
 from devflow.apps.accounts.models import Membership, Role, Team, User
 from devflow.apps.accounts.selectors import actor_get
+from devflow.apps.audit.models import Event
 from devflow.apps.notifications.models import Channel
 from devflow.apps.projects.models import Environment, Grant, Variable
 from devflow.apps.servers.models import Server
@@ -122,6 +123,9 @@ def test_ones_name_is_taken_back(world: World, viewer: Client) -> None:
     assert User.objects.get(pk=person.pk).name == "Ada Lovelace"
     take_back(viewer, "/account/")
     assert User.objects.get(pk=person.pk).name == person.name
+    with scope(team=world.team):
+        told = Event.objects.filter(action="user.renamed").order_by("id")
+        assert [event.after["name"] for event in told] == ["Ada Lovelace", person.name]
 
 
 def test_a_part_of_a_page_takes_no_result_from_the_page_that_is_to_show_it(owner: Client) -> None:

@@ -59,8 +59,21 @@ def password_set(*, user: User, password: str) -> None:
 
 def name_set(*, user: User, name: str) -> User:
     """How the person is called from now on; '' for by the e-mail address. Raises InvalidError."""
-    user.name = names.single_line(name, "name") if name.strip() else ""
-    user.save(update_fields=["name"])
+    before, after = user.name, names.single_line(name, "name") if name.strip() else ""
+    if before == after:
+        return user
+    with transaction.atomic():
+        user.name = after
+        user.save(update_fields=["name"])
+        events.record(
+            team=None,
+            user=user,
+            action="user.renamed",
+            target=user.email,
+            target_id=str(user.pk),
+            before={"name": before},
+            after={"name": after},
+        )
     return user
 
 
