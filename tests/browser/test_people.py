@@ -115,3 +115,31 @@ def test_an_authenticator_app_is_set_up_and_asked_for(page: Page) -> None:
     page.get_by_role("button", name="Log in", exact=True).click()
     page.goto("/account/")
     expect(page.get_by_text("9 left")).to_be_visible()
+
+
+@pytest.mark.timeout(120)
+def test_a_role_is_given_and_taken_back_by_keys_alone(browser: Browser, panel: Panel, session: str) -> None:
+    with context(browser, panel.url, session=session, reduced_motion="reduce") as opened, watched(opened) as page:
+        page.goto("/team/")
+        role, button = page.get_by_label("Role of Viewer"), page.get_by_role("button", name="Set the role of Viewer")
+        expect(button).to_be_hidden()
+        role.focus()
+        page.keyboard.type("A")
+        page.keyboard.press("Tab")
+        expect(button).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.locator("#toasts")).to_contain_text("Viewer is Admin now.")
+        expect(role).to_have_value("admin")
+        page.get_by_role("button", name="Undo").focus()
+        page.keyboard.press("Enter")
+        expect(role).to_have_value("viewer")
+
+        member = page.get_by_role("listitem").filter(has_text="viewer@example.test")
+        member.get_by_role("button", name="Remove", exact=True).focus()
+        page.keyboard.press("Enter")
+        remove = member.get_by_role("button", name="Remove member")
+        expect(remove).to_be_disabled()
+        page.keyboard.type("viewer@example.test")
+        expect(remove).to_be_enabled()
+        page.keyboard.press("Enter")
+        expect(member).to_have_count(0)
