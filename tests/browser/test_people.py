@@ -121,7 +121,10 @@ def test_an_authenticator_app_is_set_up_and_asked_for(page: Page) -> None:
 def test_a_role_is_given_and_taken_back_by_keys_alone(browser: Browser, panel: Panel, session: str) -> None:
     with context(browser, panel.url, session=session, reduced_motion="reduce") as opened, watched(opened) as page:
         page.goto("/team/")
-        role, button = page.get_by_label("Role of Viewer"), page.get_by_role("button", name="Set the role of Viewer")
+        role, button = (
+            page.get_by_label("Role of Viewer", exact=True),
+            page.get_by_role("button", name="Set the role of Viewer"),
+        )
         expect(button).to_be_hidden()
         role.focus()
         page.keyboard.type("A")
