@@ -163,6 +163,8 @@ ACCOUNT_RATE_LIMITS = False  # counted by apps/accounts/logins.py, for all web p
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
 ACCOUNT_FORMS = {
     "login": "devflow.web.forms.account.LoginForm",
+    "change_password": "devflow.web.forms.account.ChangeForm",
+    "reauthenticate": "devflow.web.forms.account.PasswordAgainForm",
     "reset_password": "devflow.web.forms.account.ResetForm",
     "reset_password_from_key": "devflow.web.forms.account.ResetKeyForm",
 }

@@ -91,7 +91,30 @@ CONTAINER_ACTION = {
     "done": Look("check", "Done", "tone-good"),
     "failed": Look("cross", "Failed", "tone-bad"),
 }
+FACTOR = {
+    "on": Look("check", "On", "tone-good"),
+    "missing": Look("warning", "Off", "tone-warn"),
+    "off": Look("cancelled", "Off"),
+}
+INVITATION = {
+    "open": Look("pending", "Open"),
+    "over": Look("warning", "Run out", "tone-warn"),
+}
+ARCHIVE = {
+    "made": Look("check", "Ready", "tone-good"),
+    "failed": Look("cross", "Failed", "tone-bad"),
+    "making": Look("running", "Being made", "tone-busy", is_moving=True),
+}
+OUTCOME = {
+    "done": Look("check", "Done", "tone-good"),
+    "failed": Look("cross", "Failed", "tone-bad"),
+    "refused": Look("shield", "Refused", "tone-warn"),
+}
 LOOKS = {
+    "outcome": OUTCOME,
+    "factor": FACTOR,
+    "invitation": INVITATION,
+    "archive": ARCHIVE,
     "container": CONTAINER,
     "container_action": CONTAINER_ACTION,
     "cluster_action": CLUSTER_ACTION,

@@ -57,6 +57,26 @@ def password_set(*, user: User, password: str) -> None:
     user.save(update_fields=["password"])
 
 
+def name_set(*, user: User, name: str) -> User:
+    """How the person is called from now on; '' for by the e-mail address. Raises InvalidError."""
+    before, after = user.name, names.single_line(name, "name") if name.strip() else ""
+    if before == after:
+        return user
+    with transaction.atomic():
+        user.name = after
+        user.save(update_fields=["name"])
+        events.record(
+            team=None,
+            user=user,
+            action="user.renamed",
+            target=user.email,
+            target_id=str(user.pk),
+            before={"name": before},
+            after={"name": after},
+        )
+    return user
+
+
 def team_create(*, name: str, owner: User) -> Team:
     """A new team with its first owner. The panel's first one may use the panel's own machine. Raises InvalidError."""
     name = names.single_line(name, "team")

@@ -38,6 +38,16 @@ class FilterForm(PanelForm):
         if not may_see_panel:
             del self.fields["panel"]
 
+    def chosen(self) -> list[dict[str, str]]:
+        """The filters that are set, in words: label, value ('' for one that is on or off)."""
+        given = getattr(self, "cleaned_data", {})
+        names = dict(self.fields["project"].choices)  # type: ignore[attr-defined]
+        found = [(name, given.get(name)) for name in self.fields if given.get(name)]
+        return [
+            {"label": str(self[name].label), "value": "" if value is True else str(names.get(value, value))}
+            for name, value in found
+        ]
+
     def filters(self) -> Filters:
         """What is chosen; what is not valid is left out (the page says so)."""
         given = getattr(self, "cleaned_data", {})

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts import invitations
 from devflow.apps.accounts.members import roles_given, team_add
 from devflow.apps.accounts.models import Invitation, Role, Team, User
 from devflow.apps.accounts.rights import Actor
+from devflow.apps.accounts.services import name_set
 from devflow.web.forms.base import PanelForm
 
 _DAYS = [("1", "a day"), ("7", "7 days"), ("30", "30 days")]
@@ -67,3 +69,14 @@ class TeamForm(PanelForm):
 
     def save(self, actor: Actor) -> Team | None:
         return self.submit(team_add, actor=actor, name=self.cleaned_data["name"])
+
+
+class NameForm(PanelForm):
+    """How a person is called; with an empty one, by the e-mail address."""
+
+    name = forms.CharField(
+        label=_("Your name"), max_length=200, required=False, widget=forms.TextInput(attrs={"autocomplete": "name"})
+    )
+
+    def save(self, user: User) -> User | None:
+        return self.submit(name_set, user=user, name=self.cleaned_data["name"])

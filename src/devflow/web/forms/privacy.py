@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext as _
 
 from devflow.web.forms.base import PanelForm, code_line
 
@@ -25,12 +26,13 @@ class DeleteForm(PanelForm):
     def __init__(self, *args: Any, name: str, has_files: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._name = name
-        self.fields["confirm"].label = f"Type {name} to confirm"
+        self.fields["confirm"].label = _("Type %(name)s to confirm") % {"name": name}
+        self.fields["confirm"].widget.attrs["data-typed"] = name
         if not has_files:
             del self.fields["with_files"]
 
     def clean_confirm(self) -> str:
         given = str(self.cleaned_data["confirm"]).strip()
         if given != self._name:
-            raise forms.ValidationError(f"This is not {self._name}: nothing was deleted.")
+            raise forms.ValidationError(_("This is not %(name)s: nothing was deleted.") % {"name": self._name})
         return given

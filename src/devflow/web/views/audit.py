@@ -9,6 +9,8 @@ from django.contrib import messages
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from devflow.apps.accounts import rights
 from devflow.apps.audit import selectors
@@ -34,7 +36,9 @@ def audit_log(request: TeamRequest) -> HttpResponse:
         "form": form,
         "events": shown,
         "query": _query(request),
+        "chosen": form.chosen(),
         "is_filtered": bool(_query(request)),
+        "before": request.GET.get("before", ""),
         "next": shown[-1].pk if len(found) > len(shown) else None,
     }
     return form_page(request, "audit/page.html", context, form)
@@ -69,10 +73,15 @@ def audit_export(request: TeamRequest) -> HttpResponseBase:
 def audit_verify(request: TeamRequest) -> HttpResponse:
     verdict = selectors.chain_verify(actor=request.actor, is_panel=request.POST.get("panel") == "on")
     if verdict.problems:
-        messages.error(request, "The chain is not whole. " + " ".join(verdict.problems[:3]))
+        problems = " ".join(verdict.problems[:3])
+        messages.error(request, _("The chain is not whole. %(problems)s") % {"problems": problems})
     else:
-        erased = f" {verdict.erased} details of people in it were erased." if verdict.erased else ""
-        messages.success(request, f"The chain is whole: {verdict.events} events.{erased}")
+        whole = ngettext("The chain is whole: %(n)d event.", "The chain is whole: %(n)d events.", verdict.events)
+        gone = ngettext(
+            "%(n)d detail of people in it was erased.", "%(n)d details of people in it were erased.", verdict.erased
+        )
+        told = [whole % {"n": verdict.events}, *([gone % {"n": verdict.erased}] if verdict.erased else [])]
+        messages.success(request, " ".join(told))
     return redirect("audit")
 
 

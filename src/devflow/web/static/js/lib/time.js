@@ -2,6 +2,7 @@
 
 const skew = Date.now() - Date.parse(document.body.dataset.now ?? new Date().toISOString());
 const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+const short = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
 /** Milliseconds since the epoch by the server's clock. */
 export function now() {
@@ -17,12 +18,17 @@ export function duration(seconds) {
   return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
 }
 
-/** Keeps every <time data-ago> and every [data-elapsed-since] of the page true, once a second. */
+/** Keeps every <time data-ago>, <time data-at> (a time as such, in the reader's zone) and every [data-elapsed-since] of the page true, once a second. */
 export function tick() {
   for (const element of document.querySelectorAll("time[data-ago]")) {
     const at = new Date(element.dateTime);
     element.textContent = ago((now() - at) / 1000);
     element.title ||= absolute.format(at);
+  }
+  for (const element of document.querySelectorAll("time[data-at]:not([title])")) {
+    const at = new Date(element.dateTime);
+    element.textContent = short.format(at);
+    element.title = absolute.format(at);
   }
   for (const element of document.querySelectorAll("[data-elapsed-since]")) {
     element.textContent = duration(Math.max(0, (now() - Date.parse(element.dataset.elapsedSince)) / 1000));
