@@ -20,8 +20,8 @@ from devflow.apps.changes.services import changes_clean
 from devflow.apps.containers.models import Snapshot
 from devflow.apps.deployments import services as deployments
 from devflow.apps.projects import services as projects
-from devflow.apps.projects.models import Environment
 from devflow.apps.projects.grants import environment_protect, grant_remove, grants_add
+from devflow.apps.projects.models import Environment
 from devflow.apps.servers import services as servers
 from devflow.apps.sources.models import Delivery, Source
 from tests.support.shop import Shop, at_once
