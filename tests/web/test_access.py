@@ -44,6 +44,7 @@ FOR_EVERY_MEMBER = {
     "tokens": "one's own tokens",
     "token-revoke": "one's own tokens",
     "account-keys": "one's own keyboard",
+    "account-language": "one's own language",
     "session-end": "one's own sessions",
     "sessions-end": "one's own sessions",
     "team-switch": "one's own session",

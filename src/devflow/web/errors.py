@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template import loader
+from django.utils.translation import gettext, gettext_noop, override
 from django.views import csrf, defaults
 
 from devflow.apps.readiness import is_unstorable, why_unavailable
@@ -25,12 +26,13 @@ from devflow.core.error_id import begin, current_id, identified
 from devflow.core.errors import TooManyError
 from devflow.core.problems import CONTENT_TYPE, problem
 from devflow.web.answers import send_body, send_problem
+from devflow.web.language import language_asked
 from devflow.web.threads import in_thread
 from devflow.web.views.theme import theme_of
 
 API: Final = "/api/"
 RETRY_SECONDS: Final = 5
-FAULT: Final = "Something went wrong in the panel. Its log tells more under this id."
+FAULT: Final = gettext_noop("Something went wrong in the panel. Its log tells more under this id.")
 
 _NO_PART: Final = (429, 500, 503)
 
@@ -180,7 +182,10 @@ async def send_error(scope: Any, send: Any, status: HTTPStatus, detail: str, *he
     if scope["path"].startswith(API):
         await send_problem(send, status, detail, *headers)
     else:
-        await send_body(send, status, plain_page(status, detail), b"text/html; charset=utf-8", *headers)
+        asked = dict(scope.get("headers", ())).get(b"accept-language", b"").decode("latin-1")
+        with override(language_asked(asked)):
+            page = plain_page(status, gettext(detail))
+        await send_body(send, status, page, b"text/html; charset=utf-8", *headers)
 
 
 # --- pages that need nothing ------------------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ urlpatterns = [
     path("devflow.schema.json", devfile.schema, name="devflow-schema"),
     path("accounts/", include("devflow.web.allauth_urls")),
     path("account/", account.account, name="account"),
+    path("account/language/", account.account_language, name="account-language"),
     path("account/keys/", account.account_keys, name="account-keys"),
     path("account/sessions/end/", account.sessions_end, name="sessions-end"),
     path("account/sessions/<int:session_id>/end/", account.session_end, name="session-end"),
