@@ -18,6 +18,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights, sessions
 from devflow.apps.accounts.addresses import client_address
@@ -160,7 +161,7 @@ def _to_confirm(request: HttpRequest) -> HttpResponse:
     back = request.get_full_path()
     if is_part or request.method not in ("GET", "HEAD"):
         back = request.headers.get("HX-Current-URL" if is_part else "Referer", "")
-        messages.info(request, "Confirm that it is you, then do it again: nothing was changed yet.")
+        messages.info(request, _("Confirm that it is you, then do it again: nothing was changed yet."))
     back = _own_path(request, back)
     methods = get_adapter(request).get_reauthentication_methods(request.user)
     address = f"{methods[0]['url'] if methods else reverse('account_login')}?{urlencode({'next': back})}"

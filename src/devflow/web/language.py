@@ -61,6 +61,12 @@ def with_chosen_language(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
+def catalog(language: str, domain: str = "django") -> dict[str | tuple[str, int], str]:
+    """The translations of ours, by the English text; of a text that counts, each form by its number."""
+    found: Any = gettext.translation(domain, Path(settings.LOCALE_PATHS[0]), [language], fallback=True)
+    return dict(getattr(found, "_catalog", {}))
+
+
 @cache
 def script_texts(language: str) -> dict[str, str | list[str]]:
     """The texts of the scripts in a language, by the English ones; two forms for those that count.
@@ -68,9 +74,8 @@ def script_texts(language: str) -> dict[str, str | list[str]]:
     They travel in the page: some forty short lines cost less than a file that has to be asked for before the first
     script runs, and the English pages carry none.
     """
-    found: Any = gettext.translation("djangojs", Path(settings.LOCALE_PATHS[0]), [language], fallback=True)
     texts: dict[str, str | list[str]] = {}
-    for key, text in sorted(getattr(found, "_catalog", {}).items(), key=str):
+    for key, text in sorted(catalog(language, "djangojs").items(), key=str):
         if isinstance(key, tuple):
             texts[key[0]] = [*texts.get(key[0], []), text]
         elif key:

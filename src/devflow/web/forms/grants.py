@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
@@ -15,13 +16,13 @@ from devflow.web.forms.base import PanelForm
 
 
 class GrantForm(PanelForm):
-    email = forms.ChoiceField(label="Member")
+    email = forms.ChoiceField(label=_("Member"))
     actions = forms.MultipleChoiceField(
-        label="May",
+        label=_("May"),
         widget=forms.CheckboxSelectMultiple,
         choices=[(action, rights.GRANT_LABELS[action]) for action in rights.GRANTABLE],
     )
-    environment = forms.ChoiceField(label="Where", required=False)
+    environment = forms.ChoiceField(label=_("Where"), required=False)
 
     def __init__(self, *args: Any, actor: Actor, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -32,7 +33,7 @@ class GrantForm(PanelForm):
         ]
         self.environments = {each.name: each for each in project.environments.all()}
         self.fields["environment"].choices = [  # type: ignore[attr-defined]
-            ("", "The whole project"),
+            ("", _("The whole project")),
             *((name, name) for name in self.environments),
         ]
 

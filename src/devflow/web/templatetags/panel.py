@@ -21,10 +21,11 @@ from django.utils.translation import gettext as _
 
 from devflow.apps.accounts.models import User
 from devflow.apps.deployments.models import Deployment
-from devflow.web import language
+from devflow.web import language, looks
 from devflow.web.assets import asset_url
 from devflow.web.looks import LOOKS, Look
 from devflow.web.replies import undo_read
+from devflow.web.told import told as told_in_language
 
 register = template.Library()
 
@@ -67,6 +68,18 @@ def status(kind: str, value: str, extra: str = "") -> SafeString:
 def look(kind: str, value: str) -> Look:
     """The parts of a state, for markup of its own: {% look "step" step.status as look %}."""
     return LOOKS[kind][value]
+
+
+@register.filter
+def word(value: str, kind: str) -> str:
+    """The word for a stored value: {{ deployment.trigger|word:"trigger" }}."""
+    return looks.word(kind, value)
+
+
+@register.filter
+def told(text: object) -> str:
+    """What the layers below say, in the page's language: {{ server.problem|told }}."""
+    return told_in_language(str(text)) if text else ""
 
 
 @register.filter

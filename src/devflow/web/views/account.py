@@ -58,7 +58,7 @@ def session_end(request: AccountRequest, session_id: int) -> HttpResponse:
     return act_and_go(
         request,
         lambda: sessions.session_end(user=request.user, session_id=session_id),
-        done="That browser is logged out.",
+        done=_("That browser is logged out."),
         to="account",
     )
 
@@ -70,7 +70,7 @@ def sessions_end(request: AccountRequest) -> HttpResponse:
     return act_and_go(
         request,
         lambda: sessions.sessions_end(user=request.user, but_key=request.session.session_key),
-        done="All other browsers are logged out.",
+        done=_("All other browsers are logged out."),
         to="account",
     )
 

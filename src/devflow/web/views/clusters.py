@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.servers import clusters
@@ -67,7 +68,7 @@ def node_act(request: TeamRequest, cluster: str) -> HttpResponse:
     found = clusters.cluster_get(actor=request.actor, name=cluster)
     act = NODE_ACTS.get(request.POST.get("act", ""))
     if act is None:
-        messages.error(request, "Choose what to do with the node.")
+        messages.error(request, _("Choose what to do with the node."))
         return redirect("cluster", cluster)
     try:
         server = server_get(actor=request.actor, name=request.POST.get("server", ""))
@@ -96,7 +97,7 @@ def cluster_remove(request: TeamRequest, cluster: str) -> HttpResponse:
     return act_and_go(
         request,
         lambda: clusters.cluster_remove(actor=request.actor, cluster=found),
-        done=f"{cluster} is removed from the panel.",
+        done=_("%(cluster)s is removed from the panel.") % {"cluster": cluster},
         to="clusters",
     )
 

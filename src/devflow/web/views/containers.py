@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.containers import budgets, cleaning, selectors, services
@@ -24,11 +25,11 @@ from devflow.web.presenters.environments import environment_head
 from devflow.web.replies import form_page
 
 TABS = (
-    ("containers", "Containers"),
-    ("images", "Images"),
-    ("volumes", "Volumes"),
-    ("container-networks", "Networks"),
-    ("prune", "Clean up"),
+    ("containers", _("Containers")),
+    ("images", _("Images")),
+    ("volumes", _("Volumes")),
+    ("container-networks", _("Networks")),
+    ("prune", _("Clean up")),
 )
 SHORT_ID = 12
 TAIL_LINES = 500
@@ -164,7 +165,7 @@ def disk_page(request: TeamRequest, slug: str) -> HttpResponse:
         request.actor.require(rights.MANAGE, project)
     form = BudgetForm(request.POST or None)
     if form.is_valid() and form.save(request.actor, project):
-        messages.success(request, "The budget is saved.")
+        messages.success(request, _("The budget is saved."))
         return redirect("project-disk", slug)
     use = budgets.disk_use(actor=request.actor, project=project)
     if not form.is_bound:

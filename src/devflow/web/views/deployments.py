@@ -9,6 +9,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
@@ -181,7 +182,10 @@ def promote(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     wanted = request.POST.get("source", "")
     source = next((each for each in project.environments.all() if each.name == wanted), None)
     if source is None:
-        raise NotFoundError(f"There is no environment {wanted[:63]!r} in project {slug!r}.")
+        raise NotFoundError(
+            _("There is no environment %(value)s in project %(slug)s.")
+            % {"value": repr(wanted[:63]), "slug": repr(slug)}
+        )
     try:
         deployment = services.deployment_promote(actor=request.actor, source=source, target=target)
     except (ConflictError, InvalidError) as error:
@@ -210,7 +214,7 @@ def deployment_cancel(request: TeamRequest, deployment_id: UUID) -> HttpResponse
     return act_and_go(
         request,
         lambda: services.deployment_cancel(actor=request.actor, deployment=deployment),
-        done="It is being cancelled.",
+        done=_("It is being cancelled."),
         to="deployment",
         args=(deployment.pk,),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.deployments.selectors import deployment_list, deployment_newest, plan_preview, release_list
@@ -77,7 +78,7 @@ def environment_settings(request: TeamRequest, slug: str, name: str) -> HttpResp
     environment = selectors.environment_get(actor=request.actor, slug=slug, name=name)
     form = EnvironmentSettingsForm(request.POST or None, actor=request.actor, environment=environment)
     if form.is_valid() and form.save():
-        messages.success(request, "Saved; it takes effect with the next deployment.")
+        messages.success(request, _("Saved; it takes effect with the next deployment."))
         return redirect("environment-settings", slug, name)
     return form_page(request, "environments/settings.html", {**_head(request, environment), "form": form}, form)
 
@@ -88,7 +89,7 @@ def environment_remove(request: TeamRequest, slug: str, name: str) -> HttpRespon
     return act_and_go(
         request,
         lambda: services.environment_remove(actor=request.actor, environment=environment),
-        done=f"{name} is removed from the panel.",
+        done=_("%(name)s is removed from the panel.") % {"name": name},
         to="project",
         args=(slug,),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.projects import grants
@@ -28,7 +29,7 @@ def grant_add(request: TeamRequest, slug: str) -> HttpResponse:
     project = project_get(actor=request.actor, slug=slug)
     form = GrantForm(request.POST, actor=request.actor, project=project)
     if form.is_valid() and form.save() is not None:
-        messages.success(request, f"Granted to {form.cleaned_data['email']}; it counts at once.")
+        messages.success(request, _("Granted to %(email)s; it counts at once.") % {"email": form.cleaned_data["email"]})
         return redirect("grants", slug)
     return _page(request, project, form)
 
@@ -38,7 +39,7 @@ def grant_add(request: TeamRequest, slug: str) -> HttpResponse:
 def grant_remove(request: TeamRequest, slug: str) -> HttpResponse:
     project = project_get(actor=request.actor, slug=slug)
     grants.grant_remove(actor=request.actor, project=project, grant_id=request.POST.get("grant", ""))
-    messages.success(request, "The grant is taken back.")
+    messages.success(request, _("The grant is taken back."))
     return redirect("grants", slug)
 
 
@@ -50,7 +51,9 @@ def environment_protect(request: TeamRequest, slug: str, name: str) -> HttpRespo
     return act_and_go(
         request,
         lambda: grants.environment_protect(actor=request.actor, environment=environment, on=on),
-        done=f"{name} is protected: developers need a grant now." if on else f"{name} is not protected any more.",
+        done=_("%(name)s is protected: developers need a grant now.") % {"name": name}
+        if on
+        else _("%(name)s is not protected any more.") % {"name": name},
         to="grants",
         args=(slug,),
     )

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.deployments.selectors import deployment_newest
@@ -29,7 +30,7 @@ def hook_add(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     environment = environment_get(actor=request.actor, slug=slug, name=name)
     form = HookForm(request.POST, environment=environment)
     if form.is_valid() and form.save(request.actor):
-        messages.success(request, "The hook is added; it runs with the next deployment.")
+        messages.success(request, _("The hook is added; it runs with the next deployment."))
         return redirect("environment-hooks", slug, name)
     return _page(request, environment, form=form)
 
@@ -41,7 +42,7 @@ def hook_remove(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     return act_and_go(
         request,
         lambda: hooks.hook_remove(actor=request.actor, environment=environment, mark=mark),
-        done="The hook is removed.",
+        done=_("The hook is removed."),
         to="environment-hooks",
         args=(slug, name),
     )

@@ -10,6 +10,7 @@ from django.contrib.auth import logout
 from django.http import FileResponse, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.addresses import client_address
@@ -37,7 +38,7 @@ def account_export(request: AccountRequest) -> HttpResponse:
     return act_and_go(
         request,
         lambda: services.account_export(user=request.user),
-        done="The archive is being made. Load this page again in a moment.",
+        done=_("The archive is being made. Load this page again in a moment."),
         to="data",
     )
 
@@ -56,7 +57,7 @@ def data_export(request: TeamRequest) -> HttpResponse:
     return act_and_go(
         request,
         lambda: services.archive_request(actor=request.actor, kind=kind, project=project),
-        done="The archive is being made. Load this page again in a moment.",
+        done=_("The archive is being made. Load this page again in a moment."),
         to="data",
     )
 
@@ -73,7 +74,7 @@ def account_delete(request: AccountRequest) -> HttpResponse:
     form = DeleteForm(request.POST, name=request.user.email, has_files=False)
     if form.is_valid() and form.submit(_done(services.user_delete), user=request.user, is_own=True):
         logout(request)
-        messages.success(request, "Your account is deleted.")
+        messages.success(request, _("Your account is deleted."))
         return redirect("account_login")
     return _page(request, account_form=form)
 
@@ -85,8 +86,10 @@ def team_delete(request: TeamRequest) -> HttpResponse:
     if form.is_valid():
         with_files = form.cleaned_data["with_files"]
         if form.submit(_done(services.team_delete), actor=request.actor, with_files=with_files):
-            said = "is deleted as soon as its sites are removed from the servers" if with_files else "is deleted"
-            messages.success(request, f"The team {request.actor.team.name} {said}.")
+            done = _("The team %(name)s is deleted.")
+            if with_files:
+                done = _("The team %(name)s is deleted as soon as its sites are removed from the servers.")
+            messages.success(request, done % {"name": request.actor.team.name})
             return redirect("dashboard")
     return _page(request, team_form=form)
 
@@ -100,10 +103,13 @@ def project_delete(request: TeamRequest, slug: str) -> HttpResponse:
     if form.is_valid():
         with_files = form.cleaned_data["with_files"]
         if form.submit(_done(services.project_delete), actor=request.actor, project=project, with_files=with_files):
-            more = (
-                " Its sites are being removed from the servers: the audit log tells how it went." if with_files else ""
-            )
-            messages.success(request, f"The project {project.name} is deleted.{more}")
+            done = _("The project %(name)s is deleted.")
+            if with_files:
+                done = _(
+                    "The project %(name)s is deleted. Its sites are being removed from the servers: the audit log "
+                    "tells how it went."
+                )
+            messages.success(request, done % {"name": project.name})
             return redirect("projects")
     folders = [
         (environment.root, server.name)

@@ -116,7 +116,7 @@ def server_remove(request: TeamRequest, name: str) -> HttpResponse:
     return act_and_go(
         request,
         lambda: services.server_remove(actor=request.actor, server=server),
-        done=f"{name} is removed from the panel.",
+        done=_("%(name)s is removed from the panel.") % {"name": name},
         to="servers",
     )
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import invitations, members
 from devflow.apps.accounts.rights import MANAGE_PEOPLE, OWN
@@ -41,7 +42,7 @@ def invitation_revoke(request: TeamRequest, invitation_id: UUID) -> HttpResponse
     return act_and_go(
         request,
         lambda: invitations.invitation_revoke(actor=request.actor, invitation_id=str(invitation_id)),
-        done="The invitation is taken back: its link does not work any more.",
+        done=_("The invitation is taken back: its link does not work any more."),
         to="team",
     )
 
@@ -53,7 +54,7 @@ def member_role(request: TeamRequest, member_id: UUID) -> HttpResponse:
     return act_and_go(
         request,
         lambda: members.member_role_set(actor=request.actor, membership_id=str(member_id), role=role),
-        done="The role is changed.",
+        done=_("The role is changed."),
         to="team",
     )
 
@@ -64,7 +65,7 @@ def member_remove(request: TeamRequest, member_id: UUID) -> HttpResponse:
     return act_and_go(
         request,
         lambda: members.member_remove(actor=request.actor, membership_id=str(member_id)),
-        done="The member is removed, and their tokens with them.",
+        done=_("The member is removed, and their tokens with them."),
         to="team",
     )
 
@@ -74,7 +75,7 @@ def team_leave(request: TeamRequest) -> HttpResponse:
     return act_and_go(
         request,
         lambda: members.member_leave(actor=request.actor),
-        done=f"You have left {request.actor.team.name}.",
+        done=_("You have left %(name)s.") % {"name": request.actor.team.name},
         to="dashboard",
     )
 
@@ -87,7 +88,9 @@ def team_policy(request: TeamRequest) -> HttpResponse:
     return act_and_go(
         request,
         lambda: members.team_policy_set(actor=request.actor, requires_second_factor=is_wanted),
-        done="All people of the team need a second factor now." if is_wanted else "The password alone is enough now.",
+        done=_("All people of the team need a second factor now.")
+        if is_wanted
+        else _("The password alone is enough now."),
         to="team",
     )
 
@@ -129,4 +132,4 @@ def _team_id(text: str) -> str:
     try:
         return str(UUID(text))
     except ValueError:
-        raise NotFoundError("There is no such team among yours.") from None
+        raise NotFoundError(_("There is no such team among yours.")) from None

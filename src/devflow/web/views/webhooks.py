@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.deployments.pushes import delivery_redeliver
@@ -43,9 +44,9 @@ def webhook_set(request: TeamRequest, slug: str) -> HttpResponse:
     if secret is None:
         return _page(request, project, form)
     if secret:
-        note = f"Give it to {PROVIDERS[form.cleaned_data['provider']].title} now."
+        note = _("Give it to %(title)s now.") % {"title": PROVIDERS[form.cleaned_data["provider"]].title}
         return _page(request, project, WebhookForm(project=project), secret=secret, note=note)
-    messages.success(request, "Saved.")
+    messages.success(request, _("Saved."))
     return redirect("webhook", slug)
 
 

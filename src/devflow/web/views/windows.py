@@ -8,6 +8,8 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from devflow.apps.accounts import rights
 from devflow.apps.deployments import selectors
@@ -22,9 +24,9 @@ from devflow.web.presenters.windows import window_state
 from devflow.web.replies import form_page
 
 _LIFTED = {
-    "in force": "The freeze is lifted; what waited for it begins.",
-    "to come": "The freeze is taken back before it began.",
-    "over": "That freeze was over already; it is taken off the list.",
+    "in force": gettext_lazy("The freeze is lifted; what waited for it begins."),
+    "to come": gettext_lazy("The freeze is taken back before it began."),
+    "over": gettext_lazy("That freeze was over already; it is taken off the list."),
 }
 
 
@@ -39,7 +41,7 @@ def windows_set(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     environment = environment_get(actor=request.actor, slug=slug, name=name)
     form = WindowsForm(request.POST, environment=environment)
     if form.is_valid() and form.save(request.actor):
-        messages.success(request, "Saved; it holds for every deployment that begins from now on.")
+        messages.success(request, _("Saved; it holds for every deployment that begins from now on."))
         return redirect("environment-windows", slug, name)
     return _page(request, environment_get(actor=request.actor, slug=slug, name=name), form=form)
 
@@ -49,7 +51,7 @@ def freeze_add(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     environment = environment_get(actor=request.actor, slug=slug, name=name)
     form = FreezeForm(request.POST)
     if form.is_valid() and form.save(request.actor, environment):
-        messages.success(request, "The freeze is added.")
+        messages.success(request, _("The freeze is added."))
         return redirect("environment-windows", slug, name)
     return _page(request, environment, freeze_form=form)
 
@@ -75,7 +77,7 @@ def deployment_override(request: TeamRequest, deployment_id: UUID) -> HttpRespon
     deployment = selectors.deployment_get(actor=request.actor, deployment_id=str(deployment_id))
     form = OverrideForm(request.POST)
     if form.is_valid() and form.save(request.actor, deployment):
-        messages.success(request, "It begins now.")
+        messages.success(request, _("It begins now."))
     else:
         messages.error(request, form.problems())
     return redirect("deployment", deployment.pk)
