@@ -30,6 +30,7 @@ from devflow.apps.deployments import selectors as deployments
 from devflow.apps.notifications.selectors import channel_get
 from devflow.apps.projects import selectors as projects
 from devflow.core.errors import ForbiddenError, NotFoundError, SecondFactorError
+from devflow.web.told import told
 
 View = Callable[..., HttpResponseBase]
 
@@ -96,7 +97,7 @@ def team_page(*methods: str, right: str = rights.READ) -> Callable[[View], View]
             except SecondFactorError:
                 return _to_second_factor(request)
             except ForbiddenError as error:
-                context = {"text": str(error), "teams": team_list(user=request.user)}
+                context = {"text": told(str(error)), "teams": team_list(user=request.user)}
                 return render(request, "team/not_from_here.html", context, status=403)
             request.mark = None if request.headers.get("HX-Request") == "true" else mark_now()
             try:

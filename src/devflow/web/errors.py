@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template import loader
-from django.utils.translation import gettext, gettext_noop, override
+from django.utils.translation import override
 from django.views import csrf, defaults
 
 from devflow.apps.readiness import is_unstorable, why_unavailable
@@ -28,11 +28,12 @@ from devflow.core.problems import CONTENT_TYPE, problem
 from devflow.web.answers import send_body, send_problem
 from devflow.web.language import language_asked
 from devflow.web.threads import in_thread
+from devflow.web.told import told
 from devflow.web.views.theme import theme_of
 
 API: Final = "/api/"
 RETRY_SECONDS: Final = 5
-FAULT: Final = gettext_noop("Something went wrong in the panel. Its log tells more under this id.")
+FAULT: Final = "Something went wrong in the panel. Its log tells more under this id."
 
 _NO_PART: Final = (429, 500, 503)
 
@@ -117,7 +118,7 @@ def _expected(request: HttpRequest, error: Exception) -> HttpResponseBase | None
 
 def _too_many(request: HttpRequest, error: TooManyError) -> HttpResponse:
     status = HTTPStatus.TOO_MANY_REQUESTS
-    page = {"detail": str(error), "retry_after_seconds": error.retry_after_seconds}
+    page = {"detail": told(str(error)), "retry_after_seconds": error.retry_after_seconds}
     answer = _problem_or(request, status, str(error), lambda: render(request, "429.html", page, status=status))
     answer["Retry-After"] = str(error.retry_after_seconds)
     return answer
@@ -133,7 +134,7 @@ def _problem_or(
 
 
 def _plain(request: HttpRequest, status: HTTPStatus, detail: str = "") -> HttpResponse:
-    return HttpResponse(plain_page(status, detail, theme_of(request)), status=status)
+    return HttpResponse(plain_page(status, told(detail), theme_of(request)), status=status)
 
 
 # --- the part beside Django -------------------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ async def send_error(scope: Any, send: Any, status: HTTPStatus, detail: str, *he
     else:
         asked = dict(scope.get("headers", ())).get(b"accept-language", b"").decode("latin-1")
         with override(language_asked(asked)):
-            page = plain_page(status, gettext(detail))
+            page = plain_page(status, told(detail))
         await send_body(send, status, page, b"text/html; charset=utf-8", *headers)
 
 

@@ -121,6 +121,17 @@ WORDS = {
         "schedule": _("schedule"),
     },
     "role": {"owner": _("Owner"), "admin": _("Admin"), "developer": _("Developer"), "viewer": _("Viewer")},
+    "phase": {
+        "preflight": _("preflight"),
+        "prepare": _("prepare"),
+        "protect": _("protect"),
+        "migrate": _("migrate"),
+        "activate": _("activate"),
+        "reload": _("reload"),
+        "verify": _("verify"),
+        "finish": _("finish"),
+        "undo": _("undo"),
+    },
     "variable": {"secret": _("secret"), "text": _("text"), "multiline": _("multiline"), "file": _("file")},
 }
 """Words of what has no look of its own, by the value that is stored."""

@@ -51,7 +51,7 @@ class ChannelForm(PanelForm):
         self._projects = {each.slug: each for each in project_names(actor=actor)}
         names = [(slug, each.name) for slug, each in self._projects.items()]
         self.fields["project"].choices = [("", _("All projects and servers")), *names]  # type: ignore[attr-defined]
-        titles = [(name, each.title) for name, each in EVENTS.items()]
+        titles = [(name, told(each.title)) for name, each in EVENTS.items()]
         self.fields["events"].choices = titles  # type: ignore[attr-defined]
         known = json.loads(channel.settings) if channel else {}
         for declared in kind.fields:
@@ -112,7 +112,7 @@ def _form_field(declared: Field, known: dict[str, Any]) -> forms.Field:
     }
     attrs = {"placeholder": declared.placeholder} if declared.placeholder else {}
     if declared.type == "choice":
-        return forms.ChoiceField(choices=declared.choices, **common)
+        return forms.ChoiceField(choices=[(value, told(title)) for value, title in declared.choices], **common)
     if declared.is_secret and declared.type == "text":
         hidden = forms.PasswordInput(attrs={"class": "code", "autocomplete": "new-password", **attrs})
         return forms.CharField(max_length=_LONGEST, strip=False, widget=hidden, **common)

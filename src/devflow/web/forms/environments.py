@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.rights import Actor
@@ -24,6 +25,8 @@ from devflow.web.forms.recipes import (
     strategy_initial,
     strategy_values,
 )
+from devflow.web.looks import word
+from devflow.web.told import told
 
 _PLAIN = (
     *("branch", "root", "servers", "strategy", "keep"),
@@ -52,7 +55,7 @@ class _EnvironmentFields(PanelForm):
     servers = forms.MultipleChoiceField(label=_("Servers"), widget=forms.CheckboxSelectMultiple)
     strategy = forms.ChoiceField(
         label=_("Strategy"),
-        choices=lambda: [(name, strategy.TITLE) for name, strategy in STRATEGIES.items()],
+        choices=lambda: [(name, told(strategy.TITLE)) for name, strategy in STRATEGIES.items()],
         initial="atomic",
         help_text=_("Its own options are below as soon as it is saved."),
     )
@@ -129,10 +132,12 @@ class _EnvironmentFields(PanelForm):
         self.actor = actor
         self.tasks: tuple[Task, ...] = RECIPES[recipe].tasks if recipe in RECIPES else ()
         self.recipe = recipe
-        self.recipe_title = _("Options of %(title)s") % {"title": RECIPES[recipe].title} if recipe in RECIPES else ""
+        self.recipe_title = (
+            _("Options of %(title)s") % {"title": told(RECIPES[recipe].title)} if recipe in RECIPES else ""
+        )
         self.fields |= option_fields(recipe)
         self.fields |= strategy_fields(self.chosen_strategy)
-        self.strategy_title = STRATEGIES[self.chosen_strategy].TITLE
+        self.strategy_title = told(STRATEGIES[self.chosen_strategy].TITLE)
         names = [(server.name, server.name) for server in server_list(actor=actor)]
         self.fields["balancer"].choices = [("", _("None")), *names]  # type: ignore[attr-defined]
         self.fields["builder"].choices = [("", _("The first server")), *names]  # type: ignore[attr-defined]
@@ -184,7 +189,7 @@ class _EnvironmentFields(PanelForm):
 
     def _add_command_fields(self) -> None:
         for number, task in enumerate(self.tasks):
-            label = f"{task.name} ({task.phase})"
+            label = f"{told(task.name)} ({word('phase', task.phase)})"
             field = forms.CharField(
                 label=label, required=False, max_length=10_000, widget=code_area(min(1 + task.command.count("\n"), 12))
             )
@@ -192,7 +197,7 @@ class _EnvironmentFields(PanelForm):
             field.initial = task.command
         for phase in COMMAND_PHASES:
             self.fields[f"phase_{phase}"] = forms.CharField(
-                label=phase.capitalize(), required=False, max_length=10_000, widget=code_area(2)
+                label=capfirst(word("phase", phase)), required=False, max_length=10_000, widget=code_area(2)
             )
 
     def _changed_tasks(self) -> dict[str, str]:

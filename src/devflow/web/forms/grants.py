@@ -13,6 +13,8 @@ from devflow.apps.accounts.selectors import member_list
 from devflow.apps.projects.grants import grants_add
 from devflow.apps.projects.models import Grant, Project
 from devflow.web.forms.base import PanelForm
+from devflow.web.looks import word
+from devflow.web.told import told
 
 
 class GrantForm(PanelForm):
@@ -20,7 +22,7 @@ class GrantForm(PanelForm):
     actions = forms.MultipleChoiceField(
         label=_("May"),
         widget=forms.CheckboxSelectMultiple,
-        choices=[(action, rights.GRANT_LABELS[action]) for action in rights.GRANTABLE],
+        choices=lambda: [(action, told(rights.GRANT_LABELS[action])) for action in rights.GRANTABLE],
     )
     environment = forms.ChoiceField(label=_("Where"), required=False)
 
@@ -29,7 +31,8 @@ class GrantForm(PanelForm):
         self.actor, self.project = actor, project
         self.members = [member for member in member_list(actor=actor) if member.role not in rights.EVERYWHERE]
         self.fields["email"].choices = [  # type: ignore[attr-defined]
-            (member.user.email, f"{member.user} ({member.user.email}), {member.role}") for member in self.members
+            (member.user.email, f"{member.user} ({member.user.email}), {word('role', member.role)}")
+            for member in self.members
         ]
         self.environments = {each.name: each for each in project.environments.all()}
         self.fields["environment"].choices = [  # type: ignore[attr-defined]

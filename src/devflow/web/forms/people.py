@@ -12,6 +12,7 @@ from devflow.apps.accounts.members import roles_given, team_add
 from devflow.apps.accounts.models import Invitation, Role, Team, User
 from devflow.apps.accounts.rights import Actor
 from devflow.web.forms.base import PanelForm
+from devflow.web.looks import word
 
 _DAYS = [("1", _("a day")), ("7", _("7 days")), ("30", _("30 days"))]
 
@@ -30,7 +31,7 @@ class InviteForm(PanelForm):
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [(role, Role(role).label) for role in roles_given(actor)]
+        choices = [(role, word("role", role)) for role in roles_given(actor)]
         self.fields["role"].choices = choices  # type: ignore[attr-defined]
 
     def save(self, actor: Actor) -> tuple[Invitation, str] | None:

@@ -13,10 +13,14 @@ from devflow.apps.projects.models import Project
 from devflow.apps.projects.services import project_add, project_update
 from devflow.recipes import RECIPES
 from devflow.web.forms.base import PanelForm, code_line, secret_area
+from devflow.web.told import told
 
 
 def _recipe_choices() -> list[tuple[str, str]]:
-    return [("", gettext("Detect it from the files")), *((name, recipe.title) for name, recipe in RECIPES.items())]
+    return [
+        ("", gettext("Detect it from the files")),
+        *((name, told(recipe.title)) for name, recipe in RECIPES.items()),
+    ]
 
 
 class _ProjectFields(PanelForm):

@@ -17,6 +17,7 @@ from devflow.apps.projects.windows import calendar_of, environment_freeze
 from devflow.core.errors import InvalidError
 from devflow.core.windows import parse_window
 from devflow.web.forms.base import PanelForm, code_area, lines
+from devflow.web.told import told
 
 
 class WindowsForm(PanelForm):
@@ -41,7 +42,7 @@ class WindowsForm(PanelForm):
         try:
             return [parse_window(line) for line in lines(self.cleaned_data["windows"])]
         except InvalidError as error:
-            raise forms.ValidationError(str(error)) from None
+            raise forms.ValidationError(told(str(error))) from None
 
     def save(self, actor: Actor) -> Environment | None:
         return self.submit(environment_update, actor=actor, environment=self.environment, **self.cleaned_data)

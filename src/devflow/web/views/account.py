@@ -17,6 +17,7 @@ from devflow.core.errors import InvalidError
 from devflow.web.access import AccountRequest, account_page, recently_authenticated
 from devflow.web.language import language_asked
 from devflow.web.replies import Undo, act_and_go, tell_done
+from devflow.web.told import told
 
 
 @account_page("GET")
@@ -45,7 +46,7 @@ def account_language(request: AccountRequest) -> HttpResponse:
     try:
         language_choose(user=request.user, language=chosen)
     except InvalidError as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect("account")
     translation.activate(chosen or language_asked(request.headers.get("Accept-Language", "")))
     tell_done(request, _("The language is changed."), Undo(reverse("account-language"), {"language": before}))

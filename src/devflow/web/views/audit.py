@@ -19,6 +19,7 @@ from devflow.core.errors import NotFoundError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.audit import FilterForm
 from devflow.web.replies import form_page
+from devflow.web.told import told
 
 SHOWN = 50
 _TYPES = {"jsonl": "application/jsonl", "csv": "text/csv"}
@@ -71,7 +72,7 @@ def audit_export(request: TeamRequest) -> HttpResponseBase:
 def audit_verify(request: TeamRequest) -> HttpResponse:
     verdict = selectors.chain_verify(actor=request.actor, is_panel=request.POST.get("panel") == "on")
     if verdict.problems:
-        messages.error(request, " ".join([_("The chain is not whole."), *verdict.problems[:3]]))
+        messages.error(request, " ".join([_("The chain is not whole."), *map(told, verdict.problems[:3])]))
     else:
         said = ngettext(
             "The chain is whole: %(count)s event.", "The chain is whole: %(count)s events.", verdict.events

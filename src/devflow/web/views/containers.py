@@ -23,6 +23,7 @@ from devflow.web.forms.containers import BudgetForm
 from devflow.web.looks import CONTAINER
 from devflow.web.presenters.environments import environment_head
 from devflow.web.replies import form_page
+from devflow.web.told import told
 
 TABS = (
     ("containers", _("Containers")),
@@ -67,7 +68,7 @@ def container_act(request: TeamRequest, name: str, container: str) -> HttpRespon
     try:
         services.container_act(actor=request.actor, row=row, kind=kind, is_confirmed=is_confirmed)
     except (ConflictError, InvalidError) as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
     return redirect("container", name, row.id[:SHORT_ID])
 
 
@@ -77,7 +78,7 @@ def logs_follow(request: TeamRequest, name: str, container: str) -> HttpResponse
     try:
         follow = services.follow_start(actor=request.actor, row=row, tail=TAIL_LINES)
     except ConflictError as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect("container", name, row.id[:SHORT_ID])
     return redirect("container-log", name, follow.pk)
 
@@ -140,7 +141,7 @@ def prune_start(request: TeamRequest, name: str) -> HttpResponse:
     try:
         services.prune_start(actor=request.actor, server=server, token=request.POST.get("token", ""))
     except (ConflictError, InvalidError) as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
     return redirect("prune", name)
 
 

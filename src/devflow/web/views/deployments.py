@@ -38,6 +38,7 @@ from devflow.web.presenters.deployments import plan_context, problem_of, rollbac
 from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.windows import wait_of, window_state
 from devflow.web.replies import act_and_go, form_page
+from devflow.web.told import told
 
 PAGE_LENGTH = 50
 PAGE_LINES = 500
@@ -189,7 +190,7 @@ def promote(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     try:
         deployment = services.deployment_promote(actor=request.actor, source=source, target=target)
     except (ConflictError, InvalidError) as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect("project", slug)
     return redirect("deployment", deployment.pk)
 
@@ -203,7 +204,7 @@ def rollback(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     try:
         deployment = services.deployment_rollback(actor=request.actor, environment=environment, to=to)
     except (ConflictError, InvalidError) as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect("environment", slug, name)
     return redirect("deployment", deployment.pk)
 

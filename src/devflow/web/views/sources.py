@@ -19,6 +19,7 @@ from devflow.core.errors import ConflictError, OutgoingError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.sources import AccessForm
 from devflow.web.replies import form_page
+from devflow.web.told import told
 
 
 @sensitive_post_parameters("access_token")
@@ -73,5 +74,5 @@ def _with_source(request: TeamRequest, slug: str, act: Callable[[Source], str]) 
             raise ConflictError(_("There is no access token yet."))
         messages.success(request, act(project.source))
     except (ConflictError, OutgoingError) as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
     return redirect("project-access", slug)

@@ -25,6 +25,7 @@ from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.variables import ImportForm, RequireForm, VariableForm
 from devflow.web.presenters.environments import environment_head
 from devflow.web.replies import Undo, act_and_go, form_page
+from devflow.web.told import told
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
 SHOWN_CHANGES = 100
@@ -147,7 +148,7 @@ def variable_reveal(request: TeamRequest, slug: str, name: str = "") -> HttpResp
     try:
         value = variables.variable_reveal(actor=request.actor, key=key, **place.chosen)
     except ConflictError as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect(place.list_page, *place.args)
     response = _page(request, place, revealed_key=key, revealed_value=value)
     response["Cache-Control"] = "no-store"

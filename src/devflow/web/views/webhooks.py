@@ -24,6 +24,7 @@ from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.webhooks import WebhookForm
 from devflow.web.presenters.webhooks import pretty
 from devflow.web.replies import form_page
+from devflow.web.told import told
 
 PAGE_LENGTH = 50
 
@@ -58,7 +59,7 @@ def webhook_rotate(request: TeamRequest, slug: str) -> HttpResponse:
     try:
         rotated = services.webhook_rotate(actor=request.actor, source=source)
     except ConflictError as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect("webhook", slug)
     note = rotated.note(PROVIDERS[source.provider].title)
     project = project_get(actor=request.actor, slug=slug)
@@ -89,7 +90,7 @@ def delivery_again(request: TeamRequest, slug: str, delivery_id: str) -> HttpRes
     try:
         again = delivery_redeliver(actor=request.actor, delivery=delivery)
     except ConflictError as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect("delivery", slug, delivery_id)
     return redirect("delivery", slug, again.pk)
 

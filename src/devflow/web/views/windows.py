@@ -22,6 +22,7 @@ from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.windows import FreezeForm, OverrideForm, WindowsForm
 from devflow.web.presenters.windows import window_state
 from devflow.web.replies import form_page
+from devflow.web.told import told
 
 _LIFTED = {
     "in force": gettext_lazy("The freeze is lifted; what waited for it begins."),
@@ -65,7 +66,7 @@ def freeze_lift(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     try:
         lifted = windows.environment_unfreeze(actor=request.actor, environment=environment, number=number)
     except NotFoundError as error:  # somebody else was quicker
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
     else:
         messages.success(request, _LIFTED[lifted[0]])
     return redirect("environment-windows", slug, name)
