@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+
 from devflow.apps.accounts.models import Membership
 from devflow.apps.accounts.rights import GRANT_LABELS
 from devflow.apps.projects.grants import Access, Right
