@@ -12,7 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+import django
 from django.utils.translation.template import templatize
+
+from bin.lib import messages_below as below
 
 SOURCE: Final = Path(__file__).parents[2] / "src/devflow"
 LOCALE: Final = SOURCE / "locale"
@@ -34,6 +37,7 @@ Catalog = Mapping[str | tuple[str, int], str]
 
 
 def main(arguments: list[str]) -> int:
+    django.setup()
     with TemporaryDirectory(prefix="devflow-messages-") as folder:
         templates = {domain: extract(domain, Path(folder)) for domain in DOMAINS}
         languages = sorted(path.parent for path in LOCALE.glob("*/LC_MESSAGES"))
@@ -63,7 +67,7 @@ def extract(domain: str, folder: Path) -> Path:
     """The template (.pot) of all texts of a domain, with the files that each is in."""
     pot = folder / f"{domain}.pot"
     if domain == "django":
-        names = [*python_files(), *readable_templates(folder)]
+        names = [*python_files(), *readable_templates(folder), below.write(folder, SOURCE)]
         options = ["--language=Python", f"--directory={folder}", f"--directory={SOURCE}"]
     else:
         names = [str(path.relative_to(SOURCE)) for path in sorted((SOURCE / "web/static/js").rglob("*.js"))]

@@ -17,21 +17,14 @@ _SHOWN: Final = ("title", "aria-label", "aria-description", "placeholder", "alt"
 """Attributes whose value people see or hear."""
 _NOT_PROSE: Final = ("script", "style", "code", "pre", "kbd", "textarea")
 _EMPTY: Final = (
-    "area",
-    "base",
-    "br",
-    "col",
-    "hr",
-    "img",
-    "input",
-    "link",
-    "meta",
-    "source",
-    "wbr",
-    "use",
-    "path",
-    "rect",
+    *("area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"),
+    *("use", "path", "rect"),
 )
+_NUMBERS: Final = (
+    *("x", "y", "cx", "cy", "r", "rx", "width", "height", "points", "viewbox"),
+    *("style", "min", "max", "step"),
+)
+"""Attributes whose numbers are read by programs: with a point in every language."""
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 _TOLD: Final = re.compile(r"«[^«»]*»")
 
@@ -67,6 +60,13 @@ def unmarked(html: str, known: Iterable[str]) -> list[str]:
     return [text for text in reader.outside() if any(word.lower() not in known for word in _WORD.findall(text))]
 
 
+def commas(html: str) -> list[str]:
+    """Numbers with a comma where a browser reads them."""
+    reader = _Texts()
+    reader.feed(html)
+    return [value for value in reader.numbers if re.search(r"\d,\d", value)]
+
+
 class _Texts(HTMLParser):
     """Collects texts and attributes; a mark may reach over elements."""
 
@@ -75,6 +75,7 @@ class _Texts(HTMLParser):
         self._texts: list[str] = []
         self._attributes: list[str] = []
         self._open: list[str] = []
+        self.numbers: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
@@ -82,11 +83,12 @@ class _Texts(HTMLParser):
             self._open.append(
                 "code" if given.get("translate") == "no" or "mono" in (given.get("class") or "").split() else tag
             )
+        self.numbers += [str(given[name]) for name in _NUMBERS if given.get(name)]
         names = _SHOWN if not self._is_apart() else ()
         self._attributes += [str(given[name]) for name in names if given.get(name)]
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        return
+        self.numbers += [str(value) for name, value in attrs if name in _NUMBERS]
 
     def handle_endtag(self, tag: str) -> None:
         if tag not in _EMPTY and self._open:
@@ -112,6 +114,10 @@ def without_marks(text: str) -> str:
     return text
 
 
+def words_in(text: str) -> set[str]:
+    return {word.lower() for word in _WORD.findall(text)}
+
+
 def words_of_data() -> set[str]:
     """All words that the database holds where people or machines put them: names, commits, addresses."""
     words: set[str] = set()
@@ -119,7 +125,7 @@ def words_of_data() -> set[str]:
         fields = [field for field in model._meta.local_concrete_fields if not field.choices]
         for row in model._base_manager.all()[:500] if model._meta.managed else ():
             for field in fields:
-                words |= set(_WORD.findall(str(_value(row, field.attname)).lower()))
+                words |= words_in(str(_value(row, field.attname)))
     return words
 
 

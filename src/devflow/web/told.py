@@ -1,8 +1,9 @@
-"""What the layers below say (errors, names of steps, labels of plug-ins) in the page's language.
+"""What the layers below say (errors, causes, labels of plug-ins) in the page's language.
 
 They know no languages: what they say is English, for the API and the command line too. bin/messages takes their texts
 into the catalogs, under the context `told`, as they are written in the code: a value stands there as %(1)s, %(2)s … in
-its order. Here a finished message is found again by the text around its values. What no catalog has stays English.
+its order. Here a finished message is found again by the text around its values. What no catalog has stays English, and
+so do the names of steps: devflow.yml and logs call them so.
 """
 
 from __future__ import annotations

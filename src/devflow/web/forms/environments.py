@@ -189,7 +189,7 @@ class _EnvironmentFields(PanelForm):
 
     def _add_command_fields(self) -> None:
         for number, task in enumerate(self.tasks):
-            label = f"{told(task.name)} ({word('phase', task.phase)})"
+            label = f"{task.name} ({word('phase', task.phase)})"
             field = forms.CharField(
                 label=label, required=False, max_length=10_000, widget=code_area(min(1 + task.command.count("\n"), 12))
             )

@@ -14,7 +14,6 @@ from devflow.apps.projects.places import places_of
 from devflow.engine.hooks import HOOK_PHASES
 from devflow.web.forms.base import PanelForm, code_area
 from devflow.web.looks import word
-from devflow.web.told import told
 
 
 class HookForm(PanelForm):
@@ -39,7 +38,7 @@ class HookForm(PanelForm):
         steps = [place for place in places_of(recipe, environment.strategy) if place not in phases]
         grouped = [
             (_("Phases"), [(name, word("phase", name)) for name in phases]),
-            (_("Steps"), [(name, told(name)) for name in steps]),
+            (_("Steps"), [(name, name) for name in steps]),
         ]
         self.fields["what"].choices = grouped  # type: ignore[attr-defined]
         self.initial = {"when": "before", "what": "activate", "where": "all"}

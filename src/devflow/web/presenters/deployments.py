@@ -130,7 +130,7 @@ def problem_of(deployment: Deployment, steps: Iterable[Step], tail: Callable[[St
     lines = tail(failed) if failed and is_failure else []
     return Problem(
         title=_("%(word)s at %(step)s on %(server)s")
-        % {"word": word, "step": told(failed.name), "server": failed.server_name}
+        % {"word": word, "step": failed.name, "server": failed.server_name}
         if failed
         else word,
         text=told(deployment.error),
