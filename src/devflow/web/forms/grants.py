@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
@@ -20,7 +21,7 @@ from devflow.web.told import told
 class GrantForm(PanelForm):
     email = forms.ChoiceField(label=_("Member"))
     actions = forms.MultipleChoiceField(
-        label=_("May"),
+        label=pgettext_lazy("what somebody may do", "May"),
         widget=forms.CheckboxSelectMultiple,
         choices=lambda: [(action, told(rights.GRANT_LABELS[action])) for action in rights.GRANTABLE],
     )

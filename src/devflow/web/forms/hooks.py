@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.projects.hooks import WHENS, hook_add
@@ -28,7 +29,7 @@ class HookForm(PanelForm):
         ),
     )
     where = forms.ChoiceField(
-        label=_("On"), choices=[("all", _("all servers")), ("first", _("the first server alone"))]
+        label=pgettext_lazy("on which servers", "On"), choices=[("all", _("all servers")), ("first", _("the first server alone"))]
     )
 
     def __init__(self, *args: Any, environment: Environment, **kwargs: Any) -> None:
