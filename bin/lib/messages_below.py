@@ -27,7 +27,8 @@ _OWN_LETTERS: Final = 8
 def write(folder: Path, source: Path) -> str:
     """A file of Python that xgettext can read, in the folder; its name."""
     texts = sorted({*_declared(), *_raised(source)})
-    lines = [f"pgettext({CONTEXT!r}, {text!r})" for text in texts if _is_prose(text)]
+    # A sign of percent in these is no placeholder where xgettext takes it for one.
+    lines = [f"# xgettext:no-python-format\npgettext({CONTEXT!r}, {text!r})" for text in texts if _is_prose(text)]
     (folder / "told.py").write_text("\n".join(lines) + "\n", "utf-8")
     return "told.py"
 
