@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.template import Template
+from django.test.utils import instrumented_test_render
 from pytest_django.plugin import DjangoDbBlocker
 
 from devflow.embedded import EmbeddedPostgres
@@ -16,6 +18,8 @@ from tests.support.template import begin_migrated
 # Nothing here has to outlive the run.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 PLACEHOLDER_PORT = "1"
+RENDER = Template._render
+"""As for visitors: in tests Django keeps a copy of each context of each template, a third of the time of a page."""
 
 sign_cookies_of_test_clients()
 
@@ -47,6 +51,17 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     """Tests that commit empty all tables afterwards: that of the audit log must let them. (Its own tests do not.)"""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE IF EXISTS audit_event DISABLE TRIGGER audit_event_no_truncate")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pages_are_made_as_for_visitors(django_test_environment: None) -> None:
+    Template._render = RENDER  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that look at the `context` of an answer."""
+    monkeypatch.setattr(Template, "_render", instrumented_test_render)
 
 
 @pytest.fixture(autouse=True)

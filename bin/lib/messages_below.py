@@ -92,5 +92,7 @@ def _texts(node: ast.expr) -> Iterator[str]:
 
 
 def _is_prose(text: str) -> bool:
+    if "!r}" in text:  # is filled in by `format`
+        return False
     letters = re.sub(r"%\(\d+\)s|[^A-Za-z]", "", text)
     return len(letters) >= (_OWN_LETTERS if "%(" in text else 2)

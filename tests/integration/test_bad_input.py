@@ -299,7 +299,10 @@ def test_a_home_that_is_full_or_cannot_be_written(
     server.run("head -c 70000000 /dev/zero >~/ballast", check=False)
     error = [server.name, "home", "free some space"]
     site.check(site.deploy(), status="failed", serves="before", error=error)
-    server.run("rm ~/ballast")
+    server.run("cat /dev/zero >~/rest", check=False)  # not one block: nothing can be noted there either
+    error.append("the next one ends what may have begun there")
+    site.check(site.deploy(), status="failed", serves="before", error=error)
+    server.run("rm ~/ballast ~/rest")
 
     server.run("chown -R root:root /home/deploy/.devflow && chmod -R a-w /home/deploy/.devflow", user="root")
     deployment = site.deploy()

@@ -254,7 +254,7 @@ def test_deployments_under_load_lose_no_request(shop: Shop) -> None:
     assert shop.page() == "version one"
     assert shop.page("/host") == shop.domain
     colours = [shop.live[0]]
-    with shop.load() as load:
+    with shop.load(pause_seconds=0.02) as load:
         for version in ("two", "three", "four"):
             shop.deploy(version)
             switched = time.monotonic()

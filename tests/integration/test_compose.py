@@ -711,7 +711,9 @@ def test_canary_gives_the_new_colour_a_share_of_the_requests_first(composed: Com
     composed.deploy("one")
     options = {**QUICK, "steps": "30", "step_seconds": "4", "min_requests": "20", "latency_factor": "0"}
     composed.deployer.change(composed.environment, strategy="canary", strategy_options=options)
-    with BalancedLoad(composed.vps.host, composed.vps.http_port, f"{composed.name}.test", slow=0) as load:
+    with BalancedLoad(
+        composed.vps.host, composed.vps.http_port, f"{composed.name}.test", slow=0, pause_seconds=0.03
+    ) as load:
         ended = composed.deploy("two")
     (share,) = canary_shares(actor=composed.deployer.actor, deployment=ended)
     assert (share.percent, share.state) == (30, "passed")

@@ -7,6 +7,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from django_scopes import scopes_disabled
@@ -90,8 +91,8 @@ class Park:
         self.release(version)
         return self.deployer.deploy(self.environment, timeout_seconds=timeout_seconds)
 
-    def load(self) -> Load:
-        return Load(self.balancer.host, self.balancer.http_port)
+    def load(self, **given: Any) -> Load:
+        return Load(self.balancer.host, self.balancer.http_port, **given)
 
     def versions(self) -> list[str]:
         """What each node answers."""
@@ -183,7 +184,7 @@ def test_no_request_fails(settled: Park, deployer: Deployer, kind: str) -> None:
     first = settled.deploy("before")
     assert first.status == "success", deployer.describe(first)
     settled.watch_ready()
-    with settled.load() as load:
+    with settled.load(pause_seconds=0.03) as load:
         time.sleep(1)
         for number in range(3):
             ended = settled.deploy(f"after {number}")

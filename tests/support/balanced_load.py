@@ -36,7 +36,7 @@ class Load:
     steady: int = 4
     fresh: int = 2
     slow: int = 1
-    pause_seconds: float = 0.03
+    pause_seconds: float = 0.06
     answers: list[Answer] = field(default_factory=list)
     opened_anew: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)

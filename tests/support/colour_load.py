@@ -25,7 +25,7 @@ class Load:
     host: str
     path: str = "/"
     threads: int = 4
-    pause_seconds: float = 0.02
+    pause_seconds: float = 0.05
     failed: list[str] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
     last: dict[str, float] = field(default_factory=dict)

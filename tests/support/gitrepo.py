@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
-from .vps import Vps
+from .vps import QUICK, Vps
 
 ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -46,7 +46,7 @@ class GitRepository:
         """Bare at `path` of the server, made by its user: the server fetches it as a local path."""
         vps.run(shlex.join([*INIT, "--bare", path]))
         push_url = f"ssh://{vps.user}@{vps.host}:{vps.port}{path}"
-        return cls(path, push_url, work, {"GIT_SSH_COMMAND": shlex.join(vps.ssh_command)})
+        return cls(path, push_url, work, {"GIT_SSH_COMMAND": shlex.join([*vps.ssh_command, *QUICK])})
 
     def commit(
         self,

@@ -126,10 +126,10 @@ def _import(engine: Engine, tarball: Path, tag: str) -> None:
 
 
 def main() -> int:
-    """Engine and image, ready before the tests start: their timeouts need not allow for a build."""
+    """Engine and images, ready before the tests start: their timeouts need not allow for a build."""
     try:
         engine = ensure_engine()
-        print(f"Test servers: {ensure_image(engine)}, {ensure_docker_image(engine)}")
+        print(f"Test servers: {ensure_image(engine)}, {ensure_docker_image(engine)}, {ensure_bare_image(engine)}")
     except EngineUnavailableError as error:
         print(f"No test servers on this machine: {error}", file=sys.stderr)
         return 1

@@ -151,6 +151,7 @@ def test_another_address_is_given_and_checked(owner: Client, world: World) -> No
     assert (after.host, after.port, after.private_key) == ("203.0.113.9", 2222, before.private_key)
 
 
+@pytest.mark.usefixtures("contexts")
 def test_an_address_that_cannot_be_is_refused_at_its_field(owner: Client, world: World) -> None:
     before = _server(world).address
     answer = owner.post("/servers/web-1/edit/", {"host": "no host", "user": "deploy", "port": "22"})

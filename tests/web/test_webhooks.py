@@ -214,6 +214,7 @@ def test_a_delivery_of_nobody_is_not_found(owner: Client, world: World) -> None:
     assert owner.get(f"{PAGE}00000000-0000-7000-8000-000000000000/").status_code == 404
 
 
+@pytest.mark.usefixtures("contexts")
 def test_what_pushes_deploy_is_set_in_the_environments_settings(owner: Client, world: World) -> None:
     address = "/projects/shop/environments/production/settings/"
     form = owner.get(address).context["form"]

@@ -314,11 +314,12 @@ class Runner:
 
         async def attempt(connection: Connection) -> int:
             self._observed.reached.add(target.name)
-            self._sent_at[target.name] = time.monotonic()
+            goes_forward = not group.is_undo and not is_over
+            if goes_forward:
+                self._sent_at[target.name] = time.monotonic()
             reader = JournalReader(nonce, progress.offset)
-            is_told = not group.is_undo and not is_over
-            gates = list(self._plan.groups_of(target.name)[1:]) if is_told else []
-            is_steered = self._is_steered and is_told
+            gates = list(self._plan.groups_of(target.name)[1:]) if goes_forward else []
+            is_steered = self._is_steered and goes_forward
             follower = await run.follow(
                 connection,
                 target.name,
@@ -327,7 +328,8 @@ class Runner:
                 "" if is_over else text,
                 listens=bool(gates) or is_steered,
             )
-            self._sent_at[target.name] = time.monotonic()
+            if goes_forward:
+                self._sent_at[target.name] = time.monotonic()
             usher = asyncio.ensure_future(self._usher(follower, target, gates, is_steered=is_steered))
             try:
                 async for chunk in follower.chunks():

@@ -162,6 +162,7 @@ await_start() {
 forbid() {
   fresh=$runs/.new.$1.$$
   mkdir -p "$fresh" && : >"$fresh/log" && echo 143 >"$fresh/rc" && mv -T "$fresh" "$runs/$1" 2>/dev/null || rm -rf "$fresh"
+  [ -d "$runs/$1" ] || die 98 "$devflow cannot be written by $(id -un)"
 }
 
 stop() {

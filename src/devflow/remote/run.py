@@ -87,6 +87,8 @@ async def kill(connection: Connection, server: str, run_id: str) -> None:
     if done.exit_code == NOT_INSTALLED:
         await install(connection, server)
         done = await connection.run(_call("kill", run_id), timeout_seconds=30)
+    if done.exit_code == HOME_UNUSABLE:
+        raise RemoteError(_unusable(server, done.exit_code, done.stderr), server=server)
     if done.exit_code != 0:
         raise RemoteError(f"{server}: {done.stderr.strip()}", server=server)
 

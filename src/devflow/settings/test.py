@@ -21,5 +21,6 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 API_LIMIT_NOBODY = 0  # all tests have one address
 ALLOW_PRIVATE_ADDRESSES = ("127.0.0.0/8",)  # where the tests' receivers are
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+WHITENOISE_AUTOREFRESH = True  # a test's client must not list all files first
 DATABASES["default"]["OPTIONS"].pop("pool")  # a test's transaction is one connection's
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = False

@@ -29,7 +29,8 @@ class HookForm(PanelForm):
         ),
     )
     where = forms.ChoiceField(
-        label=pgettext_lazy("on which servers", "On"), choices=[("all", _("all servers")), ("first", _("the first server alone"))]
+        label=pgettext_lazy("on which servers", "On"),
+        choices=[("all", _("all servers")), ("first", _("the first server alone"))],
     )
 
     def __init__(self, *args: Any, environment: Environment, **kwargs: Any) -> None:
