@@ -17,7 +17,7 @@ from devflow.apps.accounts.rights import Actor
 from devflow.apps.containers.models import Snapshot
 from devflow.apps.containers.owners import LIVE, STANDBY, environments_on, identity_of, role_of
 from devflow.apps.containers.selectors import snapshot_get
-from devflow.apps.deployments.models import ENDED, Deployment, Release
+from devflow.apps.deployments.models import OPEN, Deployment, Release
 from devflow.apps.projects.models import Environment
 from devflow.apps.servers.models import Server
 from devflow.commands import docker
@@ -265,7 +265,7 @@ def _kept_of(releases: list[Release], deployments: list[Deployment], images: Ite
 
 def _busy(environments: list[Environment]) -> set[UUID]:
     """Environments with a deployment that has not ended. Within the team's scope."""
-    open_ones = Deployment.objects.filter(environment__in=environments).exclude(status__in=ENDED)
+    open_ones = Deployment.objects.filter(environment__in=environments, status__in=OPEN)
     return set(open_ones.exclude(status="waiting").values_list("environment_id", flat=True))
 
 

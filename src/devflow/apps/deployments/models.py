@@ -31,6 +31,7 @@ class Status(models.TextChoices):
 
 ACTIVE = (Status.RUNNING, Status.VERIFYING)
 WAITING = (Status.PENDING, Status.QUEUED, Status.WAITING)
+OPEN = (*WAITING, *ACTIVE)
 STEERING = ("hold", "resume", "promote", "abort")
 """What a person can want of a canary."""
 ENDED = (Status.SUCCESS, Status.FAILED, Status.ROLLED_BACK, Status.CANCELLED, Status.SUPERSEDED)

@@ -18,7 +18,7 @@ from django_scopes import scope
 
 from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.deployments.models import ENDED, Deployment, Release, Status, Step, StepStatus
+from devflow.apps.deployments.models import OPEN, Deployment, Release, Status, Step, StepStatus
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.sources.models import Delivery
 
@@ -87,15 +87,17 @@ def environment_states(*, actor: Actor) -> list[State]:
 def deployments_recent(*, actor: Actor, environments: Iterable[Environment], each: int) -> dict[UUID, list[Deployment]]:
     """The newest `each` deployments of these environments, the newest first, by the environment's id: none that were
     superseded."""
-    ids = [environment.pk for environment in environments]
+    places = {environment.pk: environment for environment in environments}
     with scope(team=actor.team):
-        chosen = Environment.objects.filter(pk__in=ids).annotate(
+        chosen = Environment.objects.filter(pk__in=places).annotate(
             recent=ArraySubquery(_newest(OuterRef("pk")).values("pk")[:each])
         )
         wanted = [pk for recent in chosen.values_list("recent", flat=True) for pk in recent]
-        found = _loaded(Deployment.objects.filter(pk__in=wanted)).order_by("-id")
+        found = Deployment.objects.filter(pk__in=wanted).select_related("requested_by").defer("plan", "observed")
         recent: dict[UUID, list[Deployment]] = defaultdict(list)
-        for deployment in found:
+        for deployment in found.order_by("-id"):
+            deployment.environment = places[deployment.environment_id]  # reading them again takes most of the time
+            deployment.project = deployment.environment.project
             recent[deployment.environment_id].append(deployment)
     return recent
 
@@ -103,7 +105,7 @@ def deployments_recent(*, actor: Actor, environments: Iterable[Environment], eac
 def deployments_open(*, actor: Actor, limit: int = 20) -> list[Deployment]:
     """What has not ended, the newest first, each with the steps that run (`running_steps`)."""
     with scope(team=actor.team):
-        every = actor.narrowed(Deployment.objects.exclude(status__in=ENDED), "project")
+        every = actor.narrowed(Deployment.objects.filter(status__in=OPEN), "project")
         found = list(_loaded(every).order_by("-id")[:limit])
         steps = Step.objects.filter(deployment__in=found, status=StepStatus.RUNNING).defer("command")
         running: dict[UUID, list[Step]] = defaultdict(list)

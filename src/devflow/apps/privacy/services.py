@@ -23,7 +23,7 @@ from devflow.apps.accounts.rights import Actor
 from devflow.apps.accounts.selectors import actor_get
 from devflow.apps.audit.models import ApiRequest
 from devflow.apps.audit.services import audit_record, events_erase, person_record
-from devflow.apps.deployments.models import ENDED, Deployment
+from devflow.apps.deployments.models import OPEN, Deployment
 from devflow.apps.deployments.models import Event as DeploymentEvent
 from devflow.apps.notifications.models import Notification
 from devflow.apps.privacy.models import Archive
@@ -301,7 +301,7 @@ def _mirrors_before(environment: Environment) -> set[str]:
 
 
 def _refuse_while_deploying(team: Team) -> None:
-    if Deployment.objects.filter(team=team).exclude(status__in=ENDED).exists():
+    if Deployment.objects.filter(team=team, status__in=OPEN).exists():
         raise ConflictError("A deployment is under way. Cancel it or wait for its end.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from uuid import UUID
 
 from django_scopes import scope
@@ -19,6 +20,15 @@ from devflow.core.errors import NotFoundError
 _LOADED = ("environments__servers", "environments__balancer", "environments__builder")
 
 
+@dataclass(frozen=True, slots=True)
+class ProjectName:
+    """What a project is chosen by."""
+
+    pk: UUID
+    slug: str
+    name: str
+
+
 @replica.listed
 def project_list(
     *, actor: Actor, after: str = "", limit: int | None = None, ids: Collection[UUID] | None = None
@@ -30,10 +40,11 @@ def project_list(
         return list((found if ids is None else found.filter(pk__in=ids))[:limit])
 
 
-def project_names(*, actor: Actor) -> list[Project]:
-    """The team's projects by slug with nothing but id, slug and name, for what they are chosen from."""
+def project_names(*, actor: Actor) -> list[ProjectName]:
+    """The team's projects by slug. Thousands of them cost little."""
     with scope(team=actor.team):
-        return list(actor.narrowed(Project.objects.only("slug", "name", "team"), "pk"))
+        every = actor.narrowed(Project.objects.all(), "pk")
+        return [ProjectName(*row) for row in every.values_list("pk", "slug", "name")]
 
 
 def environment_names(*, actor: Actor, limit: int) -> list[str]:

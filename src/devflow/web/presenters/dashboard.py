@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from django.utils.translation import gettext as _
 
 from devflow.apps.deployments.overview import State
-from devflow.apps.projects.models import Project
+from devflow.apps.projects.selectors import ProjectName
 from devflow.apps.servers.models import Server
 
 STATES = ("failing", "deploying", "waiting")
@@ -50,19 +49,17 @@ def counters(states: Sequence[State], projects: int) -> list[Counter]:
     ]
 
 
-def chosen_projects(projects: Iterable[Project], states: Iterable[State], *, state: str, query: str) -> list[Project]:
+def chosen_projects(
+    projects: Iterable[ProjectName], states: Sequence[State], *, state: str, query: str
+) -> list[ProjectName]:
     """The projects that fit the filters: those that fail first, then by slug."""
-    of: dict[UUID, list[State]] = {}
-    for each in states:
-        of.setdefault(each.project_id, []).append(each)
+    failing = {each.project_id for each in states if each.is_failing}
     wanted = query.lower()
-    fitting = [
-        project
-        for project in projects
-        if wanted in project.slug or wanted in project.name.lower()
-        if not state or any(getattr(each, f"is_{state}") for each in of.get(project.pk, ()))
-    ]
-    return sorted(fitting, key=lambda project: not any(each.is_failing for each in of.get(project.pk, ())))
+    fitting = [each for each in projects if wanted in each.slug or wanted in each.name.lower()]
+    if state:
+        there = {each.project_id for each in states if getattr(each, f"is_{state}")}
+        fitting = [each for each in fitting if each.pk in there]
+    return sorted(fitting, key=lambda project: project.pk not in failing)
 
 
 def server_loads(servers: Iterable[Server]) -> list[ServerLoad]:
