@@ -102,11 +102,10 @@ def readable_templates(folder: Path) -> list[str]:
 
 
 def update(pot: Path, po: Path) -> None:
-    """New texts come in empty, those that are gone go; then it is compiled."""
+    """New texts come in empty; those that are gone are kept as comments, and come back with their text. Then it is compiled."""
     if not po.exists():
         po.write_text(HEADER, "utf-8")
     run("msgmerge", "--quiet", "--no-fuzzy-matching", "--no-wrap", "--update", "--backup=none", str(po), str(pot))
-    run("msgattrib", "--no-obsolete", "--no-wrap", f"--output-file={po}", str(po))
     run("msgfmt", "--check-format", f"--output-file={po.with_suffix('.mo')}", str(po))
 
 
