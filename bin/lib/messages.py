@@ -102,7 +102,7 @@ def readable_templates(folder: Path) -> list[str]:
 
 
 def update(pot: Path, po: Path) -> None:
-    """New texts come in empty; those that are gone are kept as comments, and come back with their text. Then it is compiled."""
+    """New texts come in empty; those that are gone stay as comments, and come back translated. Then it is compiled."""
     if not po.exists():
         po.write_text(HEADER, "utf-8")
     run("msgmerge", "--quiet", "--no-fuzzy-matching", "--no-wrap", "--update", "--backup=none", str(po), str(pot))
