@@ -218,7 +218,8 @@ def inside(world: World) -> Inside:
     """To be looked at again where something is left: jobs that just end, sessions of who just died."""
     with world.database() as database:
         jobs = database.execute(
-            "SELECT id, task_name, status, attempts, args FROM procrastinate_jobs"
+            "SELECT id, task_name, status, attempts, args, worker_id, now() - (SELECT max(at) FROM procrastinate_events"
+            " WHERE job_id = procrastinate_jobs.id) AS since FROM procrastinate_jobs"
             " WHERE status IN ('todo', 'doing', 'failed') AND (scheduled_at IS NULL OR scheduled_at < now())"
         ).fetchall()
         workers = database.execute(
