@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -230,3 +231,60 @@ def test_a_tab_that_nobody_has_seen_takes_no_connection(page: Page) -> None:
     assert asked == []
     with page.expect_request("**/events"):
         page.evaluate("() => { window.isSeen = true; document.dispatchEvent(new Event('visibilitychange')) }")
+
+
+def test_a_part_whose_object_is_gone_is_not_asked_for_any_more(
+    browser: Browser, panel: Panel, session: str, database: psycopg.Connection[Any]
+) -> None:
+    """A check that never ends has its part asked for each second; then the server is renamed."""
+    database.execute("UPDATE servers_server SET checked_at = NULL, check_step = 'reach' WHERE name = 'web-1'")
+    with context(browser, panel.url, session=session) as opened:
+        page = opened.new_page()
+        asked: list[int] = []
+        page.on("response", lambda answer: asked.append(answer.status) if "/state/" in answer.url else None)
+        page.goto(f"/servers/web-1/?since={time.time():.0f}")
+        expect(page.locator(".checks")).to_contain_text("Running")
+        wait_until(
+            lambda: page.wait_for_timeout(50) or 200 in asked, 30, what=lambda: f"no part was asked for: {asked}"
+        )
+        try:
+            database.execute("UPDATE servers_server SET name = 'web-9' WHERE name = 'web-1'")
+            expect(page.get_by_text("This is gone: it was removed or renamed.")).to_be_visible(timeout=COMES_MS)
+            asked.clear()
+            page.wait_for_timeout(2500)
+            assert asked == []
+            assert violations(page) == []
+        finally:
+            database.execute("UPDATE servers_server SET name = 'web-1' WHERE name = 'web-9'")
+
+
+def test_what_containers_do_and_what_is_pushed_is_shown_as_it_comes(
+    page: Page, database: psycopg.Connection[Any]
+) -> None:
+    page.goto("/servers/web-1/containers/")
+    page.evaluate("window.isTheSame = true")
+    seen_first = page.locator("#containers time").first.get_attribute("datetime")
+    database.execute("UPDATE containers_snapshot SET seen_at = now(), taken_at = now()")
+    expect(page.locator("#containers time").first).not_to_have_attribute("datetime", str(seen_first), timeout=COMES_MS)
+    assert page.evaluate("window.isTheSame")
+    page.goto("/projects/shop/webhook/")
+    page.evaluate("window.isTheSame = true")
+    rows = page.locator("#deliveries tbody tr")
+    before = rows.count()
+    database.execute(
+        "INSERT INTO sources_delivery SELECT (jsonb_populate_record(one, jsonb_build_object("
+        "'id', gen_random_uuid(), 'key', 'another', 'digest', '', 'received_at', now()))).*"
+        " FROM sources_delivery AS one LIMIT 1"
+    )
+    expect(rows).to_have_count(before + 1, timeout=COMES_MS)
+    assert page.evaluate("window.isTheSame")
+
+
+def test_a_long_command_of_a_plan_comes_when_its_step_is_opened(page: Page) -> None:
+    page.goto("/projects/shop/environments/production/plan/")
+    folded = page.locator(".plan-step").filter(has=page.locator("[data-on-open]")).first
+    step = page.locator(f"#{folded.get_attribute('id')}")
+    step.locator("summary").click()
+    expect(step.locator("pre")).to_be_visible()
+    expect(step.locator("[data-on-open]")).to_have_count(0)
+    assert violations(page) == []

@@ -155,6 +155,7 @@ def test_without_scripts_the_pages_work(browser: Browser, filled: Filled) -> Non
         expect(page.get_by_role("button", name="End maintenance")).to_be_visible()
         page.get_by_role("button", name="End maintenance").click()
         page.get_by_role("button", name="Remove", exact=True).click()
+        page.get_by_label("Type web-1 to go on").fill("web-1")
         page.get_by_role("button", name="Remove server").click()
         expect(page.get_by_text("is used by: shop production")).to_be_visible()
 

@@ -114,6 +114,7 @@ FAILED_OUTPUT = [
     "Aborted (core dumped)",
 ]
 ERROR = "fra-web-1: step 'npm run build' failed with exit code 134: Aborted (core dumped)"
+TOOLS = ["git", "curl", "tar", "flock", "setsid", "nginx", "php", "composer", "node", "npm", "systemctl", "rsync"]
 OPEN = ("queued", "running", "waiting")
 
 
@@ -305,6 +306,7 @@ def fill(projects: int) -> Showcase:
     from devflow.apps.accounts.selectors import actor_get
     from devflow.apps.servers import services as servers
     from devflow.apps.servers.models import Server
+    from tests.support import showcase_parts
 
     people = [accounts.user_create(email=f"{handle}@example.org", password=None, name=name) for name, handle in PEOPLE]
     team = accounts.team_create(name="Acme", owner=people[0])
@@ -318,14 +320,16 @@ def fill(projects: int) -> Showcase:
                 **{"os": "Debian GNU/Linux 12 (bookworm)", "kernel": "6.1.0-28-amd64", "architecture": "x86_64"},
                 **{"cpus": cpus, "load": f"{load:.2f}", "memory_kb": memory, "memory_free_kb": memory_free},
                 **{"disk_kb": disk, "disk_free_kb": disk_free, "uptime_seconds": 4_000_000, "user": "deploy"},
-                **{"home": "/home/deploy", "tools": ["git", "curl", "nginx", "php", "composer", "node", "npm"]},
+                **{"home": "/home/deploy", "tools": TOOLS},
             }
             Server.objects.filter(pk=server.pk).update(status="online", facts=facts, checked_at=timezone.now())
         made.fleet(projects)
+        showcase_parts.fill(made)
         for name, _host, state, *_ in SERVERS:
             Server.objects.filter(name=name).update(status=state)
         Server.objects.filter(status="offline").update(
-            status_message="hel-web-2 cannot be reached: no answer from 203.0.113.22:22 in 10 s."
+            check_step="reach",
+            status_message="hel-web-2 cannot be reached: no answer from 203.0.113.22:22 in 10 s.",
         )
     _forget_jobs()
     return made

@@ -24,7 +24,7 @@ def test_a_cluster_is_formed_of_a_server(owner: Client, world: World) -> None:
     assert answer["Location"] == "/clusters/shops/"
     page = owner.get("/clusters/shops/").content.decode()
     assert "Joining" in page
-    assert "every 1s" in page
+    assert 'data-every="1"' in page
     assert ProcrastinateJob.objects.filter(task_name="servers.cluster_act").count() == 1
 
 

@@ -194,14 +194,14 @@ def test_an_unknown_framework_is_looked_up(owner: Client, world: World) -> None:
     assert "Look at the repository" in owner.get(f"{HERE}/plan/").content.decode()
     address = owner.post(f"{HERE}/plan/inspect/")["Location"]
     state = address.replace("plan/?", "plan/state/?")
-    assert "every 1s" in owner.get(address).content.decode()
-    assert "every 1s" in owner.get(state).content.decode()
+    assert 'data-every="1"' in owner.get(address).content.decode()
+    assert 'data-every="1"' in owner.get(state).content.decode()
     _found(world, recipe="", error="The repository was not found.")
     assert "The repository was not found." in owner.get(state).content.decode()
     _found(world, recipe="php")
     page = owner.get(state).content.decode()
     assert "composer install" in page
-    assert "every 1s" not in page
+    assert 'data-every="1"' not in page
 
 
 def _environment(world: World, name: str) -> Environment:

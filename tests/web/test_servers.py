@@ -116,9 +116,9 @@ def test_a_failed_check_says_why(owner: Client, world: World) -> None:
 def test_the_page_asks_again_until_the_check_is_done(owner: Client, world: World) -> None:
     address = owner.post("/servers/web-1/check/")["Location"]
     state = address.replace("?", "state/?")
-    assert "every 1s" in owner.get(state).content.decode()
+    assert 'data-every="1"' in owner.get(state).content.decode()
     _change(world, status="online", facts=FACTS, checked_at=timezone.now())
-    assert "every 1s" not in owner.get(state).content.decode()
+    assert 'data-every="1"' not in owner.get(state).content.decode()
 
 
 @pytest.mark.parametrize("since", ["", "x", "1e999", "-5", "²", "9" * 30, "99999999999.5"])
@@ -200,3 +200,38 @@ def _change(world: World, **values: Any) -> None:
 def _jobs() -> dict[str, int]:
     names = list(ProcrastinateJob.objects.filter(task_name="servers.check").values_list("task_name", flat=True))
     return {name: names.count(name) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("step", "shown"),
+    [
+        ("reach", "ssh -v -p 22 deploy@203.0.113.7"),
+        ("key", "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"),
+        ("login", "authorized_keys"),
+        ("shell", "chsh -s /bin/sh deploy"),
+    ],
+)
+def test_a_failed_check_says_at_which_step_and_what_to_do(owner: Client, world: World, step: str, shown: str) -> None:
+    _change(world, status="offline", check_step=step, status_message="It failed: <why>.", checked_at=timezone.now())
+    page = owner.get("/servers/web-1/").content.decode()
+    checks = page.split('class="checks"')[1].split("</ol>")[0]
+    assert checks.count("Failed") == 1
+    assert "It failed: &lt;why&gt;." in checks
+    assert shown in page
+
+
+def test_a_server_that_answers_is_looked_at_for_what_deployments_need(owner: Client, world: World) -> None:
+    now = timezone.now()
+    facts = FACTS | {"disk_free_kb": 100_000, "time": int(now.timestamp()) - 4000}
+    _change(world, status="online", facts=facts, checked_at=now)
+    page = owner.get("/servers/web-1/").content.decode()
+    for text in (
+        "Missing: curl, tar, flock, setsid.",
+        "apt-get install curl tar util-linux",
+        "Nearly full",
+        "1 h 06 min",
+    ):
+        assert text in page
+    well = FACTS | {"tools": ["git", "curl", "tar", "flock", "setsid"], "time": int(now.timestamp())}
+    _change(world, facts=well)
+    assert "All 8 checks went well" in owner.get("/servers/web-1/").content.decode()

@@ -8,12 +8,16 @@ from django.test import Client
 from django_scopes import scope
 
 from devflow.apps.accounts.models import User
+from devflow.apps.containers.models import Budget
 from devflow.apps.notifications.models import Channel
-from devflow.apps.projects.models import Variable
+from devflow.apps.projects.hooks import hook_list
+from devflow.apps.projects.models import Environment, Variable
 from devflow.apps.servers.models import Server
 from devflow.web.replies import undo_read
 from tests.web.walk import Form, forms_of
 from tests.web.world import World
+
+ENVIRONMENT = "/projects/shop/environments/production/"
 
 
 def undo_on(client: Client, address: str) -> Form | None:
@@ -27,6 +31,15 @@ def take_back(client: Client, address: str) -> None:
     form = undo_on(client, address)
     assert form
     assert client.post(form.address, dict(form.data())).status_code == 302
+
+
+def _environment(world: World) -> Environment:
+    with scope(team=world.team):
+        return Environment.objects.get(pk=world.environment.pk)
+
+
+def _hooks(world: World) -> list[str]:
+    return [hook["command"] for hook in _environment(world).hooks]
 
 
 def test_maintenance_is_taken_back(world: World, owner: Client) -> None:
@@ -53,6 +66,52 @@ def test_a_channel_is_switched_back(world: World, owner: Client) -> None:
     take_back(owner, page)
     with scope(team=world.team):
         assert Channel.objects.get(pk=world.channel.pk).is_enabled
+
+
+def test_a_hook_comes_back_to_its_place_and_one_that_was_added_goes(world: World, owner: Client) -> None:
+    page = f"{ENVIRONMENT}hooks/"
+    for command in ("one", "two", "three"):
+        owner.get(page)  # shows what was said, so that only the last is left
+        owner.post(f"{page}add/", {"when": "before", "what": "activate", "command": command, "where": "first"})
+    take_back(owner, page)
+    assert _hooks(world) == ["one", "two"]
+    owner.get(page)
+    owner.post(f"{page}remove/", {"mark": hook_list(_environment(world))[0]["mark"]})
+    assert _hooks(world) == ["two"]
+    take_back(owner, page)
+    assert _hooks(world) == ["one", "two"]
+
+
+def test_a_lifted_freeze_is_put_back_with_its_times(world: World, owner: Client) -> None:
+    page = f"{ENVIRONMENT}windows/"
+    owner.post(f"{page}freeze/", {"reason": "Fair <1>", "begins": "", "ends": "2099-01-02T06:00"})
+    [frozen] = _environment(world).freezes
+    owner.get(page)
+    owner.post(f"{page}lift/", {"number": "1"})
+    assert _environment(world).freezes == []
+    take_back(owner, page)
+    assert _environment(world).freezes == [frozen]
+    take_back(owner, page)  # of what was put back
+    assert _environment(world).freezes == []
+
+
+def test_windows_are_what_they_were(world: World, owner: Client) -> None:
+    page = f"{ENVIRONMENT}windows/"
+    owner.post(f"{page}set/", {"windows": "mon-fri 08:00-17:00", "time_zone": "Europe/Berlin"})
+    owner.get(page)
+    before = _environment(world).windows
+    owner.post(f"{page}set/", {"windows": "", "time_zone": "UTC"})
+    take_back(owner, page)
+    assert (_environment(world).windows, _environment(world).time_zone) == (before, "Europe/Berlin")
+
+
+def test_a_budget_is_what_it_was(world: World, owner: Client) -> None:
+    owner.post("/projects/shop/disk/", {"megabytes": "70"})
+    owner.get("/projects/shop/disk/")
+    owner.post("/projects/shop/disk/", {"megabytes": "30"})
+    take_back(owner, "/projects/shop/disk/")
+    with scope(team=world.team):
+        assert Budget.objects.get(project=world.project).megabytes == 70
 
 
 def test_single_keys_are_switched_back(world: World, viewer: Client) -> None:

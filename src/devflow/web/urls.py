@@ -37,6 +37,7 @@ from devflow.web.views import (
 
 _environment = [
     path("", environments.environment_detail, name="environment"),
+    path("head/", environments.environment_head_state, name="environment-head"),
     path("plan/", environments.environment_plan, name="environment-plan"),
     path("plan/state/", environments.plan_state, name="plan-state"),
     path("plan/inspect/", environments.plan_inspect, name="plan-inspect"),

@@ -9,16 +9,19 @@ from django.db import connection, transaction
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.utils import timezone
-from django_scopes import scopes_disabled
+from django_scopes import scope, scopes_disabled
 
 from devflow.apps import replica
 from devflow.apps.accounts.models import Membership, Role, Team
 from devflow.apps.changes.models import Change
 from devflow.apps.changes.selectors import KEPT, Mark, changes_since, mark_now, mark_read
 from devflow.apps.changes.services import changes_clean
+from devflow.apps.containers.models import Snapshot
 from devflow.apps.deployments import services as deployments
 from devflow.apps.projects import services as projects
+from devflow.apps.projects.models import Environment
 from devflow.apps.servers import services as servers
+from devflow.apps.sources.models import Delivery, Source
 from tests.support.shop import Shop, at_once
 
 
@@ -57,6 +60,31 @@ def test_every_way_of_changing_servers_projects_and_people_is_told(shop: Shop) -
         Membership.objects.filter(user=shop.people[Role.VIEWER]).delete()
     told = set(topics_since(shop, mark) or ())
     assert {"server", f"server:{server.pk}", "environment", "project", f"project:{project_id}", "member"} <= told
+
+
+def test_what_runs_on_a_server_and_what_an_environment_s_own_pages_show_is_told(shop: Shop) -> None:
+    server, environment = shop.server("web1"), shop.environment
+    with scope(team=shop.team):
+        snapshot = Snapshot.objects.filter(pk=Snapshot.objects.create(team=shop.team, server=server).pk)
+        Change.objects.all().delete()
+        snapshot.update(asked_at=timezone.now())
+        assert not Change.objects.exists()
+        snapshot.update(taken_at=timezone.now())
+        assert Change.objects.get().topics == [f"container:{server.pk}"]
+        Change.objects.all().delete()
+        Environment.objects.filter(pk=environment.pk).update(proxy_state={"at": "now"}, hooks=[])
+        assert Change.objects.get().topics == [f"environment:{environment.pk}"]
+
+
+def test_deliveries_that_come_together_are_told_of_once(shop: Shop) -> None:
+    with scope(team=shop.team):
+        source = Source.objects.create(team=shop.team, provider="github", hook_token="t")
+        Change.objects.all().delete()
+        made = [Delivery(team=shop.team, source=source, key=str(number)) for number in range(20)]
+        Delivery.objects.bulk_create(made)
+        assert [change.topics for change in Change.objects.all()] == [[f"source:{source.pk}"]]
+        Delivery.objects.filter(source=source).update(answer_status=200)
+        assert Change.objects.count() == 1
 
 
 def test_another_team_is_told_nothing(shop: Shop) -> None:

@@ -18,7 +18,15 @@ from devflow.apps.servers import jobs, selectors, services
 from devflow.apps.servers.models import Server, ServerStatus
 from devflow.apps.servers.reach import ServerReach, address_of
 from devflow.core import keys
-from devflow.core.errors import ConflictError, ConnectError, ForbiddenError, InvalidError, NotFoundError, RemoteError
+from devflow.core.errors import (
+    ConflictError,
+    ConnectError,
+    ForbiddenError,
+    HostKeyError,
+    InvalidError,
+    NotFoundError,
+    RemoteError,
+)
 from devflow.remote.pool import Pool
 from devflow.remote.transport import Address, Completed, Connection, LocalConnection
 from tests.support.shop import Shop
@@ -217,6 +225,13 @@ class Answering(LocalConnection):
         return Completed(0, "absent\n" if stdin else "begin=devflow\ncpus=2\ntool=git\nend=devflow\n", "")
 
 
+class Silent(Answering):
+    """Lets in, and runs nothing."""
+
+    async def run(self, command: str, stdin: bytes = b"", timeout_seconds: float = 60) -> Completed:
+        return Completed(1, "This account is not available.\n", "")
+
+
 class Reach(ServerReach):
     def __init__(self, answer: Connection | RemoteError) -> None:
         super().__init__(Pool())
@@ -252,6 +267,26 @@ def test_a_server_that_does_not_answer_is_offline_and_keeps_its_facts(shop: Shop
     server = shop.server("web1")
     assert (server.status, server.status_message) == ("offline", "web1 refused the login as deploy.")
     assert server.facts["cpus"] == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "step"),
+    [
+        (ConnectError("no answer", transient=True), "reach"),
+        (HostKeyError("another key"), "key"),
+        (ConnectError("refused the login"), "login"),
+    ],
+)
+def test_a_failed_check_says_where_it_ended(shop: Shop, error: ConnectError, step: str) -> None:
+    check(shop.server("web1"), error)
+    assert shop.server("web1").check_step == step
+    check(shop.server("web1"), Answering())
+    assert shop.server("web1").check_step == ""
+
+
+def test_a_check_that_ends_in_the_shell_says_so(shop: Shop) -> None:
+    check(shop.server("web1"), Silent())
+    assert (shop.server("web1").status, shop.server("web1").check_step) == ("offline", "shell")
 
 
 def test_maintenance_is_ended_by_people_only(shop: Shop) -> None:

@@ -39,31 +39,48 @@ def hook_list(environment: Environment) -> list[dict[str, str]]:
     return [{**hook, "mark": _mark(number, hook)} for number, hook in enumerate(environment.hooks, 1)]
 
 
-def hook_add(*, actor: Actor, environment: Environment, when: str, what: str, command: str, where: str) -> Environment:
-    """Adds a hook after the others. Raises ForbiddenError, InvalidError."""
+def hook_add(
+    *,
+    actor: Actor,
+    environment: Environment,
+    when: str,
+    what: str,
+    command: str,
+    where: str,
+    place: int | None = None,
+) -> Environment:
+    """Adds a hook after the others, or after so many of them. Raises ForbiddenError, InvalidError."""
     actor.require(rights.MANAGE, environment)
     with transaction.atomic(), scope(team=actor.team):
         row = Environment.objects.select_for_update(of=("self",)).select_related("project").get(pk=environment.pk)
         added = {"when": when, "what": what, "command": command, "where": where}
-        row.hooks = hooks_check([*row.hooks, added])
-        _refuse_places(row, row.hooks[-1:])
+        [checked] = hooks_check([added])
+        before = len(row.hooks) if place is None else place
+        row.hooks = hooks_check([*row.hooks[:before], added, *row.hooks[before:]])
+        _refuse_places(row, [checked])
         row.save(update_fields=["hooks"])
-        _record(actor, row, "hook.added", row.hooks[-1])
+        _record(actor, row, "hook.added", checked)
     return row
 
 
-def hook_remove(*, actor: Actor, environment: Environment, mark: str) -> None:
-    """Removes the hook with this mark of `hook_list`. Raises ForbiddenError, ConflictError (it is gone already)."""
+def hook_remove(*, actor: Actor, environment: Environment, mark: str) -> dict[str, Any]:
+    """Removes the hook with this mark of `hook_list`; returns it with its `place`, as `hook_add` takes it again.
+
+    Raises ForbiddenError, ConflictError (it is gone already).
+    """
     actor.require(rights.MANAGE, environment)
     with transaction.atomic(), scope(team=actor.team):
         row = Environment.objects.select_for_update().get(pk=environment.pk)
         left = [hook for number, hook in enumerate(row.hooks, 1) if _mark(number, hook) != mark]
         if len(left) == len(row.hooks):
             raise ConflictError("This hook is not there any more: somebody changed the hooks meanwhile.")
-        gone = next(hook for number, hook in enumerate(row.hooks, 1) if _mark(number, hook) == mark)
+        place, gone = next(
+            (number - 1, hook) for number, hook in enumerate(row.hooks, 1) if _mark(number, hook) == mark
+        )
         row.hooks = left
         row.save(update_fields=["hooks"])
         _record(actor, row, "hook.removed", gone)
+    return {**gone, "place": place}
 
 
 def commands_check(environment: Environment, given: Collection[str]) -> None:

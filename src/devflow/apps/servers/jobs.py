@@ -12,9 +12,9 @@ from django_scopes import scope, scopes_disabled
 
 from devflow.apps.notifications.messages import Message
 from devflow.apps.notifications.services import notify
-from devflow.apps.servers.models import Server, ServerStatus
+from devflow.apps.servers.models import CheckStep, Server, ServerStatus
 from devflow.apps.servers.reach import ServerReach
-from devflow.core.errors import RemoteError
+from devflow.core.errors import ConnectError, HostKeyError, RemoteError
 from devflow.remote import facts, run
 
 
@@ -24,14 +24,37 @@ async def check(*, server_id: str, reach: ServerReach) -> None:
     if server is None:
         return
     reach.remember([server])
+    step = await _trying(server, CheckStep.REACH)
     try:
         connection = await reach.get(server.pk.hex)
+        step = await _trying(server, CheckStep.SHELL)
         read = await facts.read(connection, server.name)
+        step = await _trying(server, CheckStep.INSTALL)
         await run.install(connection, server.name)
     except RemoteError as error:
-        await sync_to_async(_store)(server, ServerStatus.OFFLINE, str(error), server.facts, server.host_key)
+        failed = _refused(error) if step == CheckStep.REACH else step
+        await sync_to_async(_store)(server, ServerStatus.OFFLINE, str(error), server.facts, server.host_key, failed)
         return
     await sync_to_async(_store)(server, ServerStatus.ONLINE, "", read, server.host_key or connection.host_key)
+
+
+async def _trying(server: Server, step: CheckStep) -> CheckStep:
+    """Has the server's page say how far the check is."""
+
+    def store() -> None:
+        with scope(team=server.team):
+            Server.objects.filter(pk=server.pk).update(check_step=step)
+
+    await sync_to_async(store)()
+    return step
+
+
+def _refused(error: RemoteError) -> CheckStep:
+    """Where the way to a server ended."""
+    if isinstance(error, HostKeyError):
+        return CheckStep.KEY
+    is_refused = isinstance(error, ConnectError) and not error.transient
+    return CheckStep.LOGIN if is_refused else CheckStep.REACH
 
 
 def _load(server_id: str) -> Server | None:
@@ -39,13 +62,16 @@ def _load(server_id: str) -> Server | None:
         return Server.objects.select_related("team").filter(pk=server_id).first()
 
 
-def _store(server: Server, status: str, message: str, read: dict[str, Any], host_key: str) -> None:
+def _store(
+    server: Server, status: str, message: str, read: dict[str, Any], host_key: str, failed: CheckStep | str = ""
+) -> None:
     with transaction.atomic(), scope(team=server.team):
         rows = Server.objects.filter(pk=server.pk)
         before = rows.select_for_update().first()
         if before is None:
             return
-        rows.update(status_message=message, facts=read, host_key=host_key, checked_at=timezone.now())
+        told = {"status_message": message, "check_step": failed, "checked_at": timezone.now()}
+        rows.update(**told, facts=read, host_key=host_key)
         if before.status == ServerStatus.MAINTENANCE:
             return
         rows.update(status=status)

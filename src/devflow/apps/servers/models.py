@@ -20,6 +20,16 @@ class ServerStatus(models.TextChoices):
     MAINTENANCE = "maintenance", "Maintenance"
 
 
+class CheckStep(models.TextChoices):
+    """What a check tries, in this order."""
+
+    REACH = "reach", "Reach it"
+    KEY = "key", "Compare its host key"
+    LOGIN = "login", "Log in"
+    SHELL = "shell", "Run a command"
+    INSTALL = "install", "Put the panel's runner there"
+
+
 class Cluster(models.Model):
     """A Docker Swarm of servers of the panel. `observed` is what its last look read (commands/swarm.py), `problem` why
     that failed."""
@@ -46,7 +56,8 @@ class Cluster(models.Model):
 class Server(models.Model):
     """`cluster` is the one swarm that the server is in, or is about to join, as `node_id`, which that swarm gave it.
 
-    `facts` is what the last check read (see remote/facts); `host_key` the pinned public key, as in known_hosts."""
+    `facts` is what the last check read (see remote/facts); `host_key` the pinned public key, as in known_hosts.
+    `check_step` is what a check is just trying, or where the last one failed ('' where it went well)."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     team = models.ForeignKey(Team, models.CASCADE, related_name="servers")
@@ -62,6 +73,7 @@ class Server(models.Model):
     status_message = models.TextField(blank=True)
     facts = models.JSONField(default=dict, blank=True)
     checked_at = models.DateTimeField(null=True, blank=True)
+    check_step = models.CharField(max_length=10, choices=CheckStep.choices, blank=True)
     deployment_limit = models.PositiveSmallIntegerField(default=4)
     cluster = models.ForeignKey(Cluster, models.SET_NULL, null=True, blank=True, related_name="servers")
     cluster_role = models.CharField(max_length=8, blank=True)

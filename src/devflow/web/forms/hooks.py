@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.projects.hooks import WHENS, hook_add
+from devflow.apps.projects.hooks import MOST_HOOKS, WHENS, hook_add
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.places import places_of
 from devflow.engine.hooks import HOOK_PHASES
@@ -32,6 +32,7 @@ class HookForm(PanelForm):
         label=pgettext_lazy("on which servers", "On"),
         choices=[("all", _("all servers")), ("first", _("the first server alone"))],
     )
+    place = forms.IntegerField(required=False, min_value=0, max_value=MOST_HOOKS, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, environment: Environment, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -31,6 +31,7 @@ PHASES: dict[str, tuple[str, str]] = {
     Phase.FINISH: (gettext_noop("Finish"), gettext_noop("old releases go, the lock is freed")),
     Phase.UNDO: (gettext_noop("Undo"), gettext_noop("only after a failure")),
 }
+_TREATMENTS = ("removed", "recreated", "replaced", "left")
 _OUTCOMES = {
     "failed": gettext_noop("The release that served before goes on serving."),
     "rolled_back": gettext_noop("The release that served before serves again."),
@@ -111,13 +112,60 @@ def step_groups(steps: Iterable[Step], usual: Usual) -> list[PhaseGroup]:
     return _grouped([(step.phase, TimedStep(step, usual.steps.get((step.phase, step.name)))) for step in steps])
 
 
-def plan_groups(plan: Plan) -> list[PhaseGroup]:
-    return _grouped([(step.task.phase.value, step) for step in plan.steps])
+SHOWN_CHARACTERS = 600
+SHOWN_SERVICES, SHOWN_VARIABLES = 30, 40
 
 
-def plan_context(plan: Plan) -> dict[str, Any]:
-    """What the parts of a page that show a plan need."""
-    return {"plan": plan, "phases": plan_groups(plan), "settings": plan_settings(plan)}
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step of a plan, and its `number` there. `command` is '' where it is long and not asked for: scripts of a large
+    Compose file are a hundred times as long as all the rest of the page. `is_open`: somebody asked for it."""
+
+    number: int
+    step: Any
+    command: str
+    is_open: bool
+    is_everywhere: bool
+
+    @property
+    def line_count(self) -> int:
+        return len(self.step.task.command.splitlines())
+
+
+def plan_groups(plan: Plan, wanted: str = "") -> list[PhaseGroup]:
+    every = {target.name for target in plan.site.targets}
+    planned = [_planned(number, step, wanted, every) for number, step in enumerate(plan.steps)]
+    return _grouped([(each.step.task.phase.value, each) for each in planned])
+
+
+def plan_context(plan: Plan, wanted: str = "") -> dict[str, Any]:
+    """What the parts of a page that show a plan need. `wanted` is what is shown whole: the number of a step, or
+    `services`, `variables`."""
+    services = sorted(plan.services, key=lambda each: _TREATMENTS.index(each.treatment))
+    variables = plan.site.variable_keys
+    return {
+        "plan": plan,
+        "phases": plan_groups(plan, wanted),
+        "settings": plan_settings(plan),
+        "services": services if wanted == "services" else services[:SHOWN_SERVICES],
+        "treatments": [(name, sum(each.treatment == name for each in services)) for name in _TREATMENTS],
+        "more_services": 0 if wanted == "services" else len(services[SHOWN_SERVICES:]),
+        "variables": variables if wanted == "variables" else variables[:SHOWN_VARIABLES],
+        "more_variables": 0 if wanted == "variables" else len(variables[SHOWN_VARIABLES:]),
+    }
+
+
+def plan_step(plan: Plan, wanted: str) -> PlannedStep | None:
+    """The step with this number, with its whole command; None where there is none."""
+    number = int(wanted) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 6 else len(plan.steps)
+    return _planned(number, plan.steps[number], wanted, set()) if number < len(plan.steps) else None
+
+
+def _planned(number: int, step: Any, wanted: str, every: set[str]) -> PlannedStep:
+    is_wanted = wanted == str(number)
+    is_short = len(step.task.command) <= SHOWN_CHARACTERS
+    command = step.task.command if is_short or is_wanted else ""
+    return PlannedStep(number, step, command, is_wanted, every == set(step.servers))
 
 
 def problem_of(deployment: Deployment, steps: Iterable[Step], tail: Callable[[Step], list[Line]]) -> Problem | None:

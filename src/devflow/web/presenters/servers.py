@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from devflow.apps.servers.models import CheckStep, Server, ServerStatus
 from devflow.core.shell import quote
 from devflow.remote.facts import TOOLS
 from devflow.web.templatetags.panel import amount, duration
 
 _VERSIONED = ("git", "php", "node")
+_PACKAGES = {"git": "git", "curl": "curl", "tar": "tar", "flock": "util-linux", "setsid": "util-linux"}
+"""The tools that every deployment wants, and where Debian has them."""
+_LEAST_FREE_KB, _LEAST_FREE_PERCENT = 1_000_000, 5
+_MOST_SKEW_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,85 @@ class Tool:
     name: str
     version: str
     is_present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`state` is a step's (web/looks.py), or `warned`; `text` says what was found or why it failed, `command` what can
+    be run on the server, or to try the same by hand."""
+
+    title: str
+    state: str
+    text: str = ""
+    command: str = ""
+
+
+def check_list(server: Server, *, is_checking: bool) -> list[Check]:
+    """What a check of the server tries, in its order, and how far it came; [] where it was never checked."""
+    is_offline = server.check_step or server.status == ServerStatus.OFFLINE
+    if not is_checking and (server.checked_at is None or (is_offline and not server.check_step)):
+        return []
+    tried = [*_tried(server, is_checking=is_checking)]
+    is_well = all(check.state == "success" for check in tried)
+    return [*tried, *(_found(server) if is_well and not is_checking else ())]
+
+
+def _tried(server: Server, *, is_checking: bool) -> Iterator[Check]:
+    titles = {
+        CheckStep.REACH: _("Reach %(host)s on port %(port)s") % {"host": server.host, "port": server.port},
+        CheckStep.KEY: _("Compare the host key"),
+        CheckStep.LOGIN: _("Log in as %(user)s") % {"user": server.user},
+        CheckStep.SHELL: _("Run a command"),
+        CheckStep.INSTALL: _("Put the panel's runner there"),
+    }
+    if server.is_local:
+        titles = {step: titles[step] for step in (CheckStep.SHELL, CheckStep.INSTALL)}
+    steps = list(CheckStep)
+    at = steps.index(CheckStep(server.check_step)) if server.check_step else (0 if is_checking else len(steps))
+    for step, title in titles.items():
+        here = steps.index(step)
+        if here < at:
+            yield Check(title, "success")
+        elif here > at:
+            yield Check(title, "pending")
+        elif is_checking:
+            yield Check(title, "running")
+        else:
+            yield Check(title, "failed", server.status_message, _by_hand(server, step))
+
+
+def _by_hand(server: Server, step: CheckStep) -> str:
+    """What tells more, or mends it; how the panel is let in stands on the page anyway."""
+    if step == CheckStep.REACH:
+        return f"ssh -v -p {server.port} {server.user}@{server.host}"
+    if step == CheckStep.KEY:
+        return "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+    return f"chsh -s /bin/sh {server.user}" if step == CheckStep.SHELL else ""
+
+
+def _found(server: Server) -> Iterator[Check]:
+    """What was read of a server that answers, as far as deployments need it."""
+    facts = server.facts
+    missing = [tool for tool in _PACKAGES if tool not in facts.get("tools", [])]
+    packages = " ".join(dict.fromkeys(_PACKAGES[tool] for tool in missing))
+    yield Check(
+        _("Tools that every deployment needs"),
+        "warned" if missing else "success",
+        _("Missing: %(tools)s. Deployments fail until they are there.") % {"tools": ", ".join(missing)}
+        if missing
+        else ", ".join(_PACKAGES),
+        f"apt-get install {packages}" if missing else "",
+    )
+    free, total = facts.get("disk_free_kb"), facts.get("disk_kb")
+    if total and free is not None:
+        is_full = free < _LEAST_FREE_KB or free * 100 < total * _LEAST_FREE_PERCENT
+        text = _("Nearly full: %(disk)s. Releases need room.") if is_full else "%(disk)s"
+        yield Check(_("Room on the disk"), "warned" if is_full else "success", text % {"disk": _part(free, total)})
+    if facts.get("time") and server.checked_at:
+        skew = abs(server.checked_at.timestamp() - facts["time"])
+        is_off = skew > _MOST_SKEW_SECONDS
+        text = _("It is %(time)s off: certificates and logs go wrong. Have the clock set by NTP.") if is_off else ""
+        yield Check(_("Clock"), "warned" if is_off else "success", text % {"time": duration(skew)} if is_off else "")
 
 
 def fact_list(facts: Mapping[str, Any]) -> list[Fact]:

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
@@ -16,7 +17,7 @@ from devflow.apps.servers.selectors import server_get, server_list
 from devflow.core.errors import NotFoundError
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.clusters import ClusterForm, JoinForm, ScaleForm
-from devflow.web.replies import act_and_go, form_page
+from devflow.web.replies import Undo, act_and_go, form_page, tell_done
 from devflow.web.told import told
 
 NODE_ACTS = {"drain": clusters.node_drain, "activate": clusters.node_activate, "leave": clusters.node_leave}
@@ -77,7 +78,21 @@ def node_act(request: TeamRequest, cluster: str) -> HttpResponse:
         act(actor=request.actor, cluster=found, server=server, **options)
     except NotFoundError as error:
         messages.error(request, told(str(error)))
+    else:
+        _tell_node(request, cluster, server.name)
     return redirect("cluster", cluster)
+
+
+def _tell_node(request: TeamRequest, cluster: str, server: str) -> None:
+    """What was asked for; draining and activating take each other back."""
+    told = {
+        "drain": (_("%(server)s is being drained: its tasks move to other nodes."), "activate"),
+        "activate": (_("%(server)s takes tasks again."), "drain"),
+        "leave": (_("%(server)s is leaving the cluster."), ""),
+    }
+    text, back = told[request.POST["act"]]
+    undo = Undo(reverse("cluster-node", args=(cluster,)), {"server": server, "act": back}) if back else None
+    tell_done(request, text % {"server": server}, undo)
 
 
 @team_page("POST", right=rights.MANAGE)
@@ -98,7 +113,7 @@ def cluster_remove(request: TeamRequest, cluster: str) -> HttpResponse:
     return act_and_go(
         request,
         lambda: clusters.cluster_remove(actor=request.actor, cluster=found),
-        done=_("%(cluster)s is removed from the panel.") % {"cluster": cluster},
+        done=_("%(name)s is removed from the panel.") % {"name": cluster},
         to="clusters",
     )
 

@@ -8,11 +8,13 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from devflow.apps.accounts import rights
 from devflow.apps.containers import budgets, cleaning, selectors, services
 from devflow.apps.containers.models import Snapshot
+from devflow.apps.containers.owners import LIVE
 from devflow.apps.containers.selectors import ContainerRow
 from devflow.apps.projects.selectors import environment_get, project_get
 from devflow.apps.servers.models import Server
@@ -22,15 +24,15 @@ from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.containers import BudgetForm
 from devflow.web.looks import CONTAINER
 from devflow.web.presenters.environments import environment_head
-from devflow.web.replies import form_page
+from devflow.web.replies import Undo, form_page, tell_done
 from devflow.web.told import told
 
 TABS = (
-    ("containers", _("Containers")),
-    ("images", _("Images")),
-    ("volumes", _("Volumes")),
-    ("container-networks", _("Networks")),
-    ("prune", _("Clean up")),
+    ("containers", gettext_lazy("Containers")),
+    ("images", gettext_lazy("Images")),
+    ("volumes", gettext_lazy("Volumes")),
+    ("container-networks", gettext_lazy("Networks")),
+    ("prune", gettext_lazy("Clean up")),
 )
 SHORT_ID = 12
 TAIL_LINES = 500
@@ -165,8 +167,10 @@ def disk_page(request: TeamRequest, slug: str) -> HttpResponse:
     if request.method == "POST":
         request.actor.require(rights.MANAGE, project)
     form = BudgetForm(request.POST or None)
+    before = budgets.disk_use(actor=request.actor, project=project).budget_megabytes if form.is_bound else 0
     if form.is_valid() and form.save(request.actor, project):
-        messages.success(request, _("The budget is saved."))
+        undo = Undo(reverse("project-disk", args=(slug,)), {"megabytes": str(before)})
+        tell_done(request, _("The budget is saved."), undo)
         return redirect("project-disk", slug)
     use = budgets.disk_use(actor=request.actor, project=project)
     if not form.is_bound:
@@ -179,9 +183,11 @@ def disk_page(request: TeamRequest, slug: str) -> HttpResponse:
 
 
 def _server(request: TeamRequest, name: str, tab: str, *, with_disk: bool = False) -> dict[str, Any]:
-    """What the pages of a server's containers share. Looking at them has the server looked at again."""
+    """What the pages of a server's containers share. Opening them has the server looked at again; where disks are
+    looked at too, the page that fetches itself anew does not ask for the next look."""
     server = server_get(actor=request.actor, name=name)
-    services.look_request(actor=request.actor, server=server, with_disk=with_disk)
+    if not with_disk or request.headers.get("HX-Request") != "true":
+        services.look_request(actor=request.actor, server=server, with_disk=with_disk)
     snapshot = selectors.snapshot_get(actor=request.actor, server=server)
     return {
         "server": server,
@@ -199,12 +205,22 @@ def _list(request: TeamRequest, name: str) -> dict[str, Any]:
     rows.sort(key=lambda row: (not row.owner.is_ours, row.owner.words, row.name))
     return {
         **context,
-        "rows": [(row, _status(row), row.id[:SHORT_ID]) for row in rows],
-        "running": sum(row.is_running for row in rows),
+        **_rows(rows),
+        "topics": f"container:{context['server'].pk}",
         "refresh_url": reverse("containers-state", args=(name,)),
         "problems": [(context["server"], context["problem"])] if context["problem"] else [],
         "taken_at": context["snapshot"].taken_at,
         "seen_at": context["snapshot"].seen_at,
+    }
+
+
+def _rows(rows: list[ContainerRow]) -> dict[str, Any]:
+    """`troubled` are those that somebody should look at now."""
+    shown = [(row, _status(row), row.id[:SHORT_ID]) for row in rows]
+    return {
+        "rows": shown,
+        "running": sum(row.is_running for row in rows),
+        "troubled": [each for each in shown if each[1] in ("unhealthy", "restarting") or _is_down(each[0])],
     }
 
 
@@ -218,6 +234,7 @@ def _detail(request: TeamRequest, name: str, container: str) -> dict[str, Any]:
         "row": row,
         "short_id": row.id[:SHORT_ID],
         "status": _status(row),
+        "is_down": _is_down(row),
         "found": row.found,
         "seen_at": snapshot.seen_at,
         "problem": selectors.problem_of(snapshot),
@@ -239,8 +256,8 @@ def _environment(request: TeamRequest, slug: str, name: str) -> dict[str, Any]:
     seen = [snapshot.seen_at for snapshot in snapshots if snapshot.seen_at]
     return {
         **environment_head(actor, environment),
-        "rows": [(row, _status(row), row.id[:SHORT_ID]) for row in rows],
-        "running": sum(row.is_running for row in rows),
+        **_rows(rows),
+        "topics": " ".join(f"container:{machine.pk}" for machine in machines),
         "show_server": len(machines) > 1,
         "machines": machines,
         "problems": problems,
@@ -270,6 +287,11 @@ def _cleanups(request: TeamRequest, context: dict[str, Any]) -> dict[str, Any]:
 def _row(request: TeamRequest, name: str, container: str) -> ContainerRow:
     server = server_get(actor=request.actor, name=name)
     return selectors.container_get(actor=request.actor, server=server, container=container)
+
+
+def _is_down(row: ContainerRow) -> bool:
+    """Whether people should be served by it, and are not."""
+    return row.owner.is_ours and row.role == LIVE and not row.is_running
 
 
 def _status(row: ContainerRow) -> str:

@@ -34,7 +34,7 @@ from devflow.engine.plan import Plan
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.deployments import HEAD, DeployForm, FilterForm, LinesForm
 from devflow.web.forms.windows import OverrideForm
-from devflow.web.presenters.deployments import plan_context, problem_of, rollback_target, step_groups, tab_of
+from devflow.web.presenters.deployments import plan_context, plan_step, problem_of, rollback_target, step_groups, tab_of
 from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.windows import wait_of, window_state
 from devflow.web.replies import act_and_go, form_page
@@ -89,7 +89,7 @@ def deployment_head(request: TeamRequest, deployment_id: UUID) -> HttpResponse:
 
 @team_page("GET")
 def deployment_plan(request: TeamRequest, deployment_id: UUID) -> HttpResponse:
-    """The plan that is stored with the deployment."""
+    """The plan that is stored with the deployment; `?show=` names a step, or else what is to be shown whole."""
     deployment = selectors.deployment_get(actor=request.actor, deployment_id=str(deployment_id))
     context: dict[str, Any] = {
         "deployment": deployment,
@@ -97,8 +97,10 @@ def deployment_plan(request: TeamRequest, deployment_id: UUID) -> HttpResponse:
         "environment": deployment.environment,
     }
     if deployment.plan:
-        plan = Plan.from_json(deployment.plan)
-        context |= plan_context(plan)
+        plan, wanted = Plan.from_json(deployment.plan), request.GET.get("show", "")
+        if request.headers.get("HX-Request") == "true" and (planned := plan_step(plan, wanted)):
+            return render(request, "environments/plan_command.html", {"planned": planned})
+        context |= plan_context(plan, wanted)
     return render(request, "deployments/plan.html", context)
 
 

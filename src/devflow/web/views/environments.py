@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
-from devflow.apps.deployments.selectors import deployment_list, deployment_newest, plan_preview, release_list
+from devflow.apps.deployments.selectors import deployment_list, plan_preview, release_list
 from devflow.apps.deployments.services import inspection_request
 from devflow.apps.deployments.variables import variables_undeployed
 from devflow.apps.projects import selectors, services
@@ -19,7 +19,8 @@ from devflow.apps.projects.models import Environment
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.environments import EnvironmentForm, EnvironmentSettingsForm
-from devflow.web.presenters.deployments import plan_context
+from devflow.web.presenters.deployments import plan_context, plan_step
+from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.files import file_state
 from devflow.web.presenters.windows import window_state
 from devflow.web.replies import act_and_go, form_page
@@ -42,7 +43,7 @@ def environment_add(request: TeamRequest, slug: str) -> HttpResponse:
 def environment_detail(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     environment = selectors.environment_get(actor=request.actor, slug=slug, name=name)
     context = {
-        **_head(request, environment),
+        **environment_head(request.actor, environment),
         "deployments": deployment_list(actor=request.actor, environment=environment, limit=SHOWN_DEPLOYMENTS),
         "releases": release_list(actor=request.actor, environment=environment),
         "file": file_state(environment),
@@ -53,9 +54,21 @@ def environment_detail(request: TeamRequest, slug: str, name: str) -> HttpRespon
 
 
 @team_page("GET")
-def environment_plan(request: TeamRequest, slug: str, name: str) -> HttpResponse:
+def environment_head_state(request: TeamRequest, slug: str, name: str) -> HttpResponse:
+    """The head of an environment's pages: how the last deployment fares, and what can be done."""
     environment = selectors.environment_get(actor=request.actor, slug=slug, name=name)
-    return render(request, "environments/plan.html", {**_head(request, environment), **_plan(request, environment)})
+    return render(request, "environments/head_state.html", environment_head(request.actor, environment))
+
+
+@team_page("GET")
+def environment_plan(request: TeamRequest, slug: str, name: str) -> HttpResponse:
+    """`?show=` names a step, or else what is to be shown whole."""
+    environment = selectors.environment_get(actor=request.actor, slug=slug, name=name)
+    context = _plan(request, environment)
+    is_part, wanted = request.headers.get("HX-Request") == "true", request.GET.get("show", "")
+    if is_part and "plan" in context and (planned := plan_step(context["plan"], wanted)):
+        return render(request, "environments/plan_command.html", {"planned": planned})
+    return render(request, "environments/plan.html", {**environment_head(request.actor, environment), **context})
 
 
 @team_page("GET")
@@ -81,7 +94,9 @@ def environment_settings(request: TeamRequest, slug: str, name: str) -> HttpResp
     if form.is_valid() and form.save():
         messages.success(request, _("Saved; it takes effect with the next deployment."))
         return redirect("environment-settings", slug, name)
-    return form_page(request, "environments/settings.html", {**_head(request, environment), "form": form}, form)
+    return form_page(
+        request, "environments/settings.html", {**environment_head(request.actor, environment), "form": form}, form
+    )
 
 
 @team_page("POST", right=rights.MANAGE)
@@ -109,15 +124,4 @@ def _plan(request: TeamRequest, environment: Environment) -> dict[str, Any]:
         plan = plan_preview(actor=request.actor, environment=environment)
     except (ConflictError, InvalidError) as error:
         return {**context, "problem": context["problem"] or told(str(error))}
-    return {**context, **plan_context(plan)}
-
-
-def _head(request: TeamRequest, environment: Environment) -> dict[str, Any]:
-    """What the head of every page of an environment shows; `open` is a deployment that has not ended."""
-    newest = deployment_newest(actor=request.actor, environment=environment)
-    return {
-        "project": environment.project,
-        "environment": environment,
-        "last": newest,
-        "open": newest if newest and not newest.is_ended else None,
-    }
+    return {**context, **plan_context(plan, request.GET.get("show", ""))}

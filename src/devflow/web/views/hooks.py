@@ -7,17 +7,20 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
-from devflow.apps.deployments.selectors import deployment_newest
 from devflow.apps.projects import hooks
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.selectors import environment_get
+from devflow.core.errors import ConflictError
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.hooks import HookForm
+from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.files import file_state
-from devflow.web.replies import act_and_go, form_page
+from devflow.web.replies import Undo, form_page, tell_done
+from devflow.web.told import told
 
 
 @team_page("GET")
@@ -29,8 +32,11 @@ def hooks_page(request: TeamRequest, slug: str, name: str) -> HttpResponse:
 def hook_add(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     environment = environment_get(actor=request.actor, slug=slug, name=name)
     form = HookForm(request.POST, environment=environment)
-    if form.is_valid() and form.save(request.actor):
-        messages.success(request, _("The hook is added; it runs with the next deployment."))
+    if form.is_valid() and (row := form.save(request.actor)):
+        place = form.cleaned_data["place"]
+        added = hooks.hook_list(row)[len(row.hooks) - 1 if place is None else min(place, len(row.hooks) - 1)]
+        undo = Undo(reverse("hook-remove", args=(slug, name)), {"mark": added["mark"]})
+        tell_done(request, _("The hook is added; it runs with the next deployment."), undo)
         return redirect("environment-hooks", slug, name)
     return _page(request, environment, form=form)
 
@@ -39,24 +45,21 @@ def hook_add(request: TeamRequest, slug: str, name: str) -> HttpResponse:
 def hook_remove(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     environment = environment_get(actor=request.actor, slug=slug, name=name)
     mark = request.POST.get("mark", "")
-    return act_and_go(
-        request,
-        lambda: hooks.hook_remove(actor=request.actor, environment=environment, mark=mark),
-        done=_("The hook is removed."),
-        to="environment-hooks",
-        args=(slug, name),
-    )
+    try:
+        gone = hooks.hook_remove(actor=request.actor, environment=environment, mark=mark)
+    except ConflictError as error:
+        messages.error(request, told(str(error)))
+    else:
+        again = {key: str(value) for key, value in gone.items()}
+        tell_done(request, _("The hook is removed."), Undo(reverse("hook-add", args=(slug, name)), again))
+    return redirect("environment-hooks", slug, name)
 
 
 def _page(request: TeamRequest, environment: Environment, **refused: Any) -> HttpResponse:
     """The page with its form; `refused` is the one that was sent and not accepted."""
     form = refused.get("form") or HookForm(environment=environment)
-    newest = deployment_newest(actor=request.actor, environment=environment)
     context = {
-        "project": environment.project,
-        "environment": environment,
-        "last": newest,
-        "open": newest if newest and not newest.is_ended else None,
+        **environment_head(request.actor, environment),
         "hooks": hooks.hook_list(environment),
         "file": file_state(environment),
         "form": form,

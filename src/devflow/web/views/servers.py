@@ -17,7 +17,7 @@ from devflow.core import keys
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.servers import ServerAddressForm, ServerForm
 from devflow.web.presenters.dashboard import server_loads
-from devflow.web.presenters.servers import authorize_line, fact_list, tool_list
+from devflow.web.presenters.servers import authorize_line, check_list, fact_list, tool_list
 from devflow.web.replies import Undo, act_and_go, form_page
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
@@ -31,6 +31,7 @@ def server_list(request: TeamRequest) -> HttpResponse:
     context = {
         "servers": every,
         "loads": server_loads(shown),
+        "troubled": [server for server in shown if server.status == ServerStatus.OFFLINE and server.status_message],
         "status": wanted if wanted in ServerStatus.values else "",
         "statuses": [
             (value, sum(server.status == value for server in every))
@@ -54,11 +55,7 @@ def server_add(request: TeamRequest) -> HttpResponse:
 @team_page("GET")
 def server_detail(request: TeamRequest, name: str) -> HttpResponse:
     server = selectors.server_get(actor=request.actor, name=name)
-    context = {
-        **_state(request, server),
-        "authorize_line": authorize_line(server.public_key),
-    }
-    return render(request, "servers/detail.html", context)
+    return render(request, "servers/detail.html", _state(request, server))
 
 
 @team_page("GET", "POST", right=rights.MANAGE)
@@ -122,11 +119,17 @@ def server_remove(request: TeamRequest, name: str) -> HttpResponse:
 
 
 def _state(request: TeamRequest, server: Server) -> dict[str, Any]:
+    is_checking = is_waiting(request, server.checked_at)
+    checks = check_list(server, is_checking=is_checking)
     return {
         "server": server,
         "fingerprint": keys.fingerprint(server.host_key),
         "since": since(request),
-        "is_checking": is_waiting(request, server.checked_at),
+        "is_checking": is_checking,
+        "checks": checks,
+        "is_well": bool(checks) and all(check.state == "success" for check in checks),
+        "is_new": not server.facts,
+        "authorize_line": authorize_line(server.public_key),
         "facts": fact_list(server.facts),
         "tools": tool_list(server.facts),
     }

@@ -21,6 +21,12 @@ startPalette();
 startKeys();
 startLive();
 
+// What is fetched when a part is unfolded.
+document.addEventListener("toggle", (event) => event.target.open && event.target.querySelector?.("[data-on-open]")?.click(), true);
+
+// Of tabs that do not fit, the current one is in view.
+document.querySelector(".tabs-line [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center", behavior: "instant" });
+
 document.addEventListener("click", (event) => closeMenus(event.target));
 
 document.addEventListener("keydown", (event) => {

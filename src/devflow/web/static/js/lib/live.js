@@ -11,6 +11,7 @@ const SHOWN_AFTER_MS = 1500; // a restart of the panel is not worth a word
 const GATHER_MS = 80;
 const IN_USE_MS = 1000;
 const REST_MS = 700; // between two refreshes of the same part
+const BEAT_MS = 500; // how exactly data-every is kept
 
 const { events, mark } = document.body.dataset;
 const sign = document.getElementById("connection");
@@ -25,6 +26,8 @@ let showing = 0;
 let state = "off"; // off, opening, open, paused, ended
 
 export function startLive() {
+  setInterval(beat, BEAT_MS);
+  document.addEventListener("htmx:response:error", (event) => event.detail.ctx.response.status === 404 && gone(event.detail.ctx.target));
   if (!events) return;
   if (document.hidden) stop("paused");
   else open();
@@ -139,6 +142,7 @@ function show(how) {
 const due = new Map(); // id → the timer of its refresh
 const out = new Set(); // ids of what is being asked for
 const done = new Map(); // id → when it was refreshed last
+const loaded = Date.now();
 
 function refresh(topics) {
   if (!topics.length) return;
@@ -169,14 +173,36 @@ async function fetchPart(id) {
   if (asks || inUse(part)) return plan(id, IN_USE_MS);
   out.add(id);
   const own = part.dataset.refresh;
-  const select = own ? {} : { select: `#${CSS.escape(id)}` };
+  const select = `#${CSS.escape(id)}`;
   const address = own || location.pathname + location.search;
   try {
-    await htmx.ajax("GET", address, { source: part, target: part, swap: "outerHTML", ...select }); // in no other's queue
+    await htmx.ajax("GET", address, { source: part, target: part, swap: "outerHTML", select }); // in no other's queue
   } finally {
     out.delete(id);
     done.set(id, Date.now());
   }
+}
+
+/** Parts that name a time are asked for when it has passed since they came. */
+function beat() {
+  if (document.hidden) return;
+  for (const part of document.querySelectorAll("[data-every]")) {
+    const came = done.get(part.id) ?? loaded;
+    if (!out.has(part.id) && Date.now() - came >= part.dataset.every * 1000) plan(part.id, 0);
+  }
+}
+
+/** What a part shows was removed: it stays as it is, and is not asked for any more. */
+function gone(part) {
+  if (!part?.id || !(part.dataset.live || part.dataset.every || part.hasAttribute("hx-get"))) return;
+  const left = part.cloneNode(true); // without the timers of the old one
+  for (const name of ["data-live", "data-every", "data-refresh", "hx-get", "hx-trigger"]) left.removeAttribute(name);
+  const note = document.createElement("div");
+  note.className = "note note-warning";
+  note.setAttribute("role", "status");
+  note.textContent = sign?.dataset.gone ?? "";
+  left.prepend(note);
+  part.replaceWith(left);
 }
 
 /** An answer that comes while somebody uses the part is thrown away: it is asked for again. */
