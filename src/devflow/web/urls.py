@@ -87,6 +87,7 @@ urlpatterns = [
     path("accounts/", include("devflow.web.allauth_urls")),
     path("account/", account.account, name="account"),
     path("account/name/", account.account_name, name="account-name"),
+    path("account/language/", account.account_language, name="account-language"),
     path("account/keys/", account.account_keys, name="account-keys"),
     path("account/sessions/end/", account.sessions_end, name="sessions-end"),
     path("account/sessions/<int:session_id>/end/", account.session_end, name="session-end"),

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -283,3 +284,11 @@ def keys_switch(*, user: User, on: bool) -> None:
     """Whether single keys do something on the pages that this person looks at."""
     user.uses_keys = on
     user.save(update_fields=["uses_keys"])
+
+
+def language_choose(*, user: User, language: str) -> None:
+    """In which language the pages are for this person; empty: as the browser asks. Raises InvalidError."""
+    if language and language not in dict(settings.LANGUAGES):
+        raise InvalidError("The panel does not speak this language.", {"language": "Choose one of the list."})
+    user.language = language
+    user.save(update_fields=["language"])

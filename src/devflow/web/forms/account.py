@@ -26,7 +26,7 @@ class LoginForm(account.LoginForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["remember"].label = "Stay logged in on this browser"
+        self.fields["remember"].label = _("Stay logged in on this browser")
         for name in ("login", "password"):
             self.fields[name].widget.attrs.pop("placeholder", None)
             self.fields[name].widget.attrs.pop("autofocus", None)
@@ -142,8 +142,8 @@ class PasskeyForm(AddWebAuthnForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["name"].label = "Name"
+        self.fields["name"].label = _("Name")
         self.fields["name"].max_length = 100
-        self.fields["name"].help_text = "Where it is kept, like laptop or key ring."
+        self.fields["name"].help_text = _("Where it is kept, like laptop or key ring.")
         self.fields["passwordless"].widget = forms.HiddenInput()
         self.fields["passwordless"].initial = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 from devflow.web.forms.base import PanelForm, code_line
 
@@ -13,11 +13,13 @@ from devflow.web.forms.base import PanelForm, code_line
 class DeleteForm(PanelForm):
     """`confirm` must be the name of what is deleted."""
 
-    confirm = forms.CharField(label="Its name", max_length=320, widget=code_line())
+    confirm = forms.CharField(label=_("Its name"), max_length=320, widget=code_line())
     with_files = forms.BooleanField(
-        label="Also remove the sites from the servers",
-        help_text="Their place in nginx and HAProxy, the processes, containers and images, and their folders with all "
-        "that is in them. Docker's volumes, which hold data, stay: the audit log names them.",
+        label=_("Also remove the sites from the servers"),
+        help_text=_(
+            "Their place in nginx and HAProxy, the processes, containers and images, and their folders with all "
+            "that is in them. Docker's volumes, which hold data, stay: the audit log names them."
+        ),
         required=False,
     )
 

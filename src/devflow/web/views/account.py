@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import translation
 from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import sessions
 from devflow.apps.accounts.second_factor import factors_of, has_second_factor
 from devflow.apps.accounts.selectors import SESSION_TEAM, team_list
-from devflow.apps.accounts.services import keys_switch
+from devflow.apps.accounts.services import keys_switch, language_choose
 from devflow.apps.notifications.devices import device_list, push_key
+from devflow.core.errors import InvalidError
 from devflow.web.access import AccountRequest, account_page, recently_authenticated
 from devflow.web.forms.people import NameForm
+from devflow.web.language import language_asked
 from devflow.web.replies import Undo, act_and_go, form_page, tell_done
+from devflow.web.told import told
 
 
 @account_page("GET")
@@ -41,6 +46,20 @@ def account_keys(request: AccountRequest) -> HttpResponse:
     keys_switch(user=request.user, on=on)
     undo = Undo(reverse("account-keys"), {"on": "no" if on else "yes"})
     tell_done(request, _("Single keys are switched on.") if on else _("Single keys are switched off."), undo)
+    return redirect("account")
+
+
+@account_page("POST")
+def account_language(request: AccountRequest) -> HttpResponse:
+    """The language of the pages; what is said about it is in the new one already."""
+    before, chosen = request.user.language, request.POST.get("language", "")
+    try:
+        language_choose(user=request.user, language=chosen)
+    except InvalidError as error:
+        messages.error(request, told(str(error)))
+        return redirect("account")
+    translation.activate(chosen or language_asked(request.headers.get("Accept-Language", "")))
+    tell_done(request, _("The language is changed."), Undo(reverse("account-language"), {"language": before}))
     return redirect("account")
 
 

@@ -19,6 +19,7 @@ from devflow.core.errors import NotFoundError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.audit import FilterForm
 from devflow.web.replies import form_page
+from devflow.web.told import told
 
 SHOWN = 50
 _TYPES = {"jsonl": "application/jsonl", "csv": "text/csv"}
@@ -57,7 +58,7 @@ def audit_event(request: TeamRequest, event_id: str) -> HttpResponse:
 def audit_export(request: TeamRequest) -> HttpResponseBase:
     form_of_file = request.GET.get("format", "jsonl")
     if form_of_file not in FORMATS:
-        raise NotFoundError("There is no such format.")
+        raise NotFoundError(_("There is no such format."))
     form = _form(request)
     if not form.is_valid():
         return redirect(f"/audit/?{_query(request)}")
@@ -73,15 +74,18 @@ def audit_export(request: TeamRequest) -> HttpResponseBase:
 def audit_verify(request: TeamRequest) -> HttpResponse:
     verdict = selectors.chain_verify(actor=request.actor, is_panel=request.POST.get("panel") == "on")
     if verdict.problems:
-        problems = " ".join(verdict.problems[:3])
-        messages.error(request, _("The chain is not whole. %(problems)s") % {"problems": problems})
+        messages.error(request, " ".join([_("The chain is not whole."), *map(told, verdict.problems[:3])]))
     else:
-        whole = ngettext("The chain is whole: %(n)d event.", "The chain is whole: %(n)d events.", verdict.events)
-        gone = ngettext(
-            "%(n)d detail of people in it was erased.", "%(n)d details of people in it were erased.", verdict.erased
-        )
-        told = [whole % {"n": verdict.events}, *([gone % {"n": verdict.erased}] if verdict.erased else [])]
-        messages.success(request, " ".join(told))
+        said = ngettext(
+            "The chain is whole: %(count)s event.", "The chain is whole: %(count)s events.", verdict.events
+        ) % {"count": verdict.events}
+        if verdict.erased:
+            said += " " + ngettext(
+                "%(count)s detail of people in it was erased.",
+                "%(count)s details of people in it were erased.",
+                verdict.erased,
+            ) % {"count": verdict.erased}
+        messages.success(request, said)
     return redirect("audit")
 
 

@@ -40,7 +40,7 @@ def channel_list(request: TeamRequest) -> HttpResponse:
 @recently_authenticated
 def channel_add(request: TeamRequest, kind: str) -> HttpResponse:
     if kind not in CHANNELS:
-        raise NotFoundError(_("There is no kind of channel %(kind)r.") % {"kind": kind})
+        raise NotFoundError(_("There is no kind of channel %(kind)s.") % {"kind": repr(kind)})
     form = ChannelForm(
         request.POST or None, actor=request.actor, kind=CHANNELS[kind], project=request.GET.get("project", "")
     )

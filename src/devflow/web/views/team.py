@@ -143,4 +143,4 @@ def _team_id(text: str) -> str:
     try:
         return str(UUID(text))
     except ValueError:
-        raise NotFoundError("There is no such team among yours.") from None
+        raise NotFoundError(_("There is no such team among yours.")) from None
