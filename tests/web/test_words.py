@@ -24,20 +24,10 @@ from tests.web.walk import Page, ask, filling, pages
 from tests.web.world import World, make_world
 
 NOT_YET = {
-    *("account", "account_change_password", "account_confirm_email", "account_email_verification_sent"),
-    *("account_inactive", "account_logout", "account_reauthenticate", "account_reset_password"),
-    *("account_reset_password_done", "account_reset_password_from_key"),
-    *("account_reset_password_from_key_done", "audit", "audit-event", "audit-requests", "channel"),
-    *("channel-add", "channel-edit", "channel-state", "channels", "cluster", "cluster-add"),
-    *("cluster-state", "clusters", "container", "container-log", "container-networks"),
-    *("container-state", "containers", "containers-state", "data", "delivery", "environment"),
-    *("environment-add", "environment-containers", "environment-containers-state", "environment-hooks"),
-    *("environment-plan", "environment-proxy", "environment-settings", "environment-variables"),
-    *("environment-windows", "grants", "images", "join", "join-link", "mfa_activate_totp"),
-    *("mfa_add_webauthn", "mfa_generate_recovery_codes", "plan-state", "project-access"),
-    *("project-delete", "project-disk", "proxy-state", "prune", "server", "server-add", "server-edit"),
-    *("server-state", "setup", "team", "team-add", "team-networks", "tokens", "variables-compare"),
-    *("variables-history", "volumes", "webhook"),
+    *("account", "server-add", "audit-event", "audit-requests", "channels", "channel", "channel-edit", "channel-state"),
+    *("channel-add", "environment-add", "project-access", "environment-hooks", "environment-plan", "plan-state"),
+    *("environment-settings", "environment-windows", "webhook", "containers-state", "images", "containers"),
+    *("container-networks", "volumes"),
 }
 """Pages with texts that are not translatable yet. None may join them; who wraps one takes it off."""
 NOT_AT_ALL = {"styleguide": "for who works on the pages"}

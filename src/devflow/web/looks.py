@@ -100,23 +100,23 @@ CONTAINER_ACTION = {
     "failed": Look("cross", _("Failed"), "tone-bad"),
 }
 FACTOR = {
-    "on": Look("check", "On", "tone-good"),
-    "missing": Look("warning", "Off", "tone-warn"),
-    "off": Look("cancelled", "Off"),
+    "on": Look("check", _("On"), "tone-good"),
+    "missing": Look("warning", _("Off"), "tone-warn"),
+    "off": Look("cancelled", _("Off")),
 }
 INVITATION = {
-    "open": Look("pending", "Open"),
-    "over": Look("warning", "Run out", "tone-warn"),
+    "open": Look("pending", _("Open")),
+    "over": Look("warning", _("Run out"), "tone-warn"),
 }
 ARCHIVE = {
-    "made": Look("check", "Ready", "tone-good"),
-    "failed": Look("cross", "Failed", "tone-bad"),
-    "making": Look("running", "Being made", "tone-busy", is_moving=True),
+    "made": Look("check", _("Ready"), "tone-good"),
+    "failed": Look("cross", _("Failed"), "tone-bad"),
+    "making": Look("running", _("Being made"), "tone-busy", is_moving=True),
 }
 OUTCOME = {
-    "done": Look("check", "Done", "tone-good"),
-    "failed": Look("cross", "Failed", "tone-bad"),
-    "refused": Look("shield", "Refused", "tone-warn"),
+    "done": Look("check", _("Done"), "tone-good"),
+    "failed": Look("cross", _("Failed"), "tone-bad"),
+    "refused": Look("shield", _("Refused"), "tone-warn"),
 }
 LOOKS = {
     "outcome": OUTCOME,
