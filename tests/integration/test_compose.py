@@ -79,9 +79,9 @@ class Composed:
         self.run(f"docker exec {self.base}-db-1 wget -qO- --post-data= http://127.0.0.1:8000/{line}")
 
     def inside(self, container: str, url: str) -> str:
-        """What a container of this project is answered."""
+        """What a container of this project is answered; one that has just begun to run is waited for."""
         name = container if len(container) == 12 else f"{self.base}-{container}"
-        return self.run(f"docker exec {name} wget -qO- {url}")
+        return self.run(f"for i in $(seq 50); do docker exec {name} wget -qO- {url} && exit; sleep 0.2; done; exit 1")
 
     def roll_back(self, version: str) -> Deployment:
         return self.ended(self.deployer.roll_back(self.environment, to=self.versions[version]), version)

@@ -18,6 +18,7 @@ from tests.support.balanced_load import Load
 from tests.support.deployer import Deployer, WorkerProcess
 from tests.support.docker_engine import Engine
 from tests.support.gitrepo import GitRepository
+from tests.support.panel import wait_until
 from tests.support.vps import Vps
 
 ROOT = "/srv/www/app"
@@ -50,6 +51,11 @@ ExecStart=/usr/bin/python3 /usr/local/bin/app
 [Install]
 WantedBy=multi-user.target
 """
+READY = {
+    "haproxy": "echo $(( $(echo 'show stat' | socat - /run/haproxy/admin.sock | cut -d, -f 2,18 | grep -c ',UP') - 1 ))",
+    "nginx": "grep ' server .*;.* # ' /etc/nginx/devflow.d/*-nodes.conf | grep -vc ' down;'",
+}
+"""How many nodes would get a request; HAProxy counts the backend itself, too."""
 
 
 @dataclass
@@ -100,13 +106,7 @@ class Park:
 
     def watch_ready(self) -> None:
         """From now on the balancer's server writes down how many nodes would get a request, ten times a second."""
-        count = {
-            "haproxy": "echo 'show stat' | socat - /run/haproxy/admin.sock | cut -d, -f 2,18 | grep -c ',UP'",
-            "nginx": "grep ' server .*;.* # ' /etc/nginx/devflow.d/*-nodes.conf | grep -vc ' down;'",
-        }[self.kind]
-        if self.kind == "haproxy":
-            count = f"echo $(( $({count}) - 1 ))"  # the backend itself
-        script = f"while [ -e /run/watching ]; do {count} >>/run/ready-nodes; sleep 0.1; done"
+        script = f"while [ -e /run/watching ]; do {READY[self.kind]} >>/run/ready-nodes; sleep 0.1; done"
         start = f"setsid sh -c {shlex.quote(script)} </dev/null >/dev/null 2>&1 &"
         self.balancer.run(f"rm -f /run/ready-nodes; touch /run/watching; {start}", user="root")
 
@@ -403,6 +403,9 @@ def test_too_few_would_be_ready(settled: Park, deployer: Deployer) -> None:
     assert first.status == "success", deployer.describe(first)
     third = settled.nodes[2]
     third.run("systemctl stop app", user="root")
+    wait_until(
+        lambda: settled.balancer.run(READY["haproxy"], user="root").stdout.strip() == "2", 30
+    )  # HAProxy finds out after some of its checks
     with settled.load() as load:
         ended = settled.deploy("new", timeout_seconds=200)
     third.run("systemctl start app", user="root")
