@@ -52,10 +52,10 @@ ExecStart=/usr/bin/python3 /usr/local/bin/app
 WantedBy=multi-user.target
 """
 READY = {
-    "haproxy": "echo $(( $(echo 'show stat' | socat - /run/haproxy/admin.sock | cut -d, -f 2,18 | grep -c ',UP') - 1 ))",
+    "haproxy": "echo 'show stat' | socat - /run/haproxy/admin.sock | awk -F, '$2 != \"BACKEND\" && $18 ~ /^UP/' | wc -l",
     "nginx": "grep ' server .*;.* # ' /etc/nginx/devflow.d/*-nodes.conf | grep -vc ' down;'",
 }
-"""How many nodes would get a request; HAProxy counts the backend itself, too."""
+"""How many nodes would get a request."""
 
 
 @dataclass
