@@ -17,9 +17,19 @@ from devflow.web.forms.base import PanelForm, code_area
 from devflow.web.looks import word
 
 
+class _Places(forms.Select):
+    """Phases in words; steps are called the same in every language."""
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option = super().create_option(name, value, *args, **kwargs)
+        if value not in HOOK_PHASES:
+            option["attrs"]["translate"] = "no"
+        return option
+
+
 class HookForm(PanelForm):
-    when = forms.ChoiceField(label=_("When"), choices=[(when, when) for when in WHENS])
-    what = forms.ChoiceField(label=_("Phase or step"))
+    when = forms.ChoiceField(label=_("When"), choices=lambda: [(when, word("when", when)) for when in WHENS])
+    what = forms.ChoiceField(label=_("Phase or step"), widget=_Places)
     command = forms.CharField(
         label=_("Command"),
         max_length=10_000,
