@@ -13,23 +13,13 @@ from devflow.apps.projects.hooks import MOST_HOOKS, WHENS, hook_add
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.places import places_of
 from devflow.engine.hooks import HOOK_PHASES
-from devflow.web.forms.base import PanelForm, code_area
+from devflow.web.forms.base import PanelForm, code_area, code_select
 from devflow.web.looks import word
-
-
-class _Places(forms.Select):
-    """Phases in words; steps are called the same in every language."""
-
-    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        option = super().create_option(name, value, *args, **kwargs)
-        if value not in HOOK_PHASES:
-            option["attrs"]["translate"] = "no"
-        return option
 
 
 class HookForm(PanelForm):
     when = forms.ChoiceField(label=_("When"), choices=lambda: [(when, word("when", when)) for when in WHENS])
-    what = forms.ChoiceField(label=_("Phase or step"), widget=_Places)
+    what = forms.ChoiceField(label=_("Phase or step"), widget=code_select())
     command = forms.CharField(
         label=_("Command"),
         max_length=10_000,
