@@ -84,7 +84,8 @@ class _Texts(HTMLParser):
                 "code" if given.get("translate") == "no" or "mono" in (given.get("class") or "").split() else tag
             )
         self.numbers += [str(given[name]) for name in _NUMBERS if given.get(name)]
-        names = _SHOWN if not self._is_apart() else ()
+        is_same = tag in _EMPTY and given.get("translate") == "no"
+        names = _SHOWN if not self._is_apart() and not is_same else ()
         self._attributes += [str(given[name]) for name in names if given.get(name)]
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:

@@ -23,12 +23,7 @@ from tests.support.undone import undone
 from tests.web.walk import Page, ask, filling, pages
 from tests.web.world import World, make_world
 
-NOT_YET = {
-    *("account", "server-add", "audit-event", "audit-requests", "channels", "channel", "channel-edit", "channel-state"),
-    *("channel-add", "environment-add", "project-access", "environment-hooks", "environment-plan", "plan-state"),
-    *("environment-settings", "environment-windows", "webhook", "containers-state", "images", "containers"),
-    *("container-networks", "volumes"),
-}
+NOT_YET: set[str] = set()
 """Pages with texts that are not translatable yet. None may join them; who wraps one takes it off."""
 NOT_AT_ALL = {"styleguide": "for who works on the pages"}
 OF_NO_LANGUAGE = {

@@ -207,10 +207,10 @@ def _own_of_balancer(site: Site) -> list[Task]:
         fresh=site.joining,
         upload_mb=site.upload_mb,
     )
-    shown = f"{kind} may be given orders and knows all servers; {_minimum(site)} of them stay ready"
+    known = f"lock; {kind} may be given orders and knows all servers; {_minimum(site)} of them stay ready"
     written = f"{kind} spreads requests over {', '.join(target.name for target in site.targets)}"
     return [
-        _own("check balancer", Phase.PREFLIGHT, lock.TAKE + check, f"lock; {shown}"),
+        _own("check balancer", Phase.PREFLIGHT, lock.TAKE + check, known),
         _own("write balancer", Phase.PROTECT, balancer.WRITE, written, undo="stays: it changes nothing for who serves"),
     ]
 

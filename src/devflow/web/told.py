@@ -19,7 +19,7 @@ from devflow.web.language import ENGLISH, catalog
 
 CONTEXT: Final = "told"
 _VALUE: Final = re.compile(r"%\((\d+)\)s")
-_MOST: Final = 2000
+_MOST: Final = 1000
 """Longer messages are what a program printed."""
 
 

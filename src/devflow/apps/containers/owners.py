@@ -22,10 +22,13 @@ NOT_OURS = "not ours"
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """An environment of the team, or (None) somebody else; `words` name it."""
+    """An environment of the team, or (None) somebody else; `words` name it. `user` is the environment that alone uses
+    what is not its own, `compose_project` somebody else's."""
 
     environment: Environment | None = None
     words: str = NOT_OURS
+    user: Environment | None = None
+    compose_project: str = ""
 
     @property
     def is_ours(self) -> bool:
@@ -64,7 +67,8 @@ class Owners:
         if environment:
             return Owner(environment, str(environment))
         project = labels.get(docker.COMPOSE_PROJECT, "")
-        return Owner(words=f"{NOT_OURS}: Compose project {project}" if project else NOT_OURS)
+        words = f"{NOT_OURS}: Compose project {project}" if project else NOT_OURS
+        return Owner(words=words, compose_project=project)
 
 
 def identity_of(found: Mapping[str, Any]) -> str:

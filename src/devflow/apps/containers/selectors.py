@@ -306,7 +306,7 @@ def _with_user(row: ThingRow, containers: Iterable[Mapping[str, Any]], owners: O
     (user, *others) = users
     if user is None or others:
         return row
-    return ThingRow(row.found, Owner(words=f"used by {user}"), row.used_by, row.size)
+    return ThingRow(row.found, Owner(words=f"used by {user}", user=user), row.used_by, row.size)
 
 
 def _size(found: Mapping[str, Any], part: str, disk: Mapping[str, Any]) -> int | None:

@@ -69,10 +69,14 @@ def code_area(rows: int = 3) -> forms.Textarea:
 
 
 def code_line(**attrs: str) -> forms.TextInput:
-    """A line for names, branches and addresses."""
-    return forms.TextInput(
-        attrs={"class": "code", "spellcheck": "false", "autocapitalize": "off", "autocomplete": "off", **attrs}
-    )
+    """A line for names, branches and addresses, which are the same in every language."""
+    plain = {"spellcheck": "false", "autocapitalize": "off", "autocomplete": "off", "translate": "no"}
+    return forms.TextInput(attrs={"class": "code", **plain, **attrs})
+
+
+def code_select() -> forms.Select:
+    """A choice between names that are the same in every language."""
+    return forms.Select(attrs={"translate": "no"})
 
 
 def lines(text: str) -> list[str]:

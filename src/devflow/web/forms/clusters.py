@@ -13,7 +13,7 @@ from devflow.apps.servers.clusters import cluster_form, node_join, service_scale
 from devflow.apps.servers.models import Cluster, ClusterAction, Server
 from devflow.apps.servers.selectors import server_get
 from devflow.commands.swarm import LEAST_REPLICAS, MANAGER, MOST_REPLICAS, WORKER
-from devflow.web.forms.base import PanelForm, code_line
+from devflow.web.forms.base import PanelForm, code_line, code_select
 
 _ADDRESS_HELP = _(
     "How the other nodes reach it. Empty: Docker finds it; needed where the server has several addresses."
@@ -52,6 +52,7 @@ class JoinForm(PanelForm):
         label=_("Role"),
         choices=[(WORKER, "worker"), (MANAGER, "manager")],
         initial=WORKER,
+        widget=code_select(),
         help_text=_("Three managers survive the loss of one, five of two."),
     )
     address = forms.CharField(

@@ -13,13 +13,13 @@ from devflow.apps.projects.hooks import MOST_HOOKS, WHENS, hook_add
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.places import places_of
 from devflow.engine.hooks import HOOK_PHASES
-from devflow.web.forms.base import PanelForm, code_area
+from devflow.web.forms.base import PanelForm, code_area, code_select
 from devflow.web.looks import word
 
 
 class HookForm(PanelForm):
-    when = forms.ChoiceField(label=_("When"), choices=[(when, when) for when in WHENS])
-    what = forms.ChoiceField(label=_("Phase or step"))
+    when = forms.ChoiceField(label=_("When"), choices=lambda: [(when, word("when", when)) for when in WHENS])
+    what = forms.ChoiceField(label=_("Phase or step"), widget=code_select())
     command = forms.CharField(
         label=_("Command"),
         max_length=10_000,

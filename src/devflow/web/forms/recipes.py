@@ -9,7 +9,7 @@ from django import forms
 from devflow.engine.task import LONGEST_OPTION, Option
 from devflow.recipes import RECIPES
 from devflow.strategies import STRATEGIES
-from devflow.web.forms.base import code_line
+from devflow.web.forms.base import code_line, code_select
 from devflow.web.told import told
 
 PREFIX = "recipe_options."
@@ -62,6 +62,7 @@ def _field(option: Option) -> forms.Field:
             label=told(option.title),
             required=False,
             choices=choices,
+            widget=code_select(),
             initial=option.default,
             help_text=told(option.help),
         )

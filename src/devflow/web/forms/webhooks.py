@@ -14,11 +14,12 @@ from devflow.apps.projects.services import project_source
 from devflow.apps.sources.providers import PROVIDERS, guess
 from devflow.apps.sources.services import webhook_set
 from devflow.web.forms.base import PanelForm
+from devflow.web.told import told
 
 
 def _choices() -> list[tuple[str, str]]:
     return [
-        *((name, provider.title) for name, provider in PROVIDERS.items()),
+        *((name, told(provider.title)) for name, provider in PROVIDERS.items()),
         ("", gettext("None: no webhooks are taken")),
     ]
 

@@ -16,7 +16,7 @@ from devflow.apps.projects.services import environment_update
 from devflow.apps.projects.windows import calendar_of, environment_freeze
 from devflow.core.errors import InvalidError
 from devflow.core.windows import parse_window
-from devflow.web.forms.base import PanelForm, code_area, lines
+from devflow.web.forms.base import PanelForm, code_area, code_select, lines
 from devflow.web.told import told
 
 
@@ -28,7 +28,7 @@ class WindowsForm(PanelForm):
         widget=code_area(4),
         help_text=_("One a line, like mon-fri 08:00-18:00 or sat, sun 22:00-02:00. Empty: open at any time."),
     )
-    time_zone = forms.ChoiceField(label=_("Time zone"))
+    time_zone = forms.ChoiceField(label=_("Time zone"), widget=code_select())
 
     def __init__(self, *args: Any, environment: Environment, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

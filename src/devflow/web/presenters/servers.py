@@ -13,6 +13,7 @@ from devflow.apps.servers.models import CheckStep, Server, ServerStatus
 from devflow.core.shell import quote
 from devflow.remote.facts import TOOLS
 from devflow.web.templatetags.panel import amount, duration
+from devflow.web.told import told
 
 _VERSIONED = ("git", "php", "node")
 _PACKAGES = {"git": "git", "curl": "curl", "tar": "tar", "flock": "util-linux", "setsid": "util-linux"}
@@ -76,7 +77,7 @@ def _tried(server: Server, *, is_checking: bool) -> Iterator[Check]:
         elif is_checking:
             yield Check(title, "running")
         else:
-            yield Check(title, "failed", server.status_message, _by_hand(server, step))
+            yield Check(title, "failed", told(server.status_message), _by_hand(server, step))
 
 
 def _by_hand(server: Server, step: CheckStep) -> str:

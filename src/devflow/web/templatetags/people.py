@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts.models import User
 
@@ -19,6 +20,15 @@ def initials(user: User) -> str:
     words = user.name.split() or [user.email]
     picked = [words[0], words[-1]] if len(words) > 1 else words
     return "".join(word[0] for word in picked).upper()
+
+
+@register.filter
+def device(name: str) -> str:
+    """`Firefox on Linux` in the page's language."""
+    browser, on, system = name.partition(" on ")
+    if on:
+        return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
+    return _("Unknown") if name == "Unknown" else name
 
 
 @register.simple_tag

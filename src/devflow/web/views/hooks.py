@@ -15,6 +15,7 @@ from devflow.apps.projects import hooks
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.selectors import environment_get
 from devflow.core.errors import ConflictError
+from devflow.engine.hooks import HOOK_PHASES
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.hooks import HookForm
 from devflow.web.presenters.environments import environment_head
@@ -61,6 +62,7 @@ def _page(request: TeamRequest, environment: Environment, **refused: Any) -> Htt
     context = {
         **environment_head(request.actor, environment),
         "hooks": hooks.hook_list(environment),
+        "phases": [phase.value for phase in HOOK_PHASES],
         "file": file_state(environment),
         "form": form,
     }

@@ -10,13 +10,13 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import invitations, members
-from devflow.apps.accounts.models import Role
 from devflow.apps.accounts.rights import MANAGE_PEOPLE, OWN
 from devflow.apps.accounts.second_factor import with_second_factor
 from devflow.apps.accounts.selectors import SESSION_TEAM, actor_get, member_get, member_list
 from devflow.core.errors import NotFoundError
 from devflow.web.access import AccountRequest, TeamRequest, account_page, recently_authenticated, team_page
 from devflow.web.forms.people import InviteForm, TeamForm
+from devflow.web.looks import word
 from devflow.web.replies import Undo, act_and_go, form_page
 
 
@@ -58,7 +58,7 @@ def member_role(request: TeamRequest, member_id: UUID) -> HttpResponse:
     return act_and_go(
         request,
         lambda: members.member_role_set(actor=request.actor, membership_id=str(member_id), role=role),
-        done=_("%(name)s is %(role)s now.") % {"name": member.user, "role": dict(Role.choices).get(role, role)},
+        done=_("%(name)s is %(role)s now.") % {"name": member.user, "role": word("role", role)},
         to="team",
         undo=None if member.user == request.user or member.role == role else lambda: undo,
     )
@@ -130,7 +130,7 @@ def _page(request: TeamRequest, form: InviteForm, **more: object) -> HttpRespons
         "safe": safe,
         "bare": sum(member.user.pk not in safe for member in found),
         "roles": given,
-        "role_names": [(role, Role(role).label) for role in given],
+        "role_names": [(role, word("role", role)) for role in given],
         "invitations": invitations.invitation_list(actor=actor) if actor.can(MANAGE_PEOPLE) else [],
         "is_owner": actor.can(OWN),
         "form": form,

@@ -45,7 +45,7 @@ def webhook_set(request: TeamRequest, slug: str) -> HttpResponse:
     if secret is None:
         return _page(request, project, form)
     if secret:
-        note = _("Give it to %(title)s now.") % {"title": PROVIDERS[form.cleaned_data["provider"]].title}
+        note = _("Give it to %(title)s now.") % {"title": told(PROVIDERS[form.cleaned_data["provider"]].title)}
         return _page(request, project, WebhookForm(project=project), secret=secret, note=note)
     messages.success(request, _("Saved."))
     return redirect("webhook", slug)
