@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from devflow.embedded import running_url
 from tests.support.panel import Panel, free_port, wait_until
 
 pytestmark = pytest.mark.timeout(90)
@@ -124,3 +128,36 @@ def test_a_master_key_that_others_can_read_is_refused(panel: Panel, tmp_path: Pa
     )
     assert refused.returncode == 1
     assert "can be read by others" in refused.stderr
+
+
+def test_nothing_works_with_another_master_key(panel: Panel, tmp_path: Path) -> None:
+    other = Panel(panel.data_dir, free_port(), DEVFLOW_MASTER_KEY="00" * 32)
+    told = "The master key in DEVFLOW_MASTER_KEY is not the one that this database's secrets are sealed with."
+    for command in (
+        ["web", f"--port={other.port}"],
+        ["admin", "create-token", "--email", "x@example.test", "--scopes", "read"],
+        ["admin", "backup", str(tmp_path / "b"), "--passphrase-stdin"],
+    ):
+        refused = other.run(*command, stdin="twelve letters\n")
+        assert (refused.returncode, told in refused.stderr, refused.stderr.count("\n")) == (1, True, 1), refused.stderr
+    assert not list(tmp_path.iterdir())
+    findings = json.loads(other.run("doctor", "--json").stdout)
+    (found,) = (each["found"] for each in findings if each["check"] == "master key" and each["state"] == "failed")
+    assert found.startswith(told)
+
+
+def test_a_web_starts_before_its_database_and_then_looks_at_its_key(panel: Panel, tmp_path: Path) -> None:
+    address = conninfo_to_dict(running_url(panel.data_dir) or "")
+    link = f"postgresql://{address['user']}@/{address['dbname']}?host={quote(str(tmp_path / 'sockets'), safe='')}"
+    settings = {"DATABASE_URL": link, "DEVFLOW_MASTER_KEY": "00" * 32}
+    port = free_port()
+    command = panel.command("web", f"--port={port}")
+    with subprocess.Popen(command, env=panel.environment | settings, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+                wait_until(lambda: answers(client), 15)
+            (tmp_path / "sockets").symlink_to(str(address["host"]))
+            _, told = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, "is not the one" in told) == (1, True), told

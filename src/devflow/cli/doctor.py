@@ -217,8 +217,13 @@ def _running(config: Config) -> Iterator[Finding]:
 
 
 def _working() -> Iterator[Finding]:
+    from devflow.apps.accounts.keys import master_key_compare
     from devflow.apps.condition import condition
 
+    try:
+        master_key_compare()
+    except DevflowError as error:
+        yield Finding("master key", "failed", str(error), "See docs/guide/keys.md.")
     now = condition()
     yield Finding("database", "ok", f"PostgreSQL {now.database_version}, up to date")
     yield from (_database_clock(now), _queue(now))
