@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from devflow.embedded import running_url
-from tests.support.panel import Panel, free_port, wait_until
+from tests.support.panel import Panel, descendants, free_port, wait_until
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -161,3 +165,29 @@ def test_a_web_starts_before_its_database_and_then_looks_at_its_key(panel: Panel
         finally:
             process.kill()
     assert (process.returncode, "is not the one" in told) == (1, True), told
+
+
+def test_who_asks_while_the_database_hangs_is_answered(panel: Panel) -> None:
+    postgres = panel.child("postgres")
+    frozen = [postgres, *descendants(postgres)]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(6) as threads:
+            answers = [*threads.map(lambda _: httpx.get(f"{panel.url}/readyz", timeout=15), range(6))]
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert [answer.status_code for answer in answers] == [503] * 6
+    assert answers[-1].json()["database"] == "no answer in 5 s"
+    wait_until(panel.is_ready, 15)
+
+
+def test_what_the_database_refuses_is_one_line(panel: Panel) -> None:
+    url = running_url(panel.data_dir) or ""
+    hurried = Panel(panel.data_dir, free_port(), DATABASE_URL=f"{url}&options=-c%20lock_timeout%3D100ms")
+    with psycopg.connect(url) as connection:
+        connection.execute("LOCK TABLE accounts_user")
+        refused = hurried.run("admin", "create-user", "--email", "x@example.test")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
+    assert refused.stderr.startswith("devflow: The database failed: canceling statement due to lock timeout")

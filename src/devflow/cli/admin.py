@@ -68,7 +68,8 @@ def with_django(command: F) -> F:
             master_key_compare()
             command(*args, **kwargs)
         except OperationalError as error:  # away, out of disk space, out of connections
-            raise DevflowError(f"The database failed: {str(error).strip()}") from None
+            said, _, _ = str(error).strip().partition("\n")
+            raise DevflowError(f"The database failed: {said}") from None
 
     return run  # type: ignore[return-value]
 
@@ -248,6 +249,8 @@ def backup(file: BackupFile, passphrase_stdin: PassphraseStdin = False) -> None:
     from devflow import panel_backup
     from devflow.settings.env import load_config
 
+    if not file.name:
+        raise InvalidError("Give the name of a file for the backup.")
     config = load_config()
     passphrase = panel_backup.passphrase_check(_passphrase(passphrase_stdin, is_new=True))
     with panel_backup.panel_database(config) as url, _told_problems(file):
