@@ -52,6 +52,14 @@ SCREENS = {
     "settings": f"{CHECKOUT}settings/",
     "webhook": "/projects/checkout/webhook/",
     "delivery": "/projects/checkout/webhook/{delivery}/",
+    "account": "/account/",
+    "team": "/team/",
+    "tokens": "/tokens/",
+    "access": "/projects/checkout/grants/",
+    "audit": "/audit/",
+    "data": "/data/",
+    "channels": "/channels/",
+    "channel": "/channels/{channel}/",
 }
 KEPT = {
     "dashboard-1280-light": "dashboard",

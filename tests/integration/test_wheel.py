@@ -48,6 +48,7 @@ def test_the_wheel_carries_what_is_not_python(installed: Path) -> None:
     assert run.read_text().startswith("#!/bin/sh")
     assert list((installed / "devflow/web/static/build").glob("*.css"))
     assert (installed / "devflow/web/templates/base.html").exists()
+    assert {path.name for path in (installed / "devflow/locale/de").rglob("*.?o")} == {"django.mo", "djangojs.mo"}
     assert not list(installed.rglob("node_modules"))
 
 

@@ -307,6 +307,7 @@ def fill(projects: int) -> Showcase:
     from devflow.apps.servers import services as servers
     from devflow.apps.servers.models import Server
     from tests.support import showcase_parts
+    from tests.support.showcase_people import fill_people
 
     people = [accounts.user_create(email=f"{handle}@example.org", password=None, name=name) for name, handle in PEOPLE]
     team = accounts.team_create(name="Acme", owner=people[0])
@@ -331,6 +332,7 @@ def fill(projects: int) -> Showcase:
             check_step="reach",
             status_message="hel-web-2 cannot be reached: no answer from 203.0.113.22:22 in 10 s.",
         )
+        fill_people(made)
     _forget_jobs()
     return made
 

@@ -50,6 +50,7 @@ FOR_EVERY_MEMBER = {
     "device-remove": "one's own browser",
     "device-renew": "one's own browser",
     "device-test": "one's own browser",
+    "account-language": "one's own language",
     "session-end": "one's own sessions",
     "sessions-end": "one's own sessions",
     "team-switch": "one's own session",

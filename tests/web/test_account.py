@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.core.mail import EmailMessage
 from django.test import Client, override_settings
 from django_scopes import scope
 
-from devflow.apps.accounts.models import Membership, Role
+from devflow.apps.accounts.models import Membership, Role, User
 from devflow.apps.accounts.services import password_set, team_create
 from tests.web.world import PASSWORD, World
 
@@ -98,6 +100,45 @@ def test_changes_the_password(owner: Client) -> None:
     assert owner.post("/accounts/password/change/", typed).status_code == 302
     again = Client().post("/accounts/login/", {"login": "owner@example.test", "password": new})
     assert again.status_code == 302
+
+
+def test_a_failed_log_in_keeps_the_address_and_leaves_the_cursor_in_the_password(world: World) -> None:
+    field = re.compile(r"<input[^>]*autofocus[^>]*>")
+    first = Client().get("/accounts/login/").content.decode()
+    assert 'name="login"' in field.findall(first)[0]
+    again = Client().post("/accounts/login/", {"login": "owner@example.test", "password": "wrong"}).content.decode()
+    assert 'name="password"' in field.findall(again)[0]
+    assert 'value="owner@example.test"' in again
+    assert "wrong" not in re.sub(r"<[^>]*alert.*?</div></div>", "", again, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["/accounts/password/change/", "/accounts/reauthenticate/"])
+def test_password_managers_are_told_whose_password_it_is(owner: Client, page: str) -> None:
+    shown = owner.get(page).content.decode()
+    assert '<input type="text" value="owner@example.test" autocomplete="username" readonly hidden>' in shown
+    assert 'autocomplete="current-password"' in shown
+    assert "placeholder" not in shown.split("<form")[-1]
+
+
+def test_a_name_that_is_none_is_refused_at_its_field(world: World, viewer: Client) -> None:
+    answer = viewer.post("/account/name/", {"name": "Ada\u202eevil"})
+    assert answer.status_code == 422
+    page = answer.content.decode()
+    assert 'id="id_name_error"' in page
+    assert User.objects.get(pk=world.people[Role.VIEWER].pk).name == world.people[Role.VIEWER].name
+    viewer.post("/account/name/", {"name": ""})
+    assert str(User.objects.get(pk=world.people[Role.VIEWER].pk)) == "viewer@example.test"
+
+
+def test_who_has_no_password_is_told_so(world: World, viewer: Client) -> None:
+    assert "Change password" in viewer.get("/account/").content.decode()
+    person = User.objects.get(pk=world.people[Role.VIEWER].pk)
+    person.set_unusable_password()
+    person.save()
+    viewer.force_login(person)
+    page = viewer.get("/account/").content.decode()
+    assert "Change password" not in page
+    assert "You have none." in page
 
 
 def test_nobody_signs_up_by_themselves(world: World) -> None:

@@ -46,7 +46,7 @@ def test_held_says_since_when_and_until_when(owner: Client, world: World) -> Non
     page = _running(world)
     _change(world, observed={"canary": {"5": "held 60 3 12 1000 0 10 8 1795255200 1795341600 5"}})
     shown = owner.get(page).content.decode()
-    assert "held since 21 Nov 10:00 UTC; taken back on 22 Nov 10:00 UTC unless you say how to go on" in shown
+    assert "held since Nov 21, 10:00 UTC; taken back on Nov 22, 10:00 UTC unless you say how to go on" in shown
 
 
 def test_figures_stay_when_it_has_ended(owner: Client, world: World) -> None:

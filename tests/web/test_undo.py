@@ -7,13 +7,16 @@ from django.contrib.messages.storage.base import Message
 from django.test import Client
 from django_scopes import scope
 
-from devflow.apps.accounts.models import User
+from devflow.apps.accounts.models import Membership, Role, Team, User
+from devflow.apps.accounts.selectors import actor_get
+from devflow.apps.audit.models import Event
 from devflow.apps.containers.models import Budget
 from devflow.apps.notifications.models import Channel
 from devflow.apps.projects.hooks import hook_list
-from devflow.apps.projects.models import Environment, Variable
+from devflow.apps.projects.models import Environment, Grant, Variable
 from devflow.apps.servers.models import Server
 from devflow.web.replies import undo_read
+from tests.support.second_factor import app_of
 from tests.web.walk import Form, forms_of
 from tests.web.world import World
 
@@ -121,6 +124,67 @@ def test_single_keys_are_switched_back(world: World, viewer: Client) -> None:
     viewer.post("/account/keys/", {"on": "no"})
     take_back(viewer, "/account/")
     assert User.objects.get(pk=world.people["viewer"].pk).uses_keys
+
+
+def test_a_role_is_given_back(world: World, owner: Client) -> None:
+    with scope(team=world.team):
+        viewer = Membership.objects.get(user=world.people[Role.VIEWER])
+    page = f"/team/members/{viewer.pk}/role/"
+    owner.post(page, {"role": "admin"})
+    assert actor_get(user=viewer.user, team=world.team).role == Role.ADMIN
+    take_back(owner, "/team/")
+    assert actor_get(user=viewer.user, team=world.team).role == Role.VIEWER
+    assert undo_on(owner, "/team/")  # of the undoing
+    owner.post(page, {"role": "viewer"})  # is it already
+    assert undo_on(owner, "/team/") is None
+    owner.post(page, {"role": "emperor"})
+    assert undo_on(owner, "/team/") is None
+
+
+def test_who_lowers_their_own_role_cannot_take_it_back(world: World, owner: Client) -> None:
+    with scope(team=world.team):
+        Membership.objects.filter(user=world.people[Role.ADMIN]).update(role=Role.OWNER)
+        own = Membership.objects.get(user=world.people[Role.OWNER])
+    owner.post(f"/team/members/{own.pk}/role/", {"role": "developer"})
+    assert actor_get(user=own.user, team=world.team).role == Role.DEVELOPER
+    assert undo_on(owner, "/team/") is None
+
+
+def test_what_is_asked_of_the_team_is_taken_back(world: World, owner: Client) -> None:
+    app_of(world.people[Role.OWNER])
+    owner.post("/team/policy/", {"requires_second_factor": "on"})
+    take_back(owner, "/team/")
+    assert not Team.objects.get(pk=world.team.pk).requires_second_factor
+
+
+def test_a_grant_and_protection_are_taken_back(world: World, owner: Client) -> None:
+    access = "/projects/shop/grants/"
+    given = {"email": "viewer@example.test", "actions": ["deploy"], "environment": "production"}
+    owner.post(f"{access}add/", given)
+    with scope(team=world.team):
+        owner.post(f"{access}remove/", {"grant": str(Grant.objects.get().pk)})
+        assert not Grant.objects.exists()
+        take_back(owner, access)
+        grant = Grant.objects.get()
+        assert (grant.action, grant.environment, grant.membership.user.email) == (
+            "deploy",
+            world.environment,
+            "viewer@example.test",
+        )
+        owner.post("/projects/shop/environments/production/protect/", {"on": "yes"})
+        take_back(owner, access)
+        assert not Environment.objects.get(pk=world.environment.pk).is_protected
+
+
+def test_ones_name_is_taken_back(world: World, viewer: Client) -> None:
+    person = world.people[Role.VIEWER]
+    viewer.post("/account/name/", {"name": "  Ada Lovelace "})
+    assert User.objects.get(pk=person.pk).name == "Ada Lovelace"
+    take_back(viewer, "/account/")
+    assert User.objects.get(pk=person.pk).name == person.name
+    with scope(team=world.team):
+        told = Event.objects.filter(action="user.renamed").order_by("id")
+        assert [event.after["name"] for event in told] == ["Ada Lovelace", person.name]
 
 
 def test_a_part_of_a_page_takes_no_result_from_the_page_that_is_to_show_it(owner: Client) -> None:

@@ -1,6 +1,7 @@
 """Django settings, built from `settings.env`. Nothing is set here that a user may want to set: that is in `env.py`."""
 
 import os
+from pathlib import Path
 from typing import Final
 
 from devflow.core.crypto import MasterKeyError, derive_key
@@ -57,10 +58,12 @@ MIDDLEWARE = [
     "devflow.web.errors.ErrorPages",
     "devflow.apps.accounts.addresses.with_client_address",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "devflow.web.language.with_language",  # below the files, which are the same in every language
     "devflow.apps.accounts.session_store.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "devflow.web.language.with_chosen_language",
     "devflow.apps.audit.middleware.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -99,7 +102,10 @@ HAS_REDIS = config.redis_url is not None
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
-USE_I18N = False
+USE_I18N = True
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]  # each by its own name
+LOCALE_PATHS = [Path(__file__).parents[1] / "locale"]
+FORMAT_MODULE_PATH = "devflow.formats"
 
 # --- Files ------------------------------------------------------------------------------------------------------------
 
@@ -163,6 +169,8 @@ ACCOUNT_RATE_LIMITS = False  # counted by apps/accounts/logins.py, for all web p
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
 ACCOUNT_FORMS = {
     "login": "devflow.web.forms.account.LoginForm",
+    "change_password": "devflow.web.forms.account.ChangeForm",
+    "reauthenticate": "devflow.web.forms.account.PasswordAgainForm",
     "reset_password": "devflow.web.forms.account.ResetForm",
     "reset_password_from_key": "devflow.web.forms.account.ResetKeyForm",
 }

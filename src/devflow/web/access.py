@@ -18,6 +18,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights, sessions
 from devflow.apps.accounts.addresses import client_address
@@ -29,6 +30,7 @@ from devflow.apps.deployments import selectors as deployments
 from devflow.apps.notifications.selectors import channel_get
 from devflow.apps.projects import selectors as projects
 from devflow.core.errors import ForbiddenError, NotFoundError, SecondFactorError
+from devflow.web.told import told
 
 View = Callable[..., HttpResponseBase]
 
@@ -95,7 +97,7 @@ def team_page(*methods: str, right: str = rights.READ) -> Callable[[View], View]
             except SecondFactorError:
                 return _to_second_factor(request)
             except ForbiddenError as error:
-                context = {"text": str(error), "teams": team_list(user=request.user)}
+                context = {"text": told(str(error)), "teams": team_list(user=request.user)}
                 return render(request, "team/not_from_here.html", context, status=403)
             request.mark = None if request.headers.get("HX-Request") == "true" else mark_now()
             try:
@@ -160,7 +162,7 @@ def _to_confirm(request: HttpRequest) -> HttpResponse:
     back = request.get_full_path()
     if is_part or request.method not in ("GET", "HEAD"):
         back = request.headers.get("HX-Current-URL" if is_part else "Referer", "")
-        messages.info(request, "Confirm that it is you, then do it again: nothing was changed yet.")
+        messages.info(request, _("Confirm that it is you, then do it again: nothing was changed yet."))
     back = _own_path(request, back)
     methods = get_adapter(request).get_reauthentication_methods(request.user)
     address = f"{methods[0]['url'] if methods else reverse('account_login')}?{urlencode({'next': back})}"

@@ -12,6 +12,7 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts import factor_secrets, logins, sessions
 from devflow.apps.accounts.addresses import LOOPBACK, client_address
@@ -20,9 +21,9 @@ from devflow.apps.audit.devices import device_known
 from devflow.web.waits import too_many
 
 _METHODS = {
-    "reauthenticate": "Use your password",
-    "mfa_reauthenticate": "Use a code",
-    "mfa_reauthenticate:webauthn": "Use a passkey",
+    "reauthenticate": _("Use your password"),
+    "mfa_reauthenticate": _("Use a code"),
+    "mfa_reauthenticate:webauthn": _("Use a passkey"),
 }
 
 

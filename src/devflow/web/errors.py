@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template import loader
+from django.utils.translation import override
 from django.views import csrf, defaults
 
 from devflow.apps.readiness import is_unstorable, why_unavailable
@@ -25,7 +26,9 @@ from devflow.core.error_id import begin, current_id, identified
 from devflow.core.errors import TooManyError
 from devflow.core.problems import CONTENT_TYPE, problem
 from devflow.web.answers import send_body, send_problem
+from devflow.web.language import language_asked
 from devflow.web.threads import in_thread
+from devflow.web.told import told
 from devflow.web.views.theme import theme_of
 
 API: Final = "/api/"
@@ -115,7 +118,7 @@ def _expected(request: HttpRequest, error: Exception) -> HttpResponseBase | None
 
 def _too_many(request: HttpRequest, error: TooManyError) -> HttpResponse:
     status = HTTPStatus.TOO_MANY_REQUESTS
-    page = {"detail": str(error), "retry_after_seconds": error.retry_after_seconds}
+    page = {"detail": told(str(error)), "retry_after_seconds": error.retry_after_seconds}
     answer = _problem_or(request, status, str(error), lambda: render(request, "429.html", page, status=status))
     answer["Retry-After"] = str(error.retry_after_seconds)
     return answer
@@ -131,7 +134,7 @@ def _problem_or(
 
 
 def _plain(request: HttpRequest, status: HTTPStatus, detail: str = "") -> HttpResponse:
-    return HttpResponse(plain_page(status, detail, theme_of(request)), status=status)
+    return HttpResponse(plain_page(status, told(detail), theme_of(request)), status=status)
 
 
 # --- the part beside Django -------------------------------------------------------------------------------------------
@@ -180,7 +183,10 @@ async def send_error(scope: Any, send: Any, status: HTTPStatus, detail: str, *he
     if scope["path"].startswith(API):
         await send_problem(send, status, detail, *headers)
     else:
-        await send_body(send, status, plain_page(status, detail), b"text/html; charset=utf-8", *headers)
+        asked = dict(scope.get("headers", ())).get(b"accept-language", b"").decode("latin-1")
+        with override(language_asked(asked)):
+            page = plain_page(status, told(detail))
+        await send_body(send, status, page, b"text/html; charset=utf-8", *headers)
 
 
 # --- pages that need nothing ------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.web.forms.base import PanelForm
+from devflow.web.told import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def act_and_go(
     try:
         action()
     except (ConflictError, InvalidError) as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
     else:
         tell_done(request, done, undo() if undo else None)
     return redirect(to, *args)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps import replica
+from devflow.apps.accounts.invitations import invitation_create, invitation_revoke
 from devflow.apps.accounts.models import Membership, Role, Team
 from devflow.apps.changes.models import Change
 from devflow.apps.changes.selectors import KEPT, Mark, changes_since, mark_now, mark_read
@@ -19,6 +20,7 @@ from devflow.apps.changes.services import changes_clean
 from devflow.apps.containers.models import Snapshot
 from devflow.apps.deployments import services as deployments
 from devflow.apps.projects import services as projects
+from devflow.apps.projects.grants import environment_protect, grant_remove, grants_add
 from devflow.apps.projects.models import Environment
 from devflow.apps.servers import services as servers
 from devflow.apps.sources.models import Delivery, Source
@@ -85,6 +87,29 @@ def test_deliveries_that_come_together_are_told_of_once(shop: Shop) -> None:
         assert [change.topics for change in Change.objects.all()] == [[f"source:{source.pk}"]]
         Delivery.objects.filter(source=source).update(answer_status=200)
         assert Change.objects.count() == 1
+
+
+def test_who_joins_is_granted_and_shut_out_is_told(shop: Shop) -> None:
+    actor, mark = shop.actor(), mark_now()
+    invitation, _link = invitation_create(actor=actor, role=Role.VIEWER)
+    assert "member" in (topics_since(shop, mark) or ())
+    with scopes_disabled():
+        Change.objects.all().delete()
+    invitation_revoke(actor=actor, invitation_id=str(invitation.pk))
+    assert "member" in (topics_since(shop, mark) or ())
+
+    person = shop.people[Role.VIEWER].email
+    (grant,) = grants_add(actor=actor, project=shop.project, email=person, actions=["deploy"])
+    project = f"project:{shop.project.pk}"
+    assert project in (topics_since(shop, mark) or ())
+    for change in (
+        lambda: grant_remove(actor=actor, project=shop.project, grant_id=str(grant.pk)),
+        lambda: environment_protect(actor=actor, environment=shop.environment, on=True),
+    ):
+        with scopes_disabled():
+            Change.objects.all().delete()
+        change()
+        assert project in (topics_since(shop, mark) or ())
 
 
 def test_another_team_is_told_nothing(shop: Shop) -> None:

@@ -43,6 +43,7 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractBaseUser):
     """`is_machine`: stands for a team's token in what refers to people; it cannot log in and is listed nowhere.
     `uses_keys`: whether single keys do something on the pages (WCAG 2.1.4 wants that they can be switched off).
+    `language`: in which the pages are for them; empty: as the browser asks.
     `wrote_at`: when they last sent a request that may change something; known where there is a replica to read from.
     """
 
@@ -53,6 +54,7 @@ class User(AbstractBaseUser):
     is_superuser = models.BooleanField(default=False)
     is_machine = models.BooleanField(default=False)
     uses_keys = models.BooleanField(default=True)
+    language = models.CharField(max_length=10, blank=True, default="")
     wrote_at = models.DateTimeField(null=True, editable=False)
     date_joined = models.DateTimeField(auto_now_add=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
 
 DIFFERENT: Final = 4
 
@@ -15,7 +16,9 @@ class VariedPasswordValidator:
     def validate(self, password: str, user: object = None) -> None:
         """Raises ValidationError."""
         if len(set(password.strip())) < DIFFERENT:
-            raise ValidationError(f"Use at least {DIFFERENT} different characters.", code="password_not_varied")
+            raise ValidationError(
+                _("Use at least %(count)s different characters.") % {"count": DIFFERENT}, code="password_not_varied"
+            )
 
     def get_help_text(self) -> str:
-        return f"It must have at least {DIFFERENT} different characters."
+        return _("It must have at least %(count)s different characters.") % {"count": DIFFERENT}

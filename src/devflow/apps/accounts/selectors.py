@@ -76,6 +76,15 @@ def member_list(*, actor: Actor) -> list[Membership]:
         return list(Membership.objects.select_related("user").order_by("created_at"))
 
 
+def member_get(*, actor: Actor, membership_id: str) -> Membership:
+    """Raises NotFoundError."""
+    with scope(team=actor.team):
+        found = Membership.objects.select_related("user").filter(pk=membership_id, user__is_machine=False).first()
+    if found is None:
+        raise NotFoundError("There is no such member.")
+    return found
+
+
 def token_list(*, actor: Actor) -> list[ApiToken]:
     """The team's tokens that are not revoked: all of them for those who manage people, one's own for others."""
     with scope(team=actor.team):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -55,6 +56,26 @@ def password_set(*, user: User, password: str) -> None:
     _check_password(password, user)
     user.set_password(password)
     user.save(update_fields=["password"])
+
+
+def name_set(*, user: User, name: str) -> User:
+    """How the person is called from now on; '' for by the e-mail address. Raises InvalidError."""
+    before, after = user.name, names.single_line(name, "name") if name.strip() else ""
+    if before == after:
+        return user
+    with transaction.atomic():
+        user.name = after
+        user.save(update_fields=["name"])
+        events.record(
+            team=None,
+            user=user,
+            action="user.renamed",
+            target=user.email,
+            target_id=str(user.pk),
+            before={"name": before},
+            after={"name": after},
+        )
+    return user
 
 
 def team_create(*, name: str, owner: User) -> Team:
@@ -264,3 +285,11 @@ def keys_switch(*, user: User, on: bool) -> None:
     """Whether single keys do something on the pages that this person looks at."""
     user.uses_keys = on
     user.save(update_fields=["uses_keys"])
+
+
+def language_choose(*, user: User, language: str) -> None:
+    """In which language the pages are for this person; empty: as the browser asks. Raises InvalidError."""
+    if language and language not in dict(settings.LANGUAGES):
+        raise InvalidError("The panel does not speak this language.", {"language": "Choose one of the list."})
+    user.language = language
+    user.save(update_fields=["language"])

@@ -68,16 +68,21 @@ def grants_add(
         ]
 
 
-def grant_remove(*, actor: Actor, project: Project, grant_id: str) -> None:
-    """Takes a grant back; it counts no more from the next request on. Raises ForbiddenError, NotFoundError."""
+def grant_remove(*, actor: Actor, project: Project, grant_id: str) -> Grant:
+    """Takes a grant back, and returns what it was; it counts no more from the next request on.
+
+    Raises ForbiddenError, NotFoundError.
+    """
     actor.require(rights.MANAGE_PEOPLE, project)
     with transaction.atomic(), scope(team=actor.team):
-        found = Grant.objects.select_for_update().filter(project=project)
+        found = Grant.objects.select_for_update(of=("self",)).select_related("membership__user", "environment__project")
+        found = found.filter(project=project)
         grant = found.filter(pk=grant_id).first() if _is_uuid(grant_id) else None
         if grant is None:
             raise NotFoundError(f"There is no grant {grant_id!r} for this project.")
         _record(actor, "grant.removed", grant.environment or project, grant.membership, [grant.action])
         grant.delete()
+    return grant
 
 
 def environment_protect(*, actor: Actor, environment: Environment, on: bool) -> Environment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from allauth.account import forms as account
 from allauth.core import context
@@ -13,6 +13,7 @@ from allauth.mfa.totp.forms import ActivateTOTPForm
 from allauth.mfa.webauthn.forms import AddWebAuthnForm, LoginWebAuthnForm
 from django import forms
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts import logins
 from devflow.apps.accounts.addresses import client_address
@@ -25,10 +26,13 @@ class LoginForm(account.LoginForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["remember"].label = "Stay logged in on this browser"
+        self.fields["remember"].label = _("Stay logged in on this browser")
         for name in ("login", "password"):
             self.fields[name].widget.attrs.pop("placeholder", None)
-        self.fields["login"].widget.attrs["autocomplete"] = "username webauthn"
+            self.fields[name].widget.attrs.pop("autofocus", None)
+        self.fields["login"].widget.attrs["autocomplete"] = "username"
+        typed = self.data.get("login") if self.is_bound else ""
+        self.fields["password" if typed else "login"].widget.attrs["autofocus"] = True
 
 
 class ResetForm(forms.Form):
@@ -38,13 +42,41 @@ class ResetForm(forms.Form):
         label="E-mail", max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "username"})
     )
 
-    def save(self, request: HttpRequest, **_: Any) -> str:
+    def save(self, request: HttpRequest, **_others: Any) -> str:
         email: str = self.cleaned_data["email"]
         logins.reset_request(email=email, address=client_address(request))
         return email
 
 
-class ResetKeyForm(account.ResetPasswordKeyForm):
+class _NewPassword:
+    """A new password, typed twice, in the panel's words; nothing grey stands in empty fields."""
+
+    labels: ClassVar = {"password1": _("New password"), "password2": _("New password, once more")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields: dict[str, forms.Field] = self.fields  # type: ignore[attr-defined]
+        for name, label in self.labels.items():
+            fields[name].label = label
+            fields[name].widget.attrs.pop("placeholder", None)
+        if "password1" in self.labels:
+            fields["password1"].help_text = _("At least 10 characters; a sentence is good.")
+        fields[next(iter(self.labels))].widget.attrs["autofocus"] = True
+
+
+class ChangeForm(_NewPassword, account.ChangePasswordForm):
+    """Another password, of who knows the one of now."""
+
+    labels: ClassVar = {"oldpassword": _("Password of now"), **_NewPassword.labels}
+
+
+class PasswordAgainForm(_NewPassword, account.ReauthenticateForm):
+    """Who is logged in proves by the password who they are."""
+
+    labels: ClassVar = {"password": _("Password")}
+
+
+class ResetKeyForm(_NewPassword, account.ResetPasswordKeyForm):
     """The new password of who has the link: they read the mail, or have it of the panel's administrator."""
 
     def save(self) -> None:
@@ -57,6 +89,12 @@ class _CountedCode:
 
     user: Any
     authenticator: Authenticator
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        attrs = self.fields["code"].widget.attrs  # type: ignore[attr-defined]
+        attrs.pop("placeholder", None)
+        attrs.update(inputmode="numeric", autocomplete="one-time-code", autofocus=True, spellcheck="false")
 
     def clean_code(self) -> str:
         session = self.session()
@@ -104,8 +142,8 @@ class PasskeyForm(AddWebAuthnForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["name"].label = "Name"
+        self.fields["name"].label = _("Name")
         self.fields["name"].max_length = 100
-        self.fields["name"].help_text = "Where it is kept, like laptop or key ring."
+        self.fields["name"].help_text = _("Where it is kept, like laptop or key ring.")
         self.fields["passwordless"].widget = forms.HiddenInput()
         self.fields["passwordless"].initial = True

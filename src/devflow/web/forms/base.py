@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from django import forms
 
 from devflow.core.errors import ConflictError, InvalidError
+from devflow.web.told import told
 
 T = TypeVar("T")
 
@@ -26,9 +27,9 @@ class PanelForm(forms.Form):
             return service(**arguments)
         except InvalidError as error:
             for name, message in (error.errors or {"": str(error)}).items():
-                self.add_error(name if name in self.fields else None, message)
+                self.add_error(name if name in self.fields else None, told(message))
         except ConflictError as error:
-            self.add_error(self.conflict_field or None, str(error))
+            self.add_error(self.conflict_field or None, told(str(error)))
         return None
 
     def problems(self) -> str:

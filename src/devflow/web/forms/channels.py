@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django import forms
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.notifications import services
@@ -17,6 +19,7 @@ from devflow.apps.notifications.models import Channel
 from devflow.apps.projects.selectors import project_names
 from devflow.core.errors import InvalidError
 from devflow.web.forms.base import PanelForm, code_line, secret_line
+from devflow.web.told import told
 
 T = TypeVar("T")
 _SETTING = "setting_"
@@ -28,11 +31,11 @@ class ChannelForm(PanelForm):
 
     conflict_field = "name"
 
-    name = forms.CharField(label="Name", max_length=300, help_text="How the channel is called here.")
+    name = forms.CharField(label=_("Name"), max_length=300, help_text=_("How the channel is called here."))
     project = forms.ChoiceField(
-        label="Told of", required=False, help_text="Servers are told of by channels of all projects only."
+        label=_("Told of"), required=False, help_text=_("Servers are told of by channels of all projects only.")
     )
-    events = forms.MultipleChoiceField(label="When", required=False, widget=forms.CheckboxSelectMultiple)
+    events = forms.MultipleChoiceField(label=_("When"), required=False, widget=forms.CheckboxSelectMultiple)
 
     def __init__(
         self,
@@ -47,8 +50,8 @@ class ChannelForm(PanelForm):
         self._actor, self._kind, self._channel = actor, kind, channel
         self._projects = {each.slug: each for each in project_names(actor=actor)}
         names = [(slug, each.name) for slug, each in self._projects.items()]
-        self.fields["project"].choices = [("", "All projects and servers"), *names]  # type: ignore[attr-defined]
-        titles = [(name, each.title) for name, each in EVENTS.items()]
+        self.fields["project"].choices = [("", _("All projects and servers")), *names]  # type: ignore[attr-defined]
+        titles = [(name, told(each.title)) for name, each in EVENTS.items()]
         self.fields["events"].choices = titles  # type: ignore[attr-defined]
         known = json.loads(channel.settings) if channel else {}
         for declared in kind.fields:
@@ -100,15 +103,16 @@ def _form_field(declared: Field, known: dict[str, Any]) -> forms.Field:
     """`known` are the settings of the channel that is changed; a secret among them is never sent to the browser."""
     is_kept = declared.is_secret and bool(known.get(declared.name))
     initial = known.get(declared.name, declared.default)
+    help_text = told(declared.help)
     common: dict[str, Any] = {
-        "label": declared.label,
+        "label": told(declared.label),
         "required": declared.is_required and not is_kept,
-        "help_text": f"{declared.help} Empty: it stays as it is.".strip() if is_kept else declared.help,
+        "help_text": " ".join([help_text, gettext("Empty: it stays as it is.")]).strip() if is_kept else help_text,
         "initial": "" if declared.is_secret else " ".join(initial) if isinstance(initial, list) else initial,
     }
     attrs = {"placeholder": declared.placeholder} if declared.placeholder else {}
     if declared.type == "choice":
-        return forms.ChoiceField(choices=declared.choices, **common)
+        return forms.ChoiceField(choices=[(value, told(title)) for value, title in declared.choices], **common)
     if declared.is_secret and declared.type == "text":
         hidden = forms.PasswordInput(attrs={"class": "code", "autocomplete": "new-password", **attrs})
         return forms.CharField(max_length=_LONGEST, strip=False, widget=hidden, **common)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.servers.clusters import cluster_form, node_join, service_scale
@@ -14,21 +15,23 @@ from devflow.apps.servers.selectors import server_get
 from devflow.commands.swarm import LEAST_REPLICAS, MANAGER, MOST_REPLICAS, WORKER
 from devflow.web.forms.base import PanelForm, code_line
 
-_ADDRESS_HELP = "How the other nodes reach it. Empty: Docker finds it; needed where the server has several addresses."
+_ADDRESS_HELP = _(
+    "How the other nodes reach it. Empty: Docker finds it; needed where the server has several addresses."
+)
 
 
 class ClusterForm(PanelForm):
     conflict_field = "server"
 
     name = forms.CharField(
-        label="Name",
+        label=_("Name"),
         max_length=300,
         widget=code_line(placeholder="shops"),
-        help_text="How it is called here: lower-case letters, digits, hyphens.",
+        help_text=_("How it is called here: lower-case letters, digits, hyphens."),
     )
-    server = forms.ChoiceField(label="First manager", help_text="A swarm that it manages already is taken over.")
+    server = forms.ChoiceField(label=_("First manager"), help_text=_("A swarm that it manages already is taken over."))
     address = forms.CharField(
-        label="Address", max_length=300, required=False, widget=code_line(), help_text=_ADDRESS_HELP
+        label=_("Address"), max_length=300, required=False, widget=code_line(), help_text=_ADDRESS_HELP
     )
 
     def __init__(self, *args: object, servers: Iterable[Server], **kwargs: object) -> None:
@@ -44,15 +47,15 @@ class ClusterForm(PanelForm):
 class JoinForm(PanelForm):
     conflict_field = "server"
 
-    server = forms.ChoiceField(label="Server")
+    server = forms.ChoiceField(label=_("Server"))
     role = forms.ChoiceField(
-        label="Role",
+        label=_("Role"),
         choices=[(WORKER, "worker"), (MANAGER, "manager")],
         initial=WORKER,
-        help_text="Three managers survive the loss of one, five of two.",
+        help_text=_("Three managers survive the loss of one, five of two."),
     )
     address = forms.CharField(
-        label="Address", max_length=300, required=False, widget=code_line(), help_text=_ADDRESS_HELP
+        label=_("Address"), max_length=300, required=False, widget=code_line(), help_text=_ADDRESS_HELP
     )
 
     def __init__(self, *args: object, servers: Iterable[Server], **kwargs: object) -> None:

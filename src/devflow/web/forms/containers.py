@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.containers.budgets import budget_set
@@ -13,9 +14,11 @@ from devflow.web.forms.base import PanelForm
 
 class BudgetForm(PanelForm):
     megabytes = forms.IntegerField(
-        label="Budget in MB",
-        help_text="On all servers together. Where the project takes more, its plan says so; nothing is prevented. "
-        "0: no budget.",
+        label=_("Budget in MB"),
+        help_text=_(
+            "On all servers together. Where the project takes more, its plan says so; nothing is prevented. "
+            "0: no budget."
+        ),
     )
 
     def save(self, actor: Actor, project: Project) -> Budget | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.text import capfirst
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments.lines import MOST_LINES
@@ -14,19 +17,28 @@ from devflow.apps.projects.models import Environment
 from devflow.apps.projects.selectors import environment_get, environment_names
 from devflow.core.errors import NotFoundError
 from devflow.web.forms.base import PanelForm, code_line
+from devflow.web.looks import DEPLOYMENT, word
 
 CHOICES = 200
 """Where there are more environments than that, one is named instead of being chosen from a list."""
 
 
+def _statuses() -> list[tuple[str, str]]:
+    return [("", gettext("All")), *((status.value, DEPLOYMENT[status].word) for status in Status)]
+
+
+def _triggers() -> list[tuple[str, str]]:
+    return [("", gettext("All")), *((trigger.value, capfirst(word("trigger", trigger))) for trigger in Trigger)]
+
+
 class FilterForm(PanelForm):
     """The filters of the list of deployments: they stand in the address of the page. All may be empty."""
 
-    status = forms.ChoiceField(label="Status", required=False, choices=[("", "All"), *Status.choices])
-    environment = forms.ChoiceField(label="Environment", required=False)
-    trigger = forms.ChoiceField(label="Begun by", required=False, choices=[("", "All"), *Trigger.choices])
-    commit = forms.CharField(label="Commit", required=False, max_length=64, widget=code_line(placeholder="01234567"))
-    by = forms.CharField(label="Who", required=False, max_length=100)
+    status = forms.ChoiceField(label=_("Status"), required=False, choices=_statuses)
+    environment = forms.ChoiceField(label=_("Environment"), required=False)
+    trigger = forms.ChoiceField(label=_("Begun by"), required=False, choices=_triggers)
+    commit = forms.CharField(label=_("Commit"), required=False, max_length=64, widget=code_line(placeholder="01234567"))
+    by = forms.CharField(label=_("Who"), required=False, max_length=100)
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -34,23 +46,23 @@ class FilterForm(PanelForm):
         found = environment_names(actor=actor, limit=CHOICES + 1)
         if len(found) > CHOICES:
             self.fields["environment"] = forms.CharField(
-                label="Environment",
+                label=_("Environment"),
                 required=False,
                 max_length=200,
                 widget=forms.TextInput(attrs={"placeholder": "project/environment"}),
             )
         else:
             named = [(key, key.replace("/", " ")) for key in found]
-            self.fields["environment"].choices = [("", "All"), *named]  # type: ignore[attr-defined]
+            self.fields["environment"].choices = [("", _("All")), *named]  # type: ignore[attr-defined]
 
     def clean_environment(self) -> Environment | None:
         """The environment that is named `project/environment`."""
         named: str = self.cleaned_data["environment"]
-        slug, _, name = named.partition("/")
+        slug, _slash, name = named.partition("/")
         try:
             return environment_get(actor=self._actor, slug=slug, name=name) if named else None
         except NotFoundError:
-            raise forms.ValidationError(f"There is no environment {named!r}.") from None
+            raise forms.ValidationError(_("There is no environment %(named)s.") % {"named": repr(named)}) from None
 
     def chosen(self) -> dict[str, Any] | None:
         """What `deployment_list` takes; None where one of them is not valid, which the form then says."""
@@ -80,29 +92,29 @@ class DeployForm(PanelForm):
 
     pick = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
     commit = forms.CharField(
-        label="Or another commit",
+        label=_("Or another commit"),
         max_length=300,
         required=False,
         widget=code_line(placeholder="0123456789abcdef0123456789abcdef01234567"),
-        help_text="The full id, as git rev-parse HEAD prints it.",
+        help_text=_("The full id, as git rev-parse HEAD prints it."),
     )
 
     is_clean = forms.BooleanField(
-        label="Install and build anew",
+        label=_("Install and build anew"),
         required=False,
-        help_text="Nothing that was kept of earlier releases is reused.",
+        help_text=_("Nothing that was kept of earlier releases is reused."),
     )
     override_reason = forms.CharField(
-        label="Do not wait for a window, because",
+        label=_("Do not wait for a window, because"),
         max_length=500,
         required=False,
-        help_text="Kept with the deployment, and in its log.",
+        help_text=_("Kept with the deployment, and in its log."),
     )
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if cleaned.get("commit") and cleaned.get("pick") not in ("", HEAD, cleaned["commit"]):
-            self.add_error("commit", "Choose one: that of the list, or this one.")
+            self.add_error("commit", _("Choose one: that of the list, or this one."))
         return cleaned
 
     def save(self, actor: Actor, environment: Environment) -> Deployment | None:

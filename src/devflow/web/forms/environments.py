@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.projects.models import Environment, Project
@@ -23,6 +25,8 @@ from devflow.web.forms.recipes import (
     strategy_initial,
     strategy_values,
 )
+from devflow.web.looks import word
+from devflow.web.told import told
 
 _PLAIN = (
     *("branch", "root", "servers", "strategy", "keep"),
@@ -40,85 +44,87 @@ class _EnvironmentFields(PanelForm):
 
     known_strategy = "atomic"
 
-    branch = forms.CharField(label="Branch", max_length=300, initial="main", widget=code_line())
+    branch = forms.CharField(label=_("Branch"), max_length=300, initial="main", widget=code_line())
     root = forms.CharField(
-        label="Folder on the servers",
+        label=_("Folder on the servers"),
         max_length=1000,
         required=False,
         widget=code_line(),
-        help_text="Holds releases, shared and current.",
+        help_text=_("Holds releases, shared and current."),
     )
-    servers = forms.MultipleChoiceField(label="Servers", widget=forms.CheckboxSelectMultiple)
+    servers = forms.MultipleChoiceField(label=_("Servers"), widget=forms.CheckboxSelectMultiple)
     strategy = forms.ChoiceField(
-        label="Strategy",
-        choices=lambda: [(name, strategy.TITLE) for name, strategy in STRATEGIES.items()],
+        label=_("Strategy"),
+        choices=lambda: [(name, told(strategy.TITLE)) for name, strategy in STRATEGIES.items()],
         initial="atomic",
-        help_text="Its own options are below as soon as it is saved.",
+        help_text=_("Its own options are below as soon as it is saved."),
     )
     proxy = forms.ChoiceField(
-        label="Proxy",
+        label=_("Proxy"),
         required=False,
-        choices=[("", "None of the panel's"), ("nginx", "nginx")],
-        help_text="Serves the domains on each server, from a site file that the panel keeps.",
+        choices=[("", _("None of the panel's")), ("nginx", "nginx")],
+        help_text=_("Serves the domains on each server, from a site file that the panel keeps."),
     )
     domains = forms.CharField(
-        label="Domains",
+        label=_("Domains"),
         required=False,
         widget=code_area(2),
-        help_text="One host name a line, like shop.example.com; *.example.com for all below it.",
+        help_text=_("One host name a line, like shop.example.com; *.example.com for all below it."),
     )
-    upload_mb = forms.IntegerField(label="Largest upload (MB)", initial=UPLOAD_MB, required=False)
+    upload_mb = forms.IntegerField(label=_("Largest upload (MB)"), initial=UPLOAD_MB, required=False)
     port = forms.IntegerField(
-        label="Local port",
+        label=_("Local port"),
         required=False,
-        help_text="The first of two, where two releases run side by side. Empty: chosen.",
+        help_text=_("The first of two, where two releases run side by side. Empty: chosen."),
     )
     proxy_template = forms.CharField(
-        label="Own site file",
+        label=_("Own site file"),
         required=False,
         max_length=200_000,
         widget=code_area(4),
-        help_text="In place of the generated one; @domains@ stands for the domains, @upstream@ for where the release "
-        "listens: proxy_pass http://@upstream@; Empty: the generated one.",
+        help_text=_(
+            "In place of the generated one; @domains@ stands for the domains, @upstream@ for where the release "
+            "listens: proxy_pass http://@upstream@; Empty: the generated one."
+        ),
     )
-    balancer = forms.ChoiceField(label="Balancer", required=False, help_text="Spreads the load over the servers.")
-    builder = forms.ChoiceField(label="Builder", required=False, help_text="Builds images for all of them.")
-    keep = forms.IntegerField(label="Releases to keep", initial=5, help_text="You can roll back to any of them.")
+    balancer = forms.ChoiceField(label=_("Balancer"), required=False, help_text=_("Spreads the load over the servers."))
+    builder = forms.ChoiceField(label=_("Builder"), required=False, help_text=_("Builds images for all of them."))
+    keep = forms.IntegerField(label=_("Releases to keep"), initial=5, help_text=_("You can roll back to any of them."))
     health_url = forms.CharField(
-        label="Address",
+        label=_("Address"),
         max_length=2000,
         required=False,
         widget=code_line(placeholder="https://shop.example.com/up"),
-        help_text="Or a path like /up, which is asked on the server itself. Empty: no check, no rollback by itself.",
+        help_text=_("Or a path like /up, which is asked on the server itself. Empty: no check, no rollback by itself."),
     )
-    health_status = forms.IntegerField(label="Expected status", initial=200)
+    health_status = forms.IntegerField(label=_("Expected status"), initial=200)
     health_text = forms.CharField(
-        label="Expected text", max_length=1000, required=False, help_text="Must be in the answer."
+        label=_("Expected text"), max_length=1000, required=False, help_text=_("Must be in the answer.")
     )
-    health_timeout_seconds = forms.IntegerField(label="Timeout in seconds", initial=10)
-    health_retries = forms.IntegerField(label="Retries", initial=5)
-    auto_deploy = forms.BooleanField(label="Deploy when the branch is pushed to", required=False)
+    health_timeout_seconds = forms.IntegerField(label=_("Timeout in seconds"), initial=10)
+    health_retries = forms.IntegerField(label=_("Retries"), initial=5)
+    auto_deploy = forms.BooleanField(label=_("Deploy when the branch is pushed to"), required=False)
     watch_paths = forms.CharField(
-        label="Only where these paths change",
+        label=_("Only where these paths change"),
         required=False,
         widget=code_area(3),
-        help_text="One pattern a line, like apps/shop/** of a repository with several applications. Empty: any.",
+        help_text=_("One pattern a line, like apps/shop/** of a repository with several applications. Empty: any."),
     )
     tag_pattern = forms.CharField(
-        label="Deploy tags",
+        label=_("Deploy tags"),
         max_length=300,
         required=False,
         widget=code_line(placeholder="v*"),
-        help_text="Tags like this are deployed when they are pushed. Empty: none.",
+        help_text=_("Tags like this are deployed when they are pushed. Empty: none."),
     )
     shared_files = forms.CharField(
-        label="Files",
+        label=_("Files"),
         required=False,
         widget=code_area(3),
-        help_text="One path a line, like config/local.php. What the recipe shares comes on top.",
+        help_text=_("One path a line, like config/local.php. What the recipe shares comes on top."),
     )
     shared_folders = forms.CharField(
-        label="Folders", required=False, widget=code_area(3), help_text="One path a line, like public/uploads."
+        label=_("Folders"), required=False, widget=code_area(3), help_text=_("One path a line, like public/uploads.")
     )
 
     def __init__(self, *args: Any, actor: Actor, recipe: str, **kwargs: Any) -> None:
@@ -126,13 +132,15 @@ class _EnvironmentFields(PanelForm):
         self.actor = actor
         self.tasks: tuple[Task, ...] = RECIPES[recipe].tasks if recipe in RECIPES else ()
         self.recipe = recipe
-        self.recipe_title = f"Options of {RECIPES[recipe].title}" if recipe in RECIPES else ""
+        self.recipe_title = (
+            _("Options of %(title)s") % {"title": told(RECIPES[recipe].title)} if recipe in RECIPES else ""
+        )
         self.fields |= option_fields(recipe)
         self.fields |= strategy_fields(self.chosen_strategy)
-        self.strategy_title = STRATEGIES[self.chosen_strategy].TITLE
+        self.strategy_title = told(STRATEGIES[self.chosen_strategy].TITLE)
         names = [(server.name, server.name) for server in server_list(actor=actor)]
-        self.fields["balancer"].choices = [("", "None"), *names]  # type: ignore[attr-defined]
-        self.fields["builder"].choices = [("", "The first server"), *names]  # type: ignore[attr-defined]
+        self.fields["balancer"].choices = [("", _("None")), *names]  # type: ignore[attr-defined]
+        self.fields["builder"].choices = [("", _("The first server")), *names]  # type: ignore[attr-defined]
         self.fields["servers"].choices = names  # type: ignore[attr-defined]
         self.has_servers = bool(names)
         self._add_command_fields()
@@ -181,7 +189,7 @@ class _EnvironmentFields(PanelForm):
 
     def _add_command_fields(self) -> None:
         for number, task in enumerate(self.tasks):
-            label = f"{task.name} ({task.phase})"
+            label = f"{task.name} ({word('phase', task.phase)})"
             field = forms.CharField(
                 label=label, required=False, max_length=10_000, widget=code_area(min(1 + task.command.count("\n"), 12))
             )
@@ -189,7 +197,7 @@ class _EnvironmentFields(PanelForm):
             field.initial = task.command
         for phase in COMMAND_PHASES:
             self.fields[f"phase_{phase}"] = forms.CharField(
-                label=phase.capitalize(), required=False, max_length=10_000, widget=code_area(2)
+                label=capfirst(word("phase", phase)), required=False, max_length=10_000, widget=code_area(2)
             )
 
     def _changed_tasks(self) -> dict[str, str]:
@@ -204,7 +212,7 @@ class _EnvironmentFields(PanelForm):
 class EnvironmentForm(_EnvironmentFields):
     conflict_field = "name"
 
-    name = forms.CharField(label="Name", max_length=300, initial="production", widget=code_line())
+    name = forms.CharField(label=_("Name"), max_length=300, initial="production", widget=code_line())
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, recipe=project.recipe, **kwargs)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
@@ -12,27 +14,30 @@ from devflow.apps.accounts.selectors import member_list
 from devflow.apps.projects.grants import grants_add
 from devflow.apps.projects.models import Grant, Project
 from devflow.web.forms.base import PanelForm
+from devflow.web.looks import word
+from devflow.web.told import told
 
 
 class GrantForm(PanelForm):
-    email = forms.ChoiceField(label="Member")
+    email = forms.ChoiceField(label=_("Member"))
     actions = forms.MultipleChoiceField(
-        label="May",
+        label=pgettext_lazy("what somebody may do", "May"),
         widget=forms.CheckboxSelectMultiple,
-        choices=[(action, rights.GRANT_LABELS[action]) for action in rights.GRANTABLE],
+        choices=lambda: [(action, told(rights.GRANT_LABELS[action])) for action in rights.GRANTABLE],
     )
-    environment = forms.ChoiceField(label="Where", required=False)
+    environment = forms.ChoiceField(label=_("Where"), required=False)
 
     def __init__(self, *args: Any, actor: Actor, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.actor, self.project = actor, project
         self.members = [member for member in member_list(actor=actor) if member.role not in rights.EVERYWHERE]
         self.fields["email"].choices = [  # type: ignore[attr-defined]
-            (member.user.email, f"{member.user} ({member.user.email}), {member.role}") for member in self.members
+            (member.user.email, f"{member.user} ({member.user.email}), {word('role', member.role)}")
+            for member in self.members
         ]
         self.environments = {each.name: each for each in project.environments.all()}
         self.fields["environment"].choices = [  # type: ignore[attr-defined]
-            ("", "The whole project"),
+            ("", _("The whole project")),
             *((name, name) for name in self.environments),
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.models import Team
 from devflow.apps.accounts.rights import Actor
@@ -12,13 +13,13 @@ from devflow.web.forms.base import PanelForm, code_area, lines
 
 class NetworksForm(PanelForm):
     networks = forms.CharField(
-        label="Addresses and networks",
+        label=_("Addresses and networks"),
         required=False,
         max_length=10_000,
         widget=code_area(6),
-        help_text="One on each line, like 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32. With none, all are let in.",
+        help_text=_("One on each line, like 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32. With none, all are let in."),
     )
-    is_confirmed = forms.BooleanField(label="Save it although my own address is not among them", required=False)
+    is_confirmed = forms.BooleanField(label=_("Save it although my own address is not among them"), required=False)
 
     def save(self, actor: Actor, address: str) -> Team | None:
         given = self.cleaned_data

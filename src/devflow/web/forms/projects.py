@@ -5,45 +5,53 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.projects.models import Project
 from devflow.apps.projects.services import project_add, project_update
 from devflow.recipes import RECIPES
 from devflow.web.forms.base import PanelForm, code_line, secret_area
+from devflow.web.told import told
 
 
 def _recipe_choices() -> list[tuple[str, str]]:
-    return [("", "Detect it from the files"), *((name, recipe.title) for name, recipe in RECIPES.items())]
+    return [
+        ("", gettext("Detect it from the files")),
+        *((name, told(recipe.title)) for name, recipe in RECIPES.items()),
+    ]
 
 
 class _ProjectFields(PanelForm):
     repository = forms.CharField(
-        label="Repository",
+        label=_("Repository"),
         max_length=2000,
         widget=code_line(placeholder="git@github.com:acme/shop.git"),
-        help_text="https, ssh, or a path on the server.",
+        help_text=_("https, ssh, or a path on the server."),
     )
     name = forms.CharField(
-        label="Title", max_length=300, required=False, help_text="How it is shown; the name if empty."
+        label=_("Title"), max_length=300, required=False, help_text=_("How it is shown; the name if empty.")
     )
     recipe = forms.ChoiceField(
-        label="Recipe",
+        label=_("Recipe"),
         choices=_recipe_choices,
         required=False,
-        help_text="Its commands can be changed per environment.",
+        help_text=_("Its commands can be changed per environment."),
     )
     reads_file = forms.BooleanField(
-        label="devflow.yml of the repository is in force before these settings",
+        label=_("devflow.yml of the repository is in force before these settings"),
         required=False,
-        help_text="Off: the file is ignored. On: each deployment reads it first, and whoever can push can change "
-        "commands, hooks, shared paths and the health check.",
+        help_text=_(
+            "Off: the file is ignored. On: each deployment reads it first, and whoever can push can change "
+            "commands, hooks, shared paths and the health check."
+        ),
     )
     deploy_key = forms.CharField(
-        label="Deploy key",
+        label=_("Deploy key"),
         required=False,
         widget=secret_area(3),
-        help_text="A private key that may read the repository. Empty: for an ssh address, the panel makes one.",
+        help_text=_("A private key that may read the repository. Empty: for an ssh address, the panel makes one."),
     )
 
 
@@ -51,10 +59,10 @@ class ProjectForm(_ProjectFields):
     conflict_field = "slug"
 
     slug = forms.CharField(
-        label="Name",
+        label=_("Name"),
         max_length=300,
         widget=code_line(placeholder="shop"),
-        help_text="Lower-case letters, digits, hyphens; it is part of addresses.",
+        help_text=_("Lower-case letters, digits, hyphens; it is part of addresses."),
     )
 
     def save(self, actor: Actor) -> Project | None:
@@ -69,7 +77,7 @@ class ProjectSettingsForm(_ProjectFields):
         initial = {field: getattr(project, field) for field in kept}
         super().__init__(*args, initial=initial, **kwargs)
         self.project = project
-        self.fields["deploy_key"].help_text = "Leave it empty to keep the present one."
+        self.fields["deploy_key"].help_text = _("Leave it empty to keep the present one.")
 
     def save(self, actor: Actor) -> Project | None:
         given = {**self.cleaned_data, "name": self.cleaned_data["name"] or self.project.slug}

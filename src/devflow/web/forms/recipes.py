@@ -10,6 +10,7 @@ from devflow.engine.task import LONGEST_OPTION, Option
 from devflow.recipes import RECIPES
 from devflow.strategies import STRATEGIES
 from devflow.web.forms.base import code_line
+from devflow.web.told import told
 
 PREFIX = "recipe_options."
 STRATEGY_PREFIX = "strategy_options."
@@ -58,12 +59,16 @@ def _field(option: Option) -> forms.Field:
     if option.choices:
         choices = [(choice, choice) for choice in option.choices]
         return forms.ChoiceField(
-            label=option.title, required=False, choices=choices, initial=option.default, help_text=option.help
+            label=told(option.title),
+            required=False,
+            choices=choices,
+            initial=option.default,
+            help_text=told(option.help),
         )
     return forms.CharField(
-        label=option.title,
+        label=told(option.title),
         required=False,
         max_length=LONGEST_OPTION,
         widget=code_line(**({"placeholder": option.default} if option.default else {})),
-        help_text=option.help,
+        help_text=told(option.help),
     )

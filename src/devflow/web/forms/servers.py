@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.servers.models import Server
@@ -19,45 +20,47 @@ class ServerForm(PanelForm):
     conflict_field = "name"
 
     name = forms.CharField(
-        label="Name",
+        label=_("Name"),
         max_length=300,
         widget=code_line(placeholder="web-1"),
-        help_text="How it is called here: lower-case letters, digits, hyphens.",
+        help_text=_("How it is called here: lower-case letters, digits, hyphens."),
     )
     place = forms.ChoiceField(
-        label="Reached",
-        choices=[(REMOTE, "over SSH"), (LOCAL, "it is this machine")],
+        label=_("Reached"),
+        choices=[(REMOTE, _("over SSH")), (LOCAL, _("it is this machine"))],
         initial=REMOTE,
         widget=forms.RadioSelect,
     )
     host = forms.CharField(
-        label="Host",
+        label=_("Host"),
         max_length=300,
         required=False,
         widget=code_line(placeholder="203.0.113.7"),
-        help_text="Name or address.",
+        help_text=_("Name or address."),
     )
-    user = forms.CharField(label="User", max_length=300, initial="deploy", required=False, widget=code_line())
-    port = forms.IntegerField(label="Port", initial=SSH_PORT, required=False)
+    user = forms.CharField(label=_("User"), max_length=300, initial="deploy", required=False, widget=code_line())
+    port = forms.IntegerField(label=_("Port"), initial=SSH_PORT, required=False)
     private_key = forms.CharField(
-        label="Private key",
+        label=_("Private key"),
         required=False,
         widget=secret_area(4),
-        help_text="Empty: the panel makes one for this server. Yours must have no passphrase; it is stored encrypted.",
+        help_text=_(
+            "Empty: the panel makes one for this server. Yours must have no passphrase; it is stored encrypted."
+        ),
     )
     host_key = forms.CharField(
-        label="Host key",
+        label=_("Host key"),
         max_length=2000,
         required=False,
         widget=code_line(placeholder="ssh-ed25519 AAAA…"),
-        help_text="Leave it empty to pin the key that the server shows first.",
+        help_text=_("Leave it empty to pin the key that the server shows first."),
     )
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.actor = actor
         if not may_use_this_machine(actor):
-            self.fields["place"].choices = [(REMOTE, "over SSH")]  # type: ignore[attr-defined]
+            self.fields["place"].choices = [(REMOTE, _("over SSH"))]  # type: ignore[attr-defined]
 
     def save(self) -> Server | None:
         actor = self.actor
@@ -70,9 +73,9 @@ class ServerForm(PanelForm):
 
 
 class ServerAddressForm(PanelForm):
-    host = forms.CharField(label="Host", max_length=300, widget=code_line(), help_text="Name or address.")
-    user = forms.CharField(label="User", max_length=300, widget=code_line())
-    port = forms.IntegerField(label="Port")
+    host = forms.CharField(label=_("Host"), max_length=300, widget=code_line(), help_text=_("Name or address."))
+    user = forms.CharField(label=_("User"), max_length=300, widget=code_line())
+    port = forms.IntegerField(label=_("Port"))
 
     def __init__(self, *args: Any, server: Server, **kwargs: Any) -> None:
         initial = {"host": server.host, "user": server.user, "port": server.port}

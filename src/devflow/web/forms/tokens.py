@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.models import ApiToken
 from devflow.apps.accounts.rights import MANAGE_PEOPLE, SCOPE_RIGHTS, Actor
@@ -16,30 +17,32 @@ from devflow.apps.projects.tokens import project_ids
 from devflow.web.forms.base import PanelForm
 
 _SCOPES = [
-    ("read", "Read: look at everything"),
-    ("deploy", "Deploy: also deploy, cancel, roll back"),
-    ("admin", "Admin: also change servers, projects, variables"),
+    ("read", _("Read: look at everything")),
+    ("deploy", _("Deploy: also deploy, cancel, roll back")),
+    ("admin", _("Admin: also change servers, projects, variables")),
 ]
-_DAYS = [("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"), ("", "never")]
+_DAYS = [("30", _("in 30 days")), ("90", _("in 90 days")), ("365", _("in a year")), ("", _("never"))]
 
 
 class TokenForm(PanelForm):
-    name = forms.CharField(label="Name", max_length=300, help_text="What it is for, like laptop or ci.")
-    days = forms.ChoiceField(label="Expires", choices=_DAYS, required=False, initial="90")
+    name = forms.CharField(label=_("Name"), max_length=300, help_text=_("What it is for, like laptop or ci."))
+    days = forms.ChoiceField(label=_("Expires"), choices=_DAYS, required=False, initial="90")
     scopes = forms.MultipleChoiceField(
-        label="Scopes", choices=_SCOPES, initial=["read"], widget=forms.CheckboxSelectMultiple
+        label=_("Scopes"), choices=_SCOPES, initial=["read"], widget=forms.CheckboxSelectMultiple
     )
     projects = forms.MultipleChoiceField(
-        label="Only these projects",
+        label=_("Only these projects"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="With none chosen it is for all projects, later ones too.",
+        help_text=_("With none chosen it is for all projects, later ones too."),
     )
     of_team = forms.BooleanField(
-        label="It belongs to the team",
+        label=_("It belongs to the team"),
         required=False,
-        help_text="Deployments show its name instead of yours, and it goes on to work when you leave the team. "
-        "It may do what its scopes say, in protected environments too.",
+        help_text=_(
+            "Deployments show its name instead of yours, and it goes on to work when you leave the team. "
+            "It may do what its scopes say, in protected environments too."
+        ),
     )
 
     def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:

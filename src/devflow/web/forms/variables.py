@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.projects.models import Environment
@@ -20,23 +21,23 @@ from devflow.apps.projects.variables import (
 from devflow.web.forms.base import PanelForm, code_line, secret_area
 
 KINDS = {
-    "": "As it is; a new one is a secret",
-    "secret": "Secret",
-    "text": "Plain text, not masked in logs",
-    "multiline": "Secret of several lines",
-    "file": "File: the variable is a path to it",
+    "": _("As it is; a new one is a secret"),
+    "secret": _("Secret"),
+    "text": _("Plain text, not masked in logs"),
+    "multiline": _("Secret of several lines"),
+    "file": _("File: the variable is a path to it"),
 }
 
 
 class VariableForm(PanelForm):
-    key = forms.CharField(label="Name", max_length=300, widget=code_line(placeholder="APP_KEY"))
-    kind = forms.ChoiceField(label="Kind", choices=list(KINDS.items()), required=False)
+    key = forms.CharField(label=_("Name"), max_length=300, widget=code_line(placeholder="APP_KEY"))
+    kind = forms.ChoiceField(label=_("Kind"), choices=list(KINDS.items()), required=False)
     value = forms.CharField(
-        label="Value",
+        label=_("Value"),
         required=False,
         strip=False,
         widget=secret_area(3),
-        help_text="Replaces the present one. It is never shown again, unless it is plain text.",
+        help_text=_("Replaces the present one. It is never shown again, unless it is plain text."),
     )
 
     def save(self, actor: Actor, place: dict[str, Any]) -> bool:
@@ -50,11 +51,11 @@ class ImportForm(PanelForm):
     `whole`, what it does not name is removed."""
 
     text = forms.CharField(
-        label="Lines",
+        label=_("Lines"),
         strip=False,
         required=False,
         widget=secret_area(6),
-        help_text="KEY=value, one a line. Present ones of the same name are replaced.",
+        help_text=_("KEY=value, one a line. Present ones of the same name are replaced."),
     )
     draft = forms.CharField(required=False, max_length=2_000_000, widget=forms.HiddenInput)
     whole = forms.BooleanField(required=False, widget=forms.HiddenInput)
@@ -74,7 +75,7 @@ class ImportForm(PanelForm):
             opened = self.submit(draft_open, actor=self._actor, sealed=draft, place=self._place)
             cleaned["text"], self._removes = opened or ("", None)
         elif not cleaned.get("text") and not cleaned.get("whole") and "text" not in self.errors:
-            self.add_error("text", "Paste at least one line.")
+            self.add_error("text", _("Paste at least one line."))
         return cleaned
 
     def preview(self, actor: Actor, place: dict[str, Any]) -> list[PlannedChange] | None:
@@ -95,9 +96,9 @@ class ImportForm(PanelForm):
 
 class RequireForm(PanelForm):
     requires_variables = forms.BooleanField(
-        label="Fail a deployment while one is missing",
+        label=_("Fail a deployment while one is missing"),
         required=False,
-        help_text="Otherwise the plan only says so.",
+        help_text=_("Otherwise the plan only says so."),
     )
 
     def save(self, actor: Actor, environment: Environment) -> Environment | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.projects.models import Project
@@ -15,11 +17,14 @@ from devflow.web.forms.base import PanelForm
 
 
 def _choices() -> list[tuple[str, str]]:
-    return [*((name, provider.title) for name, provider in PROVIDERS.items()), ("", "None: no webhooks are taken")]
+    return [
+        *((name, provider.title) for name, provider in PROVIDERS.items()),
+        ("", gettext("None: no webhooks are taken")),
+    ]
 
 
 class WebhookForm(PanelForm):
-    provider = forms.ChoiceField(label="Git provider", choices=_choices, required=False)
+    provider = forms.ChoiceField(label=_("Git provider"), choices=_choices, required=False)
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments.models import Deployment
@@ -16,17 +17,18 @@ from devflow.apps.projects.windows import calendar_of, environment_freeze
 from devflow.core.errors import InvalidError
 from devflow.core.windows import parse_window
 from devflow.web.forms.base import PanelForm, code_area, lines
+from devflow.web.told import told
 
 
 class WindowsForm(PanelForm):
     windows = forms.CharField(
-        label="Windows",
+        label=_("Windows"),
         required=False,
         max_length=5000,
         widget=code_area(4),
-        help_text="One a line, like mon-fri 08:00-18:00 or sat, sun 22:00-02:00. Empty: open at any time.",
+        help_text=_("One a line, like mon-fri 08:00-18:00 or sat, sun 22:00-02:00. Empty: open at any time."),
     )
-    time_zone = forms.ChoiceField(label="Time zone")
+    time_zone = forms.ChoiceField(label=_("Time zone"))
 
     def __init__(self, *args: Any, environment: Environment, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -40,16 +42,16 @@ class WindowsForm(PanelForm):
         try:
             return [parse_window(line) for line in lines(self.cleaned_data["windows"])]
         except InvalidError as error:
-            raise forms.ValidationError(str(error)) from None
+            raise forms.ValidationError(told(str(error))) from None
 
     def save(self, actor: Actor) -> Environment | None:
         return self.submit(environment_update, actor=actor, environment=self.environment, **self.cleaned_data)
 
 
 class FreezeForm(PanelForm):
-    reason = forms.CharField(label="Why", max_length=600, help_text="People who wait read it.")
-    begins = forms.CharField(label="From", required=False, max_length=50, help_text="Empty: from now on.")
-    ends = forms.CharField(label="Until", required=False, max_length=50, help_text="Empty: until it is lifted.")
+    reason = forms.CharField(label=_("Why"), max_length=600, help_text=_("People who wait read it."))
+    begins = forms.CharField(label=_("From"), required=False, max_length=50, help_text=_("Empty: from now on."))
+    ends = forms.CharField(label=_("Until"), required=False, max_length=50, help_text=_("Empty: until it is lifted."))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -69,7 +71,7 @@ class FreezeForm(PanelForm):
 
 class OverrideForm(PanelForm):
     override_reason = forms.CharField(
-        label="Why it cannot wait", max_length=500, help_text="Kept with the deployment, and in its log."
+        label=_("Why it cannot wait"), max_length=500, help_text=_("Kept with the deployment, and in its log.")
     )
 
     def save(self, actor: Actor, deployment: Deployment) -> Deployment | None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from devflow.apps.deployments.lines import Line
 from devflow.apps.deployments.models import Deployment, Release, Step
 from devflow.apps.deployments.overview import Usual
@@ -15,24 +18,25 @@ from devflow.core.causes import Cause, likely_cause, plain
 from devflow.engine.plan import Plan
 from devflow.engine.task import Phase
 from devflow.web.looks import DEPLOYMENT, tab_state
+from devflow.web.told import told
 
 PHASES: dict[str, tuple[str, str]] = {
-    Phase.PREFLIGHT: ("Preflight", "is everything there?"),
-    Phase.PREPARE: ("Prepare", "the new release, beside the one that serves"),
-    Phase.PROTECT: ("Protect", "before anything is changed for good"),
-    Phase.MIGRATE: ("Migrate", "from the new release, before the switch"),
-    Phase.ACTIVATE: ("Activate", "the switch"),
-    Phase.RELOAD: ("Reload", "services take the new release"),
-    Phase.VERIFY: ("Verify", "does it answer as it should?"),
-    Phase.FINISH: ("Finish", "old releases go, the lock is freed"),
-    Phase.UNDO: ("Undo", "only after a failure"),
+    Phase.PREFLIGHT: (gettext_noop("Preflight"), gettext_noop("is everything there?")),
+    Phase.PREPARE: (gettext_noop("Prepare"), gettext_noop("the new release, beside the one that serves")),
+    Phase.PROTECT: (gettext_noop("Protect"), gettext_noop("before anything is changed for good")),
+    Phase.MIGRATE: (gettext_noop("Migrate"), gettext_noop("from the new release, before the switch")),
+    Phase.ACTIVATE: (gettext_noop("Activate"), gettext_noop("the switch")),
+    Phase.RELOAD: (gettext_noop("Reload"), gettext_noop("services take the new release")),
+    Phase.VERIFY: (gettext_noop("Verify"), gettext_noop("does it answer as it should?")),
+    Phase.FINISH: (gettext_noop("Finish"), gettext_noop("old releases go, the lock is freed")),
+    Phase.UNDO: (gettext_noop("Undo"), gettext_noop("only after a failure")),
 }
 _TREATMENTS = ("removed", "recreated", "replaced", "left")
 _OUTCOMES = {
-    "failed": "The release that served before goes on serving.",
-    "rolled_back": "The release that served before serves again.",
-    "cancelled": "The site is as it was before.",
-    "superseded": "A newer request took its place; nothing was done for this one.",
+    "failed": gettext_noop("The release that served before goes on serving."),
+    "rolled_back": gettext_noop("The release that served before serves again."),
+    "cancelled": gettext_noop("The site is as it was before."),
+    "superseded": gettext_noop("A newer request took its place; nothing was done for this one."),
 }
 
 
@@ -173,9 +177,12 @@ def problem_of(deployment: Deployment, steps: Iterable[Step], tail: Callable[[St
     is_failure = deployment.status in ("failed", "rolled_back")
     lines = tail(failed) if failed and is_failure else []
     return Problem(
-        title=f"{word} at {failed.name} on {failed.server_name}" if failed else word,
-        text=deployment.error,
-        outcome=_OUTCOMES.get(deployment.status, ""),
+        title=_("%(word)s at %(step)s on %(server)s")
+        % {"word": word, "step": failed.name, "server": failed.server_name}
+        if failed
+        else word,
+        text=told(deployment.error),
+        outcome=_(_OUTCOMES[deployment.status]) if deployment.status in _OUTCOMES else "",
         is_failure=is_failure,
         step=failed,
         lines=lines,
@@ -210,9 +217,9 @@ def rollback_target(deployment: Deployment, releases: Sequence[Release]) -> Rele
 
 
 def _grouped(pairs: Iterable[tuple[str, Any]]) -> list[PhaseGroup]:
-    groups = [(phase, [step for _, step in found]) for phase, found in groupby(pairs, key=lambda pair: pair[0])]
-    titles = [PHASES.get(phase, (phase.capitalize(), "")) for phase, _ in groups]
+    groups = [(phase, [step for _phase, step in found]) for phase, found in groupby(pairs, key=lambda pair: pair[0])]
+    titles = [PHASES.get(phase, (phase.capitalize(), "")) for phase, _steps in groups]
     return [
-        PhaseGroup(name=phase, title=title, note=note, steps=steps)
+        PhaseGroup(name=phase, title=_(title), note=_(note) if note else "", steps=steps)
         for (phase, steps), (title, note) in zip(groups, titles, strict=True)
     ]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+
 from devflow.apps.accounts.models import Membership
 from devflow.apps.accounts.rights import GRANT_LABELS
 from devflow.apps.projects.grants import Access, Right
+from devflow.web.told import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +34,14 @@ def people_of(found: Iterable[Access]) -> list[Person]:
 
 
 def _lines(access: Access) -> tuple[Line, ...]:
-    (_, everywhere), *others = access.places
-    first = _line("everywhere", everywhere)
+    (_all, everywhere), *others = access.places
+    first = _line(_("everywhere"), everywhere)
     others_shown = [_line(where.name, found) for where, found in others if where is not None]
     differ = [line for line in others_shown if (line.by_role, line.by_grant) != (first.by_role, first.by_grant)]
-    return (_line("elsewhere", everywhere) if differ else first, *differ)
+    return (_line(_("elsewhere"), everywhere) if differ else first, *differ)
 
 
 def _line(where: str, found: Iterable[Right]) -> Line:
     listed = list(found)
-    by_role = ", ".join(GRANT_LABELS[right.action] for right in listed if right.grant is None)
-    return Line(where, by_role, ", ".join(GRANT_LABELS[right.action] for right in listed if right.grant))
+    by_role = ", ".join(told(GRANT_LABELS[right.action]) for right in listed if right.grant is None)
+    return Line(where, by_role, ", ".join(told(GRANT_LABELS[right.action]) for right in listed if right.grant))

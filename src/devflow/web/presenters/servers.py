@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from devflow.apps.servers.models import CheckStep, Server, ServerStatus
 from devflow.core.shell import quote
@@ -117,14 +118,14 @@ def fact_list(facts: Mapping[str, Any]) -> list[Fact]:
     if not facts:
         return []
     found = [
-        Fact("System", str(facts.get("os", ""))),
-        Fact("Kernel", f"{facts.get('kernel', '')} {facts.get('architecture', '')}".strip()),
-        Fact("Processors", str(facts.get("cpus", ""))),
-        Fact("Load", str(facts.get("load", ""))),
-        Fact("Memory", _part(facts.get("memory_free_kb"), facts.get("memory_kb"))),
-        Fact("Disk /", _part(facts.get("disk_free_kb"), facts.get("disk_kb"))),
-        Fact("Up for", _uptime(facts.get("uptime_seconds"))),
-        Fact("User", f"{facts.get('user', '')} in {facts.get('home', '')}"),
+        Fact(_("System"), str(facts.get("os", ""))),
+        Fact(_("Kernel"), f"{facts.get('kernel', '')} {facts.get('architecture', '')}".strip()),
+        Fact(_("Processors"), str(facts.get("cpus", ""))),
+        Fact(_("Load"), str(facts.get("load", ""))),
+        Fact(_("Memory"), _part(facts.get("memory_free_kb"), facts.get("memory_kb"))),
+        Fact(_("Disk /"), _part(facts.get("disk_free_kb"), facts.get("disk_kb"))),
+        Fact(_("Up for"), _uptime(facts.get("uptime_seconds"))),
+        Fact(_("User"), _("%(user)s in %(home)s") % {"user": facts.get("user", ""), "home": facts.get("home", "")}),
     ]
     return [fact for fact in found if fact.value]
 
@@ -156,11 +157,14 @@ def _version(facts: Mapping[str, Any], tool: str) -> str:
 def _part(free_kb: int | None, total_kb: int | None) -> str:
     if not total_kb:
         return ""
-    return f"{amount((free_kb or 0) * 1024)} free of {amount(total_kb * 1024)}"
+    return _("%(free)s free of %(total)s") % {
+        "free": amount((free_kb or 0) * 1024),
+        "total": amount(total_kb * 1024),
+    }
 
 
 def _uptime(seconds: int | None) -> str:
     if not seconds:
         return ""
     days = seconds // 86400
-    return f"{days} day{'s' if days > 1 else ''}" if days else duration(seconds)
+    return ngettext("%(count)s day", "%(count)s days", days) % {"count": days} if days else duration(seconds)

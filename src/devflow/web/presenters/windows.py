@@ -10,6 +10,7 @@ from devflow.apps.deployments.models import Deployment, Status
 from devflow.apps.deployments.selectors import waiting_reason
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.windows import calendar_of
+from devflow.web.told import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def window_state(environment: Environment) -> WindowState:
     closed = calendar.closed(timezone.now())
     return WindowState(
         is_open=closed is None,
-        reason=closed.reason if closed else "",
+        reason=told(closed.reason) if closed else "",
         opens=calendar.local(closed.opens_at) if closed and closed.opens_at else "",
         windows=[window.text for window in calendar.windows],
         time_zone=environment.time_zone,
@@ -50,4 +51,4 @@ def wait_of(deployment: Deployment) -> Wait | None:
     if deployment.status != Status.WAITING or not (reason := waiting_reason(deployment)):
         return None
     due = deployment.due_at
-    return Wait(reason, calendar_of(deployment.environment).local(due) if due else "")
+    return Wait(told(reason), calendar_of(deployment.environment).local(due) if due else "")

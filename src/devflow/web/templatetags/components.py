@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from devflow.web.looks import LOOKS
-from devflow.web.templatetags.panel import icon
+from devflow.web.templatetags.panel import figure, icon
 
 register = template.Library()
 
@@ -201,4 +201,4 @@ def _paths(values: Sequence[float | None], highest: float) -> list[str]:
 def _figure(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+    return figure(value, 0 if value >= 100 or value == int(value) else 1)

@@ -13,14 +13,19 @@ from django.conf import settings
 from django.contrib.messages.storage.base import Message
 from django.core.serializers.json import DjangoJSONEncoder
 from django.forms import BoundField
-from django.utils.html import format_html
+from django.utils.formats import date_format, number_format
+from django.utils.html import format_html, json_script
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language, ngettext
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts.models import User
 from devflow.apps.deployments.models import Deployment
+from devflow.web import language, looks
 from devflow.web.assets import asset_url
 from devflow.web.looks import LOOKS, Look
 from devflow.web.replies import undo_read
+from devflow.web.told import told as told_in_language
 
 register = template.Library()
 
@@ -40,6 +45,13 @@ def asset(name: str) -> str:
 
 
 @register.simple_tag
+def script_texts() -> SafeString:
+    """What lib/words.js reads: the scripts' texts in the page's language; nothing on an English page."""
+    texts = language.script_texts(get_language() or language.ENGLISH)
+    return json_script(texts, "words") if texts else SafeString()
+
+
+@register.simple_tag
 def icon(name: str, extra: str = "") -> SafeString:
     """An icon of parts/icons.svg; it is decoration, a word stands beside it."""
     return format_html('<svg class="icon {}" aria-hidden="true"><use href="#i-{}"/></svg>', extra, name)
@@ -56,6 +68,18 @@ def status(kind: str, value: str, extra: str = "") -> SafeString:
 def look(kind: str, value: str) -> Look:
     """The parts of a state, for markup of its own: {% look "step" step.status as look %}."""
     return LOOKS[kind][value]
+
+
+@register.filter
+def word(value: str, kind: str) -> str:
+    """The word for a stored value: {{ deployment.trigger|word:"trigger" }}."""
+    return looks.word(kind, value)
+
+
+@register.filter
+def told(text: object) -> str:
+    """What the layers below say, in the page's language: {{ server.problem|told }}."""
+    return told_in_language(str(text)) if text else ""
 
 
 @register.filter
@@ -105,7 +129,12 @@ def pulse(deployments: Sequence[Deployment]) -> SafeString:
     longest = max((deployment.duration_seconds or 0 for deployment in oldest_first), default=0)
     bars = [_bar(number, deployment, longest) for number, deployment in enumerate(oldest_first)]
     good = sum(deployment.status == "success" for deployment in oldest_first)
-    width, summary = len(bars) * _BAR_STEP, f"Last {len(bars)} deployments, {good} of them good"
+    width = len(bars) * _BAR_STEP
+    summary = ngettext(
+        "Last %(count)s deployments, %(good)s of them good",
+        "Last %(count)s deployments, %(good)s of them good",
+        len(bars),
+    ) % {"count": len(bars), "good": good}
     return format_html(_PULSE, width=width, summary=summary, bars=SafeString("".join(bars))) if bars else SafeString()
 
 
@@ -113,9 +142,10 @@ def pulse(deployments: Sequence[Deployment]) -> SafeString:
 def ago(moment: datetime | None) -> SafeString | str:
     """A time that a script keeps as "3 min ago"; without a script it is the time itself."""
     if moment is None:
-        return "never"
+        return _("never")
     utc = moment.astimezone(UTC)
-    return format_html('<time datetime="{}" data-ago>{}</time>', utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M UTC"))
+    shown = date_format(utc, "SHORT_DATETIME_FORMAT")
+    return format_html('<time datetime="{}" data-ago>{} UTC</time>', utc.isoformat(), shown)
 
 
 @register.simple_tag
@@ -147,13 +177,18 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{figure(seconds, 1)} s"
     whole = int(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def figure(value: float, digits: int) -> str:
+    """Rounded, as the page's language writes numbers: 3.4, in German 3,4."""
+    return number_format(f"{value:.{digits}f}", digits)
 
 
 @register.filter
@@ -169,7 +204,7 @@ def amount(size: float | None) -> str:
     value, units = float(size), ["B", "kB", "MB", "GB", "TB", "PB"]
     while value >= 1024 and len(units) > 1:
         value, units = value / 1024, units[1:]
-    return f"{value:.0f} {units[0]}" if value >= 100 or units[0] == "B" else f"{value:.1f} {units[0]}"
+    return f"{figure(value, 0 if value >= 100 or units[0] == 'B' else 1)} {units[0]}"
 
 
 @register.filter
@@ -181,7 +216,8 @@ def _bar(number: int, deployment: Deployment, longest: float) -> SafeString:
     seconds = deployment.duration_seconds or 0
     height = round(5 + 21 * (seconds / longest if longest else 0), 1)
     look = LOOKS["deployment"][deployment.status]
-    title = f"{look.word}, {deployment.created_at:%Y-%m-%d %H:%M}, {duration(deployment.duration_seconds)}".rstrip(", ")
+    at = date_format(deployment.created_at, "SHORT_DATETIME_FORMAT")
+    title = f"{look.word}, {at}, {duration(deployment.duration_seconds)}".rstrip(", ")
     x, y = number * _BAR_STEP, round(26 - height, 1)
     return format_html(_BAR, tone=look.tone, title=title, x=x, y=y, height=height)
 

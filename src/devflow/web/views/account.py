@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import translation
 from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import sessions
 from devflow.apps.accounts.second_factor import factors_of, has_second_factor
 from devflow.apps.accounts.selectors import SESSION_TEAM, team_list
-from devflow.apps.accounts.services import keys_switch
+from devflow.apps.accounts.services import keys_switch, language_choose
 from devflow.apps.notifications.devices import device_list, push_key
+from devflow.core.errors import InvalidError
 from devflow.web.access import AccountRequest, account_page, recently_authenticated
-from devflow.web.replies import Undo, act_and_go, tell_done
+from devflow.web.forms.people import NameForm
+from devflow.web.language import language_asked
+from devflow.web.replies import Undo, act_and_go, form_page, tell_done
+from devflow.web.told import told
 
 
 @account_page("GET")
 def account(request: AccountRequest) -> HttpResponse:
-    found = sessions.session_list(user=request.user, current_key=request.session.session_key)
-    context = {
-        "user": request.user,
-        "factors": factors_of(request.user),
-        "sessions": found,
-        "devices": device_list(user=request.user),
-        "session_key": request.session.session_key,
-        "push_key": push_key().public,
-    }
-    response = render(request, "account/page.html", context)
-    response["Cache-Control"] = "no-store"
-    return response
+    return _page(request, NameForm(initial={"name": request.user.name}))
+
+
+@account_page("POST")
+def account_name(request: AccountRequest) -> HttpResponse:
+    """How one is called."""
+    before, form = request.user.name, NameForm(request.POST)
+    if form.is_valid() and (saved := form.save(request.user)):
+        undo = Undo(reverse("account-name"), {"name": before})
+        said = _("You are called %(name)s now.") % {"name": saved}
+        tell_done(request, said, undo if saved.name != before else None)
+        return redirect("account")
+    return _page(request, form)
 
 
 @account_page("POST")
@@ -43,12 +50,26 @@ def account_keys(request: AccountRequest) -> HttpResponse:
 
 
 @account_page("POST")
+def account_language(request: AccountRequest) -> HttpResponse:
+    """The language of the pages; what is said about it is in the new one already."""
+    before, chosen = request.user.language, request.POST.get("language", "")
+    try:
+        language_choose(user=request.user, language=chosen)
+    except InvalidError as error:
+        messages.error(request, told(str(error)))
+        return redirect("account")
+    translation.activate(chosen or language_asked(request.headers.get("Accept-Language", "")))
+    tell_done(request, _("The language is changed."), Undo(reverse("account-language"), {"language": before}))
+    return redirect("account")
+
+
+@account_page("POST")
 @recently_authenticated
 def session_end(request: AccountRequest, session_id: int) -> HttpResponse:
     return act_and_go(
         request,
         lambda: sessions.session_end(user=request.user, session_id=session_id),
-        done="That browser is logged out.",
+        done=_("That browser is logged out."),
         to="account",
     )
 
@@ -60,7 +81,7 @@ def sessions_end(request: AccountRequest) -> HttpResponse:
     return act_and_go(
         request,
         lambda: sessions.sessions_end(user=request.user, but_key=request.session.session_key),
-        done="All other browsers are logged out.",
+        done=_("All other browsers are logged out."),
         to="account",
     )
 
@@ -75,6 +96,25 @@ def second_factor_wanted(request: AccountRequest) -> HttpResponse:
         return redirect("dashboard")
     context = {"team": wanting, "others": [team for team in teams if team != wanting]}
     return render(request, "account/second_factor_wanted.html", context)
+
+
+def _page(request: AccountRequest, form: NameForm) -> HttpResponse:
+    user = request.user
+    found = sessions.session_list(user=user, current_key=request.session.session_key)
+    context = {
+        "user": user,
+        "form": form,
+        "name_control": form["name"].as_widget(attrs={"class": "input"}),
+        "has_password": user.has_usable_password(),
+        "factors": factors_of(user),
+        "sessions": found,
+        "devices": device_list(user=user),
+        "session_key": request.session.session_key,
+        "push_key": push_key().public,
+    }
+    response = form_page(request, "account/page.html", context, form)
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 def to_account(request: HttpRequest) -> HttpResponse:

@@ -9,6 +9,8 @@ from django.contrib import messages
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from devflow.apps.accounts import rights
 from devflow.apps.audit import selectors
@@ -17,6 +19,7 @@ from devflow.core.errors import NotFoundError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.audit import FilterForm
 from devflow.web.replies import form_page
+from devflow.web.told import told
 
 SHOWN = 50
 _TYPES = {"jsonl": "application/jsonl", "csv": "text/csv"}
@@ -34,7 +37,9 @@ def audit_log(request: TeamRequest) -> HttpResponse:
         "form": form,
         "events": shown,
         "query": _query(request),
+        "chosen": form.chosen(),
         "is_filtered": bool(_query(request)),
+        "before": request.GET.get("before", ""),
         "next": shown[-1].pk if len(found) > len(shown) else None,
     }
     return form_page(request, "audit/page.html", context, form)
@@ -53,7 +58,7 @@ def audit_event(request: TeamRequest, event_id: str) -> HttpResponse:
 def audit_export(request: TeamRequest) -> HttpResponseBase:
     form_of_file = request.GET.get("format", "jsonl")
     if form_of_file not in FORMATS:
-        raise NotFoundError("There is no such format.")
+        raise NotFoundError(_("There is no such format."))
     form = _form(request)
     if not form.is_valid():
         return redirect(f"/audit/?{_query(request)}")
@@ -69,10 +74,18 @@ def audit_export(request: TeamRequest) -> HttpResponseBase:
 def audit_verify(request: TeamRequest) -> HttpResponse:
     verdict = selectors.chain_verify(actor=request.actor, is_panel=request.POST.get("panel") == "on")
     if verdict.problems:
-        messages.error(request, "The chain is not whole. " + " ".join(verdict.problems[:3]))
+        messages.error(request, " ".join([_("The chain is not whole."), *map(told, verdict.problems[:3])]))
     else:
-        erased = f" {verdict.erased} details of people in it were erased." if verdict.erased else ""
-        messages.success(request, f"The chain is whole: {verdict.events} events.{erased}")
+        said = ngettext(
+            "The chain is whole: %(count)s event.", "The chain is whole: %(count)s events.", verdict.events
+        ) % {"count": verdict.events}
+        if verdict.erased:
+            said += " " + ngettext(
+                "%(count)s detail of people in it was erased.",
+                "%(count)s details of people in it were erased.",
+                verdict.erased,
+            ) % {"count": verdict.erased}
+        messages.success(request, said)
     return redirect("audit")
 
 

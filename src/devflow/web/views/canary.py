@@ -5,11 +5,20 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.http import HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from devflow.apps.accounts import rights
 from devflow.apps.deployments import selectors, services
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.replies import act_and_go
+
+_DONE = {
+    "hold": gettext_noop("The canary is told to hold."),
+    "resume": gettext_noop("The canary is told to resume."),
+    "promote": gettext_noop("The canary is told to promote."),
+    "abort": gettext_noop("The canary is told to abort."),
+}
 
 
 @team_page("POST", right=rights.DEPLOY)
@@ -19,7 +28,7 @@ def deployment_canary(request: TeamRequest, deployment_id: UUID) -> HttpResponse
     return act_and_go(
         request,
         lambda: services.deployment_steer(actor=request.actor, deployment=deployment, action=action),
-        done=f"The canary is told to {action}.",
+        done=_(_DONE[action]) if action in _DONE else "",
         to="deployment",
         args=(deployment.pk,),
     )

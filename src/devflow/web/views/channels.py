@@ -40,7 +40,7 @@ def channel_list(request: TeamRequest) -> HttpResponse:
 @recently_authenticated
 def channel_add(request: TeamRequest, kind: str) -> HttpResponse:
     if kind not in CHANNELS:
-        raise NotFoundError(f"There is no kind of channel {kind!r}.")
+        raise NotFoundError(_("There is no kind of channel %(kind)s.") % {"kind": repr(kind)})
     form = ChannelForm(
         request.POST or None, actor=request.actor, kind=CHANNELS[kind], project=request.GET.get("project", "")
     )
@@ -109,7 +109,7 @@ def channel_remove(request: TeamRequest, channel_id: str) -> HttpResponse:
     return act_and_go(
         request,
         lambda: services.channel_remove(actor=request.actor, channel=channel),
-        done=f"The channel {channel.name} is removed.",
+        done=_("The channel %(name)s is removed.") % {"name": channel.name},
         to="channels",
     )
 
@@ -121,7 +121,7 @@ def delivery_retry(request: TeamRequest, channel_id: str, delivery_id: str) -> H
     return act_and_go(
         request,
         lambda: services.notification_retry(actor=request.actor, notification=row),
-        done="It is being tried again.",
+        done=_("It is being tried again."),
         to="channel",
         args=(channel.pk,),
     )

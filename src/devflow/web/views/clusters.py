@@ -18,6 +18,7 @@ from devflow.core.errors import NotFoundError
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.clusters import ClusterForm, JoinForm, ScaleForm
 from devflow.web.replies import Undo, act_and_go, form_page, tell_done
+from devflow.web.told import told
 
 NODE_ACTS = {"drain": clusters.node_drain, "activate": clusters.node_activate, "leave": clusters.node_leave}
 
@@ -76,7 +77,7 @@ def node_act(request: TeamRequest, cluster: str) -> HttpResponse:
         options = {"force": request.POST.get("force") == "yes"} if act is clusters.node_leave else {}
         act(actor=request.actor, cluster=found, server=server, **options)
     except NotFoundError as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
     else:
         _tell_node(request, cluster, server.name)
     return redirect("cluster", cluster)
@@ -102,7 +103,7 @@ def service_scale(request: TeamRequest, cluster: str) -> HttpResponse:
         if not (form.is_valid() and form.save(request.actor, found)):
             messages.error(request, form.problems())
     except NotFoundError as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
     return redirect("cluster", cluster)
 
 

@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from devflow.apps.accounts import rights
 from devflow.apps.containers import budgets, cleaning, selectors, services
@@ -24,13 +25,14 @@ from devflow.web.forms.containers import BudgetForm
 from devflow.web.looks import CONTAINER
 from devflow.web.presenters.environments import environment_head
 from devflow.web.replies import Undo, form_page, tell_done
+from devflow.web.told import told
 
 TABS = (
-    ("containers", "Containers"),
-    ("images", "Images"),
-    ("volumes", "Volumes"),
-    ("container-networks", "Networks"),
-    ("prune", "Clean up"),
+    ("containers", gettext_lazy("Containers")),
+    ("images", gettext_lazy("Images")),
+    ("volumes", gettext_lazy("Volumes")),
+    ("container-networks", gettext_lazy("Networks")),
+    ("prune", gettext_lazy("Clean up")),
 )
 SHORT_ID = 12
 TAIL_LINES = 500
@@ -68,7 +70,7 @@ def container_act(request: TeamRequest, name: str, container: str) -> HttpRespon
     try:
         services.container_act(actor=request.actor, row=row, kind=kind, is_confirmed=is_confirmed)
     except (ConflictError, InvalidError) as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
     return redirect("container", name, row.id[:SHORT_ID])
 
 
@@ -78,7 +80,7 @@ def logs_follow(request: TeamRequest, name: str, container: str) -> HttpResponse
     try:
         follow = services.follow_start(actor=request.actor, row=row, tail=TAIL_LINES)
     except ConflictError as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect("container", name, row.id[:SHORT_ID])
     return redirect("container-log", name, follow.pk)
 
@@ -141,7 +143,7 @@ def prune_start(request: TeamRequest, name: str) -> HttpResponse:
     try:
         services.prune_start(actor=request.actor, server=server, token=request.POST.get("token", ""))
     except (ConflictError, InvalidError) as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
     return redirect("prune", name)
 
 

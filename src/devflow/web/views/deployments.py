@@ -9,6 +9,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
@@ -38,6 +39,7 @@ from devflow.web.presenters.deployments import plan_context, plan_step, problem_
 from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.windows import wait_of, window_state
 from devflow.web.replies import act_and_go, form_page
+from devflow.web.told import told
 
 PAGE_LENGTH = 50
 PAGE_LINES = 500
@@ -186,11 +188,14 @@ def promote(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     wanted = request.POST.get("source", "")
     source = next((each for each in project.environments.all() if each.name == wanted), None)
     if source is None:
-        raise NotFoundError(f"There is no environment {wanted[:63]!r} in project {slug!r}.")
+        raise NotFoundError(
+            _("There is no environment %(value)s in project %(slug)s.")
+            % {"value": repr(wanted[:63]), "slug": repr(slug)}
+        )
     try:
         deployment = services.deployment_promote(actor=request.actor, source=source, target=target)
     except (ConflictError, InvalidError) as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect("project", slug)
     return redirect("deployment", deployment.pk)
 
@@ -204,7 +209,7 @@ def rollback(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     try:
         deployment = services.deployment_rollback(actor=request.actor, environment=environment, to=to)
     except (ConflictError, InvalidError) as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect("environment", slug, name)
     return redirect("deployment", deployment.pk)
 
@@ -215,7 +220,7 @@ def deployment_cancel(request: TeamRequest, deployment_id: UUID) -> HttpResponse
     return act_and_go(
         request,
         lambda: services.deployment_cancel(actor=request.actor, deployment=deployment),
-        done="It is being cancelled.",
+        done=_("It is being cancelled."),
         to="deployment",
         args=(deployment.pk,),
     )

@@ -25,6 +25,7 @@ from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.files import file_state
 from devflow.web.presenters.windows import window_state
 from devflow.web.replies import act_and_go, form_page
+from devflow.web.told import told
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
 SHOWN_DEPLOYMENTS = 20
@@ -124,5 +125,5 @@ def _plan(request: TeamRequest, environment: Environment) -> dict[str, Any]:
     try:
         plan = plan_preview(actor=request.actor, environment=environment)
     except (ConflictError, InvalidError) as error:
-        return {**context, "problem": context["problem"] or str(error)}
+        return {**context, "problem": context["problem"] or told(str(error))}
     return {**context, **plan_context(plan, request.GET.get("show", ""))}

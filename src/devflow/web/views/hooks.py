@@ -20,6 +20,7 @@ from devflow.web.forms.hooks import HookForm
 from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.files import file_state
 from devflow.web.replies import Undo, form_page, tell_done
+from devflow.web.told import told
 
 
 @team_page("GET")
@@ -47,7 +48,7 @@ def hook_remove(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     try:
         gone = hooks.hook_remove(actor=request.actor, environment=environment, mark=mark)
     except ConflictError as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
     else:
         again = {key: str(value) for key, value in gone.items()}
         tell_done(request, _("The hook is removed."), Undo(reverse("hook-add", args=(slug, name)), again))

@@ -16,6 +16,7 @@ from devflow.core.errors import ConflictError, ForbiddenError, NotFoundError
 from devflow.web.access import public_page
 from devflow.web.forms.people import JoinForm
 from devflow.web.replies import form_page
+from devflow.web.told import told
 
 _SESSION_KEY = "invitation"
 
@@ -26,7 +27,7 @@ def join_link(request: HttpRequest, raw: str) -> HttpResponse:
     try:
         invitation = invitation_find(raw=raw)
     except NotFoundError as error:
-        return _refused(request, str(error), 404)
+        return _refused(request, told(str(error)), 404)
     request.session[_SESSION_KEY] = str(invitation.pk)
     return redirect("join")
 
@@ -38,11 +39,11 @@ def join(request: HttpRequest) -> HttpResponseBase:
     try:
         invitation = invitation_find(invitation_id=request.session.get(_SESSION_KEY) or _NONE)
     except NotFoundError as error:
-        return _refused(request, str(error), 404)
+        return _refused(request, told(str(error)), 404)
     try:
         return _accept(request, invitation) if request.user.is_authenticated else _join(request, invitation)
     except (ConflictError, ForbiddenError, NotFoundError) as error:
-        return _refused(request, str(error), 403)
+        return _refused(request, told(str(error)), 403)
 
 
 _NONE = "00000000-0000-0000-0000-000000000000"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts.addresses import client_address
 from devflow.apps.accounts.rights import MANAGE_PEOPLE
@@ -22,6 +23,6 @@ def team_networks(request: TeamRequest) -> HttpResponse:
     form = NetworksForm(request.POST or None, initial=initial)
     if form.is_valid() and (team := form.save(request.actor, address)):
         places = len(team.allowed_networks)
-        messages.success(request, "Saved." if places else "Saved: the team may be reached from everywhere.")
+        messages.success(request, _("Saved.") if places else _("Saved: the team may be reached from everywhere."))
         return redirect("team-networks")
     return form_page(request, "networks/page.html", {"form": form, "address": address}, form)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import FileResponse, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.addresses import client_address
@@ -31,13 +34,21 @@ def data_page(request: AccountRequest) -> HttpResponse:
     return _page(request)
 
 
+@account_page("GET")
+def data_state(request: AccountRequest) -> HttpResponse:
+    """The part of the page that is asked for again while an archive is being made."""
+    response = render(request, "privacy/archives.html", _archives(request, _actor(request)))
+    response["Cache-Control"] = "no-store"
+    return response
+
+
 @account_page("POST")
 @recently_authenticated
 def account_export(request: AccountRequest) -> HttpResponse:
     return act_and_go(
         request,
         lambda: services.account_export(user=request.user),
-        done="The archive is being made. Load this page again in a moment.",
+        done=_("The archive is being made: it is offered here when it is ready."),
         to="data",
     )
 
@@ -56,7 +67,7 @@ def data_export(request: TeamRequest) -> HttpResponse:
     return act_and_go(
         request,
         lambda: services.archive_request(actor=request.actor, kind=kind, project=project),
-        done="The archive is being made. Load this page again in a moment.",
+        done=_("The archive is being made: it is offered here when it is ready."),
         to="data",
     )
 
@@ -73,7 +84,7 @@ def account_delete(request: AccountRequest) -> HttpResponse:
     form = DeleteForm(request.POST, name=request.user.email, has_files=False)
     if form.is_valid() and form.submit(_done(services.user_delete), user=request.user, is_own=True):
         logout(request)
-        messages.success(request, "Your account is deleted.")
+        messages.success(request, _("Your account is deleted."))
         return redirect("account_login")
     return _page(request, account_form=form)
 
@@ -85,8 +96,12 @@ def team_delete(request: TeamRequest) -> HttpResponse:
     if form.is_valid():
         with_files = form.cleaned_data["with_files"]
         if form.submit(_done(services.team_delete), actor=request.actor, with_files=with_files):
-            said = "is deleted as soon as its sites are removed from the servers" if with_files else "is deleted"
-            messages.success(request, f"The team {request.actor.team.name} {said}.")
+            said = (
+                _("The team %(name)s is deleted as soon as its sites are removed from the servers.")
+                if with_files
+                else _("The team %(name)s is deleted.")
+            )
+            messages.success(request, said % {"name": request.actor.team.name})
             return redirect("dashboard")
     return _page(request, team_form=form)
 
@@ -100,10 +115,10 @@ def project_delete(request: TeamRequest, slug: str) -> HttpResponse:
     if form.is_valid():
         with_files = form.cleaned_data["with_files"]
         if form.submit(_done(services.project_delete), actor=request.actor, project=project, with_files=with_files):
-            more = (
-                " Its sites are being removed from the servers: the audit log tells how it went." if with_files else ""
-            )
-            messages.success(request, f"The project {project.name} is deleted.{more}")
+            said = [_("The project %(name)s is deleted.") % {"name": project.name}]
+            if with_files:
+                said.append(_("Its sites are being removed from the servers: the audit log tells how it went."))
+            messages.success(request, " ".join(said))
             return redirect("projects")
     folders = [
         (environment.root, server.name)
@@ -118,7 +133,7 @@ def _page(request: AccountRequest | TeamRequest, **forms: DeleteForm) -> HttpRes
     projects = project_list(actor=actor) if actor else []
     team_form = DeleteForm(name=actor.team.slug, auto_id="team_%s") if actor and actor.can(rights.OWN) else None
     context: dict[str, Any] = {
-        "archives": services.archive_list(user=request.user, team=actor.team if actor else None),
+        **_archives(request, actor),
         "projects": [project for project in projects if actor and actor.can(rights.MANAGE, project)],
         "owned_alone": services.teams_owned_alone(request.user),
         "account_form": forms.get("account_form") or DeleteForm(name=request.user.email, has_files=False),
@@ -127,6 +142,14 @@ def _page(request: AccountRequest | TeamRequest, **forms: DeleteForm) -> HttpRes
     response = form_page(request, "privacy/page.html", context, *forms.values())
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _archives(request: AccountRequest | TeamRequest, actor: Actor | None) -> dict[str, Any]:
+    """What takes longer than ten minutes is not asked for again and again."""
+    found = services.archive_list(user=request.user, team=actor.team if actor else None)
+    recent = timezone.now() - timedelta(minutes=10)
+    is_making = any(archive.finished_at is None and archive.created_at > recent for archive in found)
+    return {"archives": found, "is_making": is_making}
 
 
 def _actor(request: AccountRequest | TeamRequest) -> Actor | None:

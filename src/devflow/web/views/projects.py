@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 
 from devflow.apps.accounts import rights
@@ -59,10 +60,10 @@ def project_settings(request: TeamRequest, slug: str) -> HttpResponse:
     had_token = bool(project.source and project.source.access_token_sealed)
     form = ProjectSettingsForm(request.POST or None, project=project)
     if form.is_valid() and (saved := form.save(request.actor)):
-        messages.success(request, "Saved.")
+        messages.success(request, _("Saved."))
         if had_token and not (saved.source and saved.source.access_token_sealed):
             messages.warning(
-                request, "The access token is forgotten: it was for the host before. Give one for the new host."
+                request, _("The access token is forgotten: it was for the host before. Give one for the new host.")
             )
         return redirect("project", slug)
     return form_page(request, "projects/settings.html", {"form": form, "project": project}, form)
@@ -74,6 +75,6 @@ def project_remove(request: TeamRequest, slug: str) -> HttpResponse:
     return act_and_go(
         request,
         lambda: services.project_remove(actor=request.actor, project=project),
-        done=f"{project.name} is removed from the panel.",
+        done=_("%(name)s is removed from the panel.") % {"name": project.name},
         to="projects",
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.deployments import proxy
@@ -54,11 +55,14 @@ def proxy_look(request: TeamRequest, slug: str, name: str) -> HttpResponse:
 def proxy_adopt(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     environment = environment_get(actor=request.actor, slug=slug, name=name)
     server, path = request.POST.get("server", ""), request.POST.get("path", "")
-    taken = path or f"The site file of {server}"
+    taken = path or _("The site file of %(server)s") % {"server": server}
     return act_and_go(
         request,
         lambda: proxy.proxy_adopt(actor=request.actor, environment=environment, server=server, path=path),
-        done=f"{taken} is the environment's own site file now: see its settings. The next deployment takes its place.",
+        done=_(
+            "%(taken)s is the environment's own site file now: see its settings. The next deployment takes its place."
+        )
+        % {"taken": taken},
         to="environment-proxy",
         args=(slug, name),
     )
@@ -70,7 +74,7 @@ def proxy_replace(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     return act_and_go(
         request,
         lambda: proxy.proxy_replace(actor=request.actor, environment=environment),
-        done="The next deployment replaces what was edited by hand.",
+        done=_("The next deployment replaces what was edited by hand."),
         to="environment-proxy",
         args=(slug, name),
     )

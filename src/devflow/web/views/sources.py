@@ -7,6 +7,7 @@ from collections.abc import Callable
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 
 from devflow.apps.accounts import rights
@@ -18,6 +19,7 @@ from devflow.core.errors import ConflictError, OutgoingError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.sources import AccessForm
 from devflow.web.replies import form_page
+from devflow.web.told import told
 
 
 @sensitive_post_parameters("access_token")
@@ -28,7 +30,7 @@ def access(request: TeamRequest, slug: str) -> HttpResponse:
     shown = reports.source_shown(project.source, project.repository)
     form = AccessForm(request.POST or None, project=project, shown=shown)
     if form.is_valid() and form.save(request.actor):
-        messages.success(request, "Saved. Test the access to see whether the token is right.")
+        messages.success(request, _("Saved. Test the access to see whether the token is right."))
         return redirect("project-access", slug)
     context = {"project": project, "source": project.source, "shown": shown, "form": form}
     return form_page(request, "sources/access.html", context, form)
@@ -38,7 +40,7 @@ def access(request: TeamRequest, slug: str) -> HttpResponse:
 def access_test(request: TeamRequest, slug: str) -> HttpResponse:
     def test(source: Source) -> str:
         name = reports.source_test(actor=request.actor, source=source)
-        return f"The token opens {name}."
+        return _("The token opens %(name)s.") % {"name": name}
 
     return _with_source(request, slug, test)
 
@@ -48,7 +50,7 @@ def access_test(request: TeamRequest, slug: str) -> HttpResponse:
 def access_forget(request: TeamRequest, slug: str) -> HttpResponse:
     def forget(source: Source) -> str:
         reports.source_update(actor=request.actor, source=source, access_token="")
-        return "The access token is forgotten."
+        return _("The access token is forgotten.")
 
     return _with_source(request, slug, forget)
 
@@ -59,7 +61,7 @@ def access_webhook(request: TeamRequest, slug: str) -> HttpResponse:
 
     def make(source: Source) -> str:
         reports.hook_create(actor=request.actor, source=source)
-        return "The webhook is being made; load this page again to see what came of it."
+        return _("The webhook is being made; load this page again to see what came of it.")
 
     return _with_source(request, slug, make)
 
@@ -69,8 +71,8 @@ def _with_source(request: TeamRequest, slug: str, act: Callable[[Source], str]) 
     project: Project = project_get(actor=request.actor, slug=slug)
     try:
         if project.source is None:
-            raise ConflictError("There is no access token yet.")
+            raise ConflictError(_("There is no access token yet."))
         messages.success(request, act(project.source))
     except (ConflictError, OutgoingError) as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
     return redirect("project-access", slug)

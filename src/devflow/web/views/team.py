@@ -6,15 +6,18 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import invitations, members
+from devflow.apps.accounts.models import Role
 from devflow.apps.accounts.rights import MANAGE_PEOPLE, OWN
 from devflow.apps.accounts.second_factor import with_second_factor
-from devflow.apps.accounts.selectors import SESSION_TEAM, actor_get, member_list
+from devflow.apps.accounts.selectors import SESSION_TEAM, actor_get, member_get, member_list
 from devflow.core.errors import NotFoundError
 from devflow.web.access import AccountRequest, TeamRequest, account_page, recently_authenticated, team_page
 from devflow.web.forms.people import InviteForm, TeamForm
-from devflow.web.replies import act_and_go, form_page
+from devflow.web.replies import Undo, act_and_go, form_page
 
 
 @team_page("GET")
@@ -41,7 +44,7 @@ def invitation_revoke(request: TeamRequest, invitation_id: UUID) -> HttpResponse
     return act_and_go(
         request,
         lambda: invitations.invitation_revoke(actor=request.actor, invitation_id=str(invitation_id)),
-        done="The invitation is taken back: its link does not work any more.",
+        done=_("The invitation is taken back: its link does not work any more."),
         to="team",
     )
 
@@ -49,12 +52,15 @@ def invitation_revoke(request: TeamRequest, invitation_id: UUID) -> HttpResponse
 @team_page("POST", right=MANAGE_PEOPLE)
 @recently_authenticated
 def member_role(request: TeamRequest, member_id: UUID) -> HttpResponse:
-    role = request.POST.get("role", "")
+    """Who has lowered their own cannot take it back."""
+    role, member = request.POST.get("role", ""), member_get(actor=request.actor, membership_id=str(member_id))
+    undo = Undo(reverse("member-role", args=[member_id]), {"role": member.role})
     return act_and_go(
         request,
         lambda: members.member_role_set(actor=request.actor, membership_id=str(member_id), role=role),
-        done="The role is changed.",
+        done=_("%(name)s is %(role)s now.") % {"name": member.user, "role": dict(Role.choices).get(role, role)},
         to="team",
+        undo=None if member.user == request.user or member.role == role else lambda: undo,
     )
 
 
@@ -64,7 +70,7 @@ def member_remove(request: TeamRequest, member_id: UUID) -> HttpResponse:
     return act_and_go(
         request,
         lambda: members.member_remove(actor=request.actor, membership_id=str(member_id)),
-        done="The member is removed, and their tokens with them.",
+        done=_("The member is removed, and their tokens with them."),
         to="team",
     )
 
@@ -74,7 +80,7 @@ def team_leave(request: TeamRequest) -> HttpResponse:
     return act_and_go(
         request,
         lambda: members.member_leave(actor=request.actor),
-        done=f"You have left {request.actor.team.name}.",
+        done=_("You have left %(team)s.") % {"team": request.actor.team.name},
         to="dashboard",
     )
 
@@ -84,11 +90,15 @@ def team_leave(request: TeamRequest) -> HttpResponse:
 def team_policy(request: TeamRequest) -> HttpResponse:
     """Whether the team's people need a second factor."""
     is_wanted = request.POST.get("requires_second_factor") == "on"
+    undo = Undo(reverse("team-policy"), {"requires_second_factor": "off" if is_wanted else "on"})
     return act_and_go(
         request,
         lambda: members.team_policy_set(actor=request.actor, requires_second_factor=is_wanted),
-        done="All people of the team need a second factor now." if is_wanted else "The password alone is enough now.",
+        done=_("All people of the team need a second factor now.")
+        if is_wanted
+        else _("The password alone is enough now."),
         to="team",
+        undo=lambda: undo,
     )
 
 
@@ -113,10 +123,14 @@ def team_add(request: TeamRequest) -> HttpResponse:
 def _page(request: TeamRequest, form: InviteForm, **more: object) -> HttpResponse:
     actor = request.actor
     found = member_list(actor=actor)
+    given = members.roles_given(actor)
+    safe = with_second_factor([member.user for member in found]) if actor.can(MANAGE_PEOPLE) else set()
     context = {
         "members": found,
-        "safe": with_second_factor([member.user for member in found]) if actor.can(MANAGE_PEOPLE) else set(),
-        "roles": members.roles_given(actor),
+        "safe": safe,
+        "bare": sum(member.user.pk not in safe for member in found),
+        "roles": given,
+        "role_names": [(role, Role(role).label) for role in given],
         "invitations": invitations.invitation_list(actor=actor) if actor.can(MANAGE_PEOPLE) else [],
         "is_owner": actor.can(OWN),
         "form": form,
@@ -129,4 +143,4 @@ def _team_id(text: str) -> str:
     try:
         return str(UUID(text))
     except ValueError:
-        raise NotFoundError("There is no such team among yours.") from None
+        raise NotFoundError(_("There is no such team among yours.")) from None

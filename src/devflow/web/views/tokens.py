@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpResponse
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import selectors, services
 from devflow.apps.projects.tokens import project_slugs
@@ -37,6 +38,6 @@ def token_revoke(request: TeamRequest, token_id: str) -> HttpResponse:
     return act_and_go(
         request,
         lambda: services.token_revoke(actor=request.actor, token_id=str(token_id)),
-        done="The token is revoked.",
+        done=_("The token is revoked."),
         to="tokens",
     )

@@ -11,6 +11,8 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 
 from devflow.apps.accounts import rights
@@ -23,6 +25,7 @@ from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.variables import ImportForm, RequireForm, VariableForm
 from devflow.web.presenters.environments import environment_head
 from devflow.web.replies import Undo, act_and_go, form_page
+from devflow.web.told import told
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
 SHOWN_CHANGES = 100
@@ -69,7 +72,9 @@ def variable_set(request: TeamRequest, slug: str, name: str = "") -> HttpRespons
     place = _place(request, slug, name)
     form = VariableForm(request.POST)
     if form.is_valid() and form.save(request.actor, place.chosen):
-        messages.success(request, f"{form.cleaned_data['key']} is set; it takes effect with the next deployment.")
+        messages.success(
+            request, _("%(key)s is set; it takes effect with the next deployment.") % {"key": form.cleaned_data["key"]}
+        )
         return redirect(place.list_page, *place.args)
     return _page(request, place, form=form)
 
@@ -92,7 +97,10 @@ def variables_import(request: TeamRequest, slug: str, name: str = "") -> HttpRes
     if keys is None:
         return _page(request, place, import_form=form)
     messages.success(
-        request, f"{len(keys)} set: {', '.join(keys)}." if keys else "There was no variable in these lines."
+        request,
+        _("%(count)s set: %(keys)s.") % {"count": len(keys), "keys": ", ".join(keys)}
+        if keys
+        else _("There was no variable in these lines."),
     )
     return redirect(place.list_page, *place.args)
 
@@ -122,7 +130,7 @@ def variable_unset(request: TeamRequest, slug: str, name: str = "") -> HttpRespo
     return act_and_go(
         request,
         lambda: variables.variable_unset(actor=request.actor, key=key, **place.chosen),
-        done=f"{key} is removed; the next deployment writes .env without it.",
+        done=_("%(key)s is removed; the next deployment writes .env without it.") % {"key": key},
         to=place.list_page,
         args=place.args,
         undo=lambda: _restore_last(request, place, key),
@@ -144,7 +152,7 @@ def variable_reveal(request: TeamRequest, slug: str, name: str = "") -> HttpResp
     try:
         value = variables.variable_reveal(actor=request.actor, key=key, **place.chosen)
     except ConflictError as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect(place.list_page, *place.args)
     response = _page(request, place, revealed_key=key, revealed_value=value)
     response["Cache-Control"] = "no-store"
@@ -165,9 +173,11 @@ def variable_restore(request: TeamRequest, slug: str, name: str = "") -> HttpRes
     place = _place(request, slug, name)
     change_id = request.POST.get("change", "")
     change = variables.variable_restore(actor=request.actor, change_id=change_id, **place.chosen)
-    moment = f"{change.changed_at:%Y-%m-%d %H:%M} UTC"
+    moment = f"{date_format(change.changed_at, 'SHORT_DATETIME_FORMAT')} UTC"
     messages.success(
-        request, f"{change.key} has the value of {moment} again; it takes effect with the next deployment."
+        request,
+        _("%(key)s has the value of %(moment)s again; it takes effect with the next deployment.")
+        % {"key": change.key, "moment": moment},
     )
     return redirect(place.list_page, *place.args)
 
@@ -178,7 +188,7 @@ def variables_require(request: TeamRequest, slug: str, name: str) -> HttpRespons
     environment = environment_get(actor=request.actor, slug=slug, name=name)
     form = RequireForm(request.POST)
     if form.is_valid() and form.save(request.actor, environment):
-        messages.success(request, "Saved; it holds for the next deployment.")
+        messages.success(request, _("Saved; it holds for the next deployment."))
     return redirect("environment-variables", slug, name)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.deployments.pushes import delivery_redeliver
@@ -23,6 +24,7 @@ from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.webhooks import WebhookForm
 from devflow.web.presenters.webhooks import pretty
 from devflow.web.replies import form_page
+from devflow.web.told import told
 
 PAGE_LENGTH = 50
 
@@ -43,9 +45,9 @@ def webhook_set(request: TeamRequest, slug: str) -> HttpResponse:
     if secret is None:
         return _page(request, project, form)
     if secret:
-        note = f"Give it to {PROVIDERS[form.cleaned_data['provider']].title} now."
+        note = _("Give it to %(title)s now.") % {"title": PROVIDERS[form.cleaned_data["provider"]].title}
         return _page(request, project, WebhookForm(project=project), secret=secret, note=note)
-    messages.success(request, "Saved.")
+    messages.success(request, _("Saved."))
     return redirect("webhook", slug)
 
 
@@ -57,7 +59,7 @@ def webhook_rotate(request: TeamRequest, slug: str) -> HttpResponse:
     try:
         rotated = services.webhook_rotate(actor=request.actor, source=source)
     except ConflictError as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect("webhook", slug)
     note = rotated.note(PROVIDERS[source.provider].title)
     project = project_get(actor=request.actor, slug=slug)
@@ -88,7 +90,7 @@ def delivery_again(request: TeamRequest, slug: str, delivery_id: str) -> HttpRes
     try:
         again = delivery_redeliver(actor=request.actor, delivery=delivery)
     except ConflictError as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect("delivery", slug, delivery_id)
     return redirect("delivery", slug, again.pk)
 

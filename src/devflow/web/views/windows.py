@@ -23,6 +23,7 @@ from devflow.web.forms.windows import FreezeForm, OverrideForm, WindowsForm
 from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.windows import window_state
 from devflow.web.replies import Undo, form_page, tell_done
+from devflow.web.told import told
 
 _LIFTED = {
     "in force": gettext_lazy("The freeze is lifted; what waited for it begins."),
@@ -68,7 +69,7 @@ def freeze_lift(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     try:
         lifted = windows.environment_unfreeze(actor=request.actor, environment=environment, number=number)
     except NotFoundError as error:  # somebody else was quicker
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
     else:
         tell_done(request, str(_LIFTED[lifted[0]]), _again(slug, name, before[0]) if lifted[0] != "over" else None)
     return redirect("environment-windows", slug, name)

@@ -1,16 +1,18 @@
 // Passkeys: made on the page Account, used to log in and to confirm. A form with data-passkey="create" or "get" asks the
 // browser for one before it is sent; its options are in data-options, or fetched from data-options-at.
 
+import { gettext } from "./lib/words.js";
+
 const PROBLEMS = {
-  NotAllowedError: "No passkey was used: it was cancelled, took too long, or your device has none for this panel.",
-  InvalidStateError: "This device has a passkey of yours already.",
-  SecurityError: "Passkeys need https, and the address that the panel is set up with.",
+  NotAllowedError: gettext("No passkey was used: it was cancelled, took too long, or your device has none for this panel."),
+  InvalidStateError: gettext("This device has a passkey of yours already."),
+  SecurityError: gettext("Passkeys need https, and the address that the panel is set up with."),
 };
 
 if (window.PublicKeyCredential) {
   for (const form of document.querySelectorAll("form[data-passkey]")) prepare(form);
 } else {
-  for (const form of document.querySelectorAll("form[data-passkey]")) tell(form, "This browser knows no passkeys here.");
+  for (const form of document.querySelectorAll("form[data-passkey]")) tell(form, gettext("This browser knows no passkeys here."));
 }
 
 function prepare(form) {
@@ -26,7 +28,7 @@ function prepare(form) {
       form.dataset.sent = "yes"; // `submit()` tells nobody
       form.submit();
     } catch (error) {
-      tell(form, PROBLEMS[error.name] ?? "It did not work. Try again.");
+      tell(form, PROBLEMS[error.name] ?? gettext("It did not work. Try again."));
       button.disabled = false;
     }
   });

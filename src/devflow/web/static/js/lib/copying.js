@@ -1,5 +1,7 @@
 // Copy buttons: data-copy names an element whose text is copied, data-copy-text holds the text itself.
 
+import { gettext } from "./words.js";
+
 const SHOWN_MS = 1500;
 
 export function startCopying() {
@@ -14,7 +16,7 @@ async function copy(button) {
   await navigator.clipboard.writeText(text);
   const label = button.querySelector("[data-label]");
   const before = label?.textContent;
-  if (label) label.textContent = label.dataset.done ?? "Copied";
+  if (label) label.textContent = label.dataset.done ?? gettext("Copied");
   button.classList.add("is-done");
   setTimeout(() => {
     button.classList.remove("is-done");

@@ -2,15 +2,11 @@
 
 import { LogStore } from "./log-store.js";
 import { LogView } from "./log-view.js";
+import { gettext, ngettext, number } from "./words.js";
 
 const TOLD_EVERY_MS = 10_000;
 const SEARCHED_EVERY_MS = 1000; // what comes while one searches
 const TYPING_MS = 250;
-const count = new Intl.NumberFormat("en");
-
-function lines(number) {
-  return `${count.format(number)} ${number === 1 ? "line" : "lines"}`;
-}
 
 export class LogPanel {
   #store;
@@ -32,7 +28,7 @@ export class LogPanel {
     this.#live = live;
     this.#store = store;
     store.onCome = () => this.#view.come();
-    this.#nothing = panel.dataset.nothing ?? "This deployment printed nothing.";
+    this.#nothing = panel.dataset.nothing ?? gettext("This deployment printed nothing.");
     const part = (name) => panel.querySelector(`[data-log="${name}"]`);
     const names = ["view", "wait", "query", "hits", "next", "previous", "error", "follow", "server", "lines", "state", "said"];
     this.#parts = Object.fromEntries(names.map((name) => [name, part(name)]));
@@ -59,7 +55,7 @@ export class LogPanel {
     this.#view.grown();
     this.#parts.wait.hidden = true;
     this.#parts.error.disabled = false;
-    this.#parts.lines.textContent = lines(this.#store.total);
+    this.#parts.lines.textContent = ngettext("%(count)s line", "%(count)s lines", this.#store.total);
     if (this.#pendingLink) this.#openLink();
   }
 
@@ -68,19 +64,19 @@ export class LogPanel {
     if (!this.#parts.said || this.#telling) return;
     this.#telling = setTimeout(() => {
       this.#telling = 0;
-      this.#parts.said.textContent = `${lines(this.#store.total - this.#told)} more`;
+      this.#parts.said.textContent = ngettext("%(count)s line more", "%(count)s lines more", this.#store.total - this.#told);
       this.#told = this.#store.total;
     }, TOLD_EVERY_MS);
   }
 
   connected(live) {
-    this.#parts.state.textContent = live ? "Live" : "";
+    this.#parts.state.textContent = live ? gettext("Live") : "";
     this.#parts.state.classList.remove("is-cut");
   }
 
   disconnected(forGood) {
     this.#parts.state.classList.add("is-cut");
-    this.#parts.state.textContent = forGood ? "Not connected: reload the page" : "Reconnecting…";
+    this.#parts.state.textContent = forGood ? gettext("Not connected: reload the page") : gettext("Reconnecting…");
   }
 
   finished() {
@@ -95,7 +91,7 @@ export class LogPanel {
 
   async showFirstError(step) {
     const number = await this.#store.firstError(step);
-    if (number < 0) this.#parts.hits.textContent = "no error found";
+    if (number < 0) this.#parts.hits.textContent = gettext("no error found");
     else this.#showLine(number);
   }
 
@@ -182,7 +178,8 @@ export class LogPanel {
   #showHits() {
     const { hits, next, previous, query } = this.#parts;
     const total = this.#hits.length;
-    hits.textContent = !query.value ? "" : total ? `${count.format(this.#hit + 1)} of ${count.format(total)}` : "no hits";
+    const at = { hit: number(this.#hit + 1), total: number(total) };
+    hits.textContent = !query.value ? "" : total ? gettext("%(hit)s of %(total)s", at) : gettext("no hits");
     next.disabled = previous.disabled = !total;
     this.#view.mark(query.value, this.#hits, this.#hits[this.#hit] ?? -1);
   }

@@ -1,14 +1,15 @@
 // The steps of a deployment. The server renders them; what happens to one afterwards is put in place here.
 
 import { duration } from "./time.js";
+import { gettext } from "./words.js";
 
 const LOOKS = {
-  pending: ["pending", "is-pending", "Pending"],
-  running: ["running", "tone-busy", "Running"],
-  success: ["check", "tone-good", "Done"],
-  failed: ["cross", "tone-bad", "Failed"],
-  cancelled: ["cancelled", "", "Cancelled"],
-  skipped: ["cancelled", "is-pending", "Skipped"],
+  pending: ["pending", "is-pending", gettext("Pending")],
+  running: ["running", "tone-busy", gettext("Running")],
+  success: ["check", "tone-good", gettext("Done")],
+  failed: ["cross", "tone-bad", gettext("Failed")],
+  cancelled: ["cancelled", "", gettext("Cancelled")],
+  skipped: ["cancelled", "is-pending", gettext("Skipped")],
 };
 
 export class Timeline {

@@ -1,0 +1,98 @@
+"""The texts of the layers below the pages, which know no languages: web/told.py translates them where they are shown.
+
+Declared ones (labels of plug-ins, causes) are read from what declares them, messages of errors from the
+code, a value in them as %(1)s, %(2)s … in its order.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+CONTEXT: Final = "told"
+_READ: Final = ("apps", "recipes", "strategies", "engine", "core", "commands/adopting.py")
+_NOT_ON_PAGES: Final = (
+    *("apps/accounts/keys.py", "apps/accounts/factor_secrets.py", "apps/migrating.py", "apps/replica.py"),
+    *("apps/audit/sealing.py", "apps/readiness.py", "core/crypto.py", "core/keys.py", "apps/panel"),
+)
+"""What only the command line, a log or a program is told."""
+_MESSAGE_NAMES: Final = ("message", "problem", "reason")
+_OWN_LETTERS: Final = 8
+"""With less text of its own, a message with values is found nowhere again."""
+
+
+def write(folder: Path, source: Path) -> str:
+    """A file of Python that xgettext can read, in the folder; its name."""
+    texts = sorted({*_declared(), *_raised(source)})
+    # A sign of percent in these is no placeholder where xgettext takes it for one.
+    lines = [f"# xgettext:no-python-format\npgettext({CONTEXT!r}, {text!r})" for text in texts if _is_prose(text)]
+    (folder / "told.py").write_text("\n".join(lines) + "\n", "utf-8")
+    return "told.py"
+
+
+def _declared() -> Iterator[str]:
+    from devflow.apps.accounts.rights import GRANT_LABELS
+    from devflow.apps.notifications.channels import CHANNELS
+    from devflow.apps.notifications.events import EVENTS
+    from devflow.apps.sources.api import APIS
+    from devflow.core.causes import RULES
+    from devflow.recipes import RECIPES
+    from devflow.strategies import STRATEGIES
+
+    for recipe in RECIPES.values():
+        yield recipe.title
+        yield from (text for option in recipe.options for text in (option.title, option.help))
+    for strategy in STRATEGIES.values():
+        yield strategy.TITLE
+        yield from (text for option in strategy.OPTIONS for text in (option.title, option.help))
+    for kind in CHANNELS.values():
+        for field in kind.fields:
+            yield from (field.label, field.help, *(title for _, title in field.choices))
+    for rule in RULES:
+        yield from (rule.cause.likely, rule.cause.next_step)
+    yield from (event.title for event in EVENTS.values())
+    yield from (api.token_help for api in APIS.values())
+    yield from GRANT_LABELS.values()
+
+
+def _raised(source: Path) -> Iterator[str]:
+    for place in _READ:
+        paths = [source / place] if place.endswith(".py") else sorted((source / place).rglob("*.py"))
+        for path in paths:
+            if "migrations" not in path.parts and not str(path.relative_to(source)).startswith(_NOT_ON_PAGES):
+                for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                    yield from _of_node(node)
+
+
+def _of_node(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Call(func=ast.Name(id=name), args=arguments) if name.endswith("Error"):
+            for argument in arguments:
+                for value in argument.values if isinstance(argument, ast.Dict) else [argument]:
+                    yield from _texts(value)
+        case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in _MESSAGE_NAMES:
+            yield from _texts(value)
+
+
+def _texts(node: ast.expr) -> Iterator[str]:
+    match node:
+        case ast.IfExp(body=one, orelse=other):
+            yield from (*_texts(one), *_texts(other))
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.JoinedStr(values=parts):
+            numbers = iter(range(1, len(parts) + 1))
+            yield "".join(
+                str(part.value).replace("%", "%%") if isinstance(part, ast.Constant) else f"%({next(numbers)})s"
+                for part in parts
+            )
+
+
+def _is_prose(text: str) -> bool:
+    if "!r}" in text:  # is filled in by `format`
+        return False
+    letters = re.sub(r"%\(\d+\)s|[^A-Za-z]", "", text)
+    return len(letters) >= (_OWN_LETTERS if "%(" in text else 2)

@@ -1,0 +1,58 @@
+"""What the layers below say (errors, causes, labels of plug-ins) in the page's language.
+
+They know no languages: what they say is English, for the API and the command line too. bin/messages takes their texts
+into the catalogs, under the context `told`, as they are written in the code: a value stands there as %(1)s, %(2)s … in
+its order. Here a finished message is found again by the text around its values. What no catalog has stays English, and
+so do the names of steps: devflow.yml and logs call them so.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final
+
+from django.utils.translation import get_language, pgettext
+from django.utils.translation.trans_real import CONTEXT_SEPARATOR
+
+from devflow.web.language import ENGLISH, catalog
+
+CONTEXT: Final = "told"
+_VALUE: Final = re.compile(r"%\((\d+)\)s")
+_MOST: Final = 2000
+"""Longer messages are what a program printed."""
+
+
+def told(text: str) -> str:
+    """`text` in the page's language, as far as the catalogs have it."""
+    language = get_language() or ENGLISH
+    if language == ENGLISH or not text or len(text) > _MOST:
+        return text
+    if (found := pgettext(CONTEXT, text)) != text:
+        return found
+    for pattern, english in _patterns(language):
+        if match := pattern.fullmatch(text):
+            values = {number.removeprefix("v"): told(value) for number, value in match.groupdict().items()}
+            return _filled(pgettext(CONTEXT, english), values)
+    return text
+
+
+@cache
+def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
+    """Of the messages with values, those with the most text of their own first."""
+    prefix = f"{CONTEXT}{CONTEXT_SEPARATOR}"
+    keys = [key.removeprefix(prefix) for key in catalog(language) if isinstance(key, str) and key.startswith(prefix)]
+    with_values = sorted((key for key in keys if _VALUE.search(key)), key=lambda key: -len(_VALUE.sub("", key)))
+    return [(re.compile(_pattern(key), re.DOTALL), key) for key in with_values]
+
+
+def _pattern(english: str) -> str:
+    """%% is a sign of percent there, as in every text with values."""
+    parts = _VALUE.split(english)
+    return "".join(
+        f"(?P<v{part}>.+?)" if number % 2 else re.escape(part.replace("%%", "%")) for number, part in enumerate(parts)
+    )
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    return _VALUE.sub(lambda match: values[match[1]], text).replace("%%", "%")
