@@ -113,7 +113,7 @@ def variables_export(request: TeamRequest, slug: str, name: str = "") -> HttpRes
     try:
         text = variables.variables_export(actor=request.actor, **place.chosen)
     except ConflictError as error:
-        messages.error(request, str(error))
+        messages.error(request, told(str(error)))
         return redirect(place.list_page, *place.args)
     headers = {
         "Content-Disposition": f'attachment; filename="{"-".join(place.args)}.env"',
