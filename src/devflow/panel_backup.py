@@ -63,6 +63,12 @@ def passphrase_check(passphrase: str) -> str:
     return passphrase
 
 
+def target_check(path: Path) -> None:
+    """Whether a backup may be put there: nothing is replaced but a file. Raises InvalidError, OSError."""
+    if not path.name or (path.exists() and not path.is_file()):
+        raise InvalidError(f"A backup cannot be put in the place of '{path}'. Give the name of a file.")
+
+
 @contextmanager
 def panel_database(config: Config) -> Iterator[str]:
     """The address of the panel's database, which is started meanwhile where it is the embedded one and does not run."""
@@ -85,8 +91,6 @@ def backup_write(config: Config, url: str, path: Path, passphrase: str) -> int:
 
     Raises DevflowError, OSError (with the name of this file).
     """
-    if path.exists() and not path.is_file():
-        raise InvalidError(f"{path} is no file that a backup could replace. Give the name of a file.")
     identity = x25519.Identity.generate()
     keys = "".join(f"{key.hex()}\n" for key in MasterKeys(config).now())
     manifest = {"format": FORMAT, "version": devflow.__version__, "made_at": datetime.now(UTC).isoformat()}

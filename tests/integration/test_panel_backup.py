@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_written(panel: Panel) -> None:
 def test_what_is_no_file_is_refused_and_left_as_it_is(panel: Panel, folder: Path) -> None:
     os.mkfifo(folder / "fifo")
     (folder / "no-room").symlink_to("/dev/full")
-    for given in ("", ".", "/", str(folder), str(folder / "fifo"), str(folder / "no-room")):
+    for given in ("", str(folder), str(folder / "fifo"), str(folder / "no-room")):
         done = panel.run("admin", "backup", given, "--passphrase-stdin", stdin=PASSPHRASE)
         assert (done.returncode, "Give the name of a file" in done.stderr, done.stderr.count("\n")) == (1, True, 1)
     assert stat.S_ISFIFO((folder / "fifo").stat().st_mode)

@@ -249,8 +249,8 @@ def backup(file: BackupFile, passphrase_stdin: PassphraseStdin = False) -> None:
     from devflow import panel_backup
     from devflow.settings.env import load_config
 
-    if not file.name:
-        raise InvalidError("Give the name of a file for the backup.")
+    with _told_problems(file):
+        panel_backup.target_check(file)
     config = load_config()
     passphrase = panel_backup.passphrase_check(_passphrase(passphrase_stdin, is_new=True))
     with panel_backup.panel_database(config) as url, _told_problems(file):
