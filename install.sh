@@ -155,6 +155,16 @@ check_certificate() {
         die "$key is not the key of $certificate. Nothing was changed."
 }
 
+# Of a port that was not ours before. Later, the running panel would have been stopped for it already.
+check_port() {
+    [ "$port" != "$(recalled port)" ] || return 0
+    case "$(systemctl is-active devflow.socket || true) $(systemctl show -p Listen --value devflow.socket)" in
+    "active 127.0.0.1:$port "*) return 0 ;;
+    esac
+    "$(find_python)" -c 'import socket, sys; socket.create_server(("127.0.0.1", int(sys.argv[1])))' "$port" 2>/dev/null ||
+        die "Port $port of 127.0.0.1 is in use by another program: choose one with --port. Nothing was changed."
+}
+
 # --- install and upgrade ----------------------------------------------------------------------------------------------
 
 install_or_upgrade() {
@@ -163,6 +173,7 @@ install_or_upgrade() {
     recall_options
     packages
     [ -z "$certificate" ] || check_certificate
+    check_port
     account
     [ -n "$wheel" ] || build_wheel
     version
@@ -683,6 +694,10 @@ END_OF_LOCATION
 # --- uninstall --------------------------------------------------------------------------------------------------------
 
 uninstall() {
+    if [ ! -e $OPT ] && [ ! -e $CONFIG ] && [ ! -e $DATA ] && [ ! -e $COMMAND ] && [ ! -e $UNITS/devflow.service ] && ! is_account_ours; then
+        say "DevFlow is not installed here."
+        return
+    fi
     if [ "$purge" = yes ] && [ "$yes" = no ]; then
         printf 'This removes the panel with its database and master key for good. Type devflow: ' >&2
         read -r answer || true

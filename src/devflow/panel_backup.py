@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import threading
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +37,8 @@ from devflow.supervisor import claimed
 
 FORMAT: Final = 1
 SHORTEST_PASSPHRASE: Final = 12
+ABANDONED_SECONDS: Final = 24 * 3600
+"""An unfinished file that nobody has written to for so long is of a backup that was killed."""
 _README: Final = """\
 A backup of DevFlow Pro. To restore it: devflow admin restore THIS-FILE
 
@@ -59,6 +63,12 @@ def passphrase_check(passphrase: str) -> str:
     return passphrase
 
 
+def target_check(path: Path) -> None:
+    """Whether a backup may be put there: nothing is replaced but a file. Raises InvalidError, OSError."""
+    if not path.name or (path.exists() and not path.is_file()):
+        raise InvalidError(f"A backup cannot be put in the place of '{path}'. Give the name of a file.")
+
+
 @contextmanager
 def panel_database(config: Config) -> Iterator[str]:
     """The address of the panel's database, which is started meanwhile where it is the embedded one and does not run."""
@@ -68,7 +78,7 @@ def panel_database(config: Config) -> Iterator[str]:
         return
     if not (config.data_dir / "postgres").exists():
         raise InvalidError(f"There is no panel in {config.data_dir}. Set DEVFLOW_DATA_DIR to its folder.")
-    with claimed(config.data_dir):
+    with claimed(config.data_dir, "devflow admin backup"):
         postgres = EmbeddedPostgres(config.data_dir)
         try:
             yield postgres.start()
@@ -79,7 +89,7 @@ def panel_database(config: Config) -> Iterator[str]:
 def backup_write(config: Config, url: str, path: Path, passphrase: str) -> int:
     """Writes the backup and returns its size in bytes; a file of that name is replaced when it is whole.
 
-    Raises DevflowError, OSError.
+    Raises DevflowError, OSError (with the name of this file).
     """
     identity = x25519.Identity.generate()
     keys = "".join(f"{key.hex()}\n" for key in MasterKeys(config).now())
@@ -88,22 +98,13 @@ def backup_write(config: Config, url: str, path: Path, passphrase: str) -> int:
     with contextlib.suppress(FileNotFoundError):
         members[FILE_NAME] = (config.data_dir / FILE_NAME).read_bytes()
 
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.unlink(missing_ok=True)
-    try:
-        with open(unfinished, "xb", opener=_private_opener) as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                archive.writestr("README.txt", _README)
-                archive.writestr("identity.age", by_passphrase.encrypt(str(identity).encode(), passphrase))
-                for name, content in members.items():
-                    archive.writestr(f"{name}.age", pyrage.encrypt(content, [identity.to_public()]))
-                with archive.open("database.dump.age", "w", force_zip64=True) as member:
-                    _dump(url, member, identity.to_public())
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with _unfinished(path) as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("README.txt", _README)
+        archive.writestr("identity.age", by_passphrase.encrypt(str(identity).encode(), passphrase))
+        for name, content in members.items():
+            archive.writestr(f"{name}.age", pyrage.encrypt(content, [identity.to_public()]))
+        with archive.open("database.dump.age", "w", force_zip64=True) as member:
+            _dump(url, member, identity.to_public())
     return path.stat().st_size
 
 
@@ -113,7 +114,7 @@ def backup_restore(config: Config, path: Path, passphrase: str) -> dict[str, Any
     Returns the backup's manifest. Interrupted, it leaves nothing that is taken for a panel, and may be run again.
     Raises InvalidError, ConflictError, DevflowError, OSError.
     """
-    with claimed(config.data_dir), _opened(path, passphrase) as (archive, identity):
+    with claimed(config.data_dir, "devflow admin restore"), _opened(path, passphrase) as (archive, identity):
         manifest: dict[str, Any] = json.loads(_member(archive, identity, "manifest.json"))
         if manifest["format"] != FORMAT:
             raise InvalidError(
@@ -189,11 +190,13 @@ def _load_embedded(data_dir: Path, archive: zipfile.ZipFile, identity: x25519.Id
     staging.mkdir(mode=0o700)
     postgres = EmbeddedPostgres(staging)
     try:
-        _load(archive, identity, postgres.start())
+        try:
+            _load(archive, identity, postgres.start())
+        finally:
+            postgres.stop(timeout_seconds=30)
+        postgres.cluster.rename(data_dir / postgres.cluster.name)
     finally:
-        postgres.stop(timeout_seconds=30)
-    postgres.cluster.rename(data_dir / postgres.cluster.name)
-    shutil.rmtree(staging)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _environment(url: str) -> dict[str, str]:
@@ -205,6 +208,33 @@ def _environment(url: str) -> dict[str, str]:
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _unfinished(path: Path) -> Iterator[IO[bytes]]:
+    """A file beside `path` for us alone, which takes its place when it is whole."""
+    _remove_abandoned(path)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(part, "xb", opener=_private_opener) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def _remove_abandoned(path: Path) -> None:
+    """What killed backups to this file have left. One that goes on is written to all the time."""
+    with contextlib.suppress(OSError):
+        for entry in path.parent.iterdir():
+            is_part = entry.name.startswith(f".{path.name}.") and entry.name.endswith(".part")
+            if is_part and time.time() - entry.stat().st_mtime > ABANDONED_SECONDS:
+                entry.unlink()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from django.db import OperationalError
 from devflow.core.crypto import make_key_file
 from devflow.core.errors import DevflowError
 from devflow.embedded import running_url
+from devflow.settings.database import connection_settings
 from devflow.settings.env import Config, load_config
 from devflow.settings.sentry import start_sentry
 
@@ -64,6 +65,7 @@ def _check_key() -> None:
 
 def _connect(config: Config) -> psycopg.Connection[tuple[Any, ...]]:
     url = config.database_url or running_url(config.data_dir) or ""
+    connection_settings(url)  # says what is wrong with it
     return psycopg.connect(url, autocommit=True, connect_timeout=10)
 
 

@@ -4,13 +4,17 @@ import argparse
 import resource
 import socket
 import sys
+import time
 from collections.abc import Sequence
+from threading import Thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
+from django.db import Error, connection
 
 from devflow.apps.accounts.addresses import Proxied
+from devflow.core.crypto import MasterKeyError
 from devflow.core.errors import DevflowError
 from devflow.protocol import BoundedProtocol
 from devflow.settings.env import Config, load_config
@@ -21,7 +25,8 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS: Final = 1
 """What a stop leaves to requests that are being answered; the supervisor waits a little longer."""
-
+KEY_SECONDS: Final = 2
+"""How long a start waits for the database, to compare the master key with it."""
 
 OWN_FILES: Final = 128
 """Open files that the process needs for itself: connections to the database, files that it serves."""
@@ -39,6 +44,34 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+class KeyComparison(Thread):
+    """Looks whether the master key is the database's, as soon as that answers: a web starts without a database too.
+    With another key it ends the server, and has the `error`."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(name="key", daemon=True)
+        self.error: MasterKeyError | None = None
+        self._server = server
+
+    def run(self) -> None:
+        while not self._is_done():
+            time.sleep(1)
+
+    def _is_done(self) -> bool:
+        from devflow.apps.accounts.keys import master_key_compare  # models need Django to be set up
+
+        try:
+            master_key_compare()
+        except MasterKeyError as error:
+            self.error = error
+            self._server.should_exit = True
+        except Error:
+            return False
+        finally:
+            connection.close()
+        return True
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the process; returns its exit code."""
     try:
@@ -50,7 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"devflow web: {error}\n")
         return 1
     server = Server(_uvicorn_config(application, config, options), application)
-    server.run(sockets=[socket.socket(fileno=options.fd)] if options.fd is not None else None)
+    key = KeyComparison(server)
+    key.start()
+    key.join(KEY_SECONDS)
+    if not key.error:
+        server.run(sockets=[socket.socket(fileno=options.fd)] if options.fd is not None else None)
+    if key.error:
+        sys.stderr.write(f"devflow web: {key.error}\n")
+        return 1
     return 0
 
 

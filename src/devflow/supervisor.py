@@ -155,18 +155,19 @@ def main() -> int:
 
 
 @contextmanager
-def claimed(data_dir: Path) -> Iterator[None]:
-    """The data folder, private and ours alone. Raises `SupervisorError` when another `devflow up` has it."""
+def claimed(data_dir: Path, by: str = "devflow up") -> Iterator[None]:
+    """The data folder, private and ours alone, with the name of our command. Raises `SupervisorError` when another
+    `devflow up`, backup or restore has it."""
     _make_private(data_dir)
     descriptor = os.open(data_dir / PID_FILE, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        pid = os.read(descriptor, 20).decode().strip()
-        raise SupervisorError(f"devflow up is running on {data_dir} already (process {pid})") from None
+        pid, _, holder = os.read(descriptor, 80).decode().strip().partition(" ")
+        raise SupervisorError(f"{holder or 'devflow up'} is running on {data_dir} already (process {pid})") from None
     try:
         os.truncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        os.write(descriptor, f"{os.getpid()} {by}\n".encode())
         yield
     finally:
         os.close(descriptor)

@@ -235,6 +235,33 @@ def test_redis_is_tried(panel: Panel, tmp_path: Path) -> None:
     assert (found["redis"][0][0], "s3" in str(found), "x cret" in str(found)) == ("warning", False, False)
 
 
+def test_wrong_settings_are_told_and_the_rest_is_looked_at(panel: Panel, tmp_path: Path) -> None:
+    local = {"DEVFLOW_URL": panel.url}
+    (tmp_path / "garbage").write_text("no key")
+    (tmp_path / "garbage").chmod(0o600)
+    (tmp_path / "open").write_text("00" * 32)
+    (tmp_path / "open").chmod(0o644)
+    for name in ("missing", "garbage", "open"):
+        code, found = examined(panel, DEVFLOW_KEY_FILE=str(tmp_path / name), **local)
+        states = {check: said[0][0] for check, said in found.items()}
+        assert (code, states["master key"], states["database"], "settings" in states) == (1, "failed", "ok", False)
+    code, found = examined(panel, EMAIL_URL="smtp", **local)
+    assert (code, found["e-mail"][0][0], found["database"][0][0]) == (1, "failed", "ok")
+    code, found = examined(panel, DATABASE_REPLICA_URL="postgresql://h/x?hunter2=%", **local)
+    assert (code, found["settings"][0][0], "hunter2" in str(found)) == (1, "failed", False)
+
+
+def test_wrong_settings_are_one_line(panel: Panel, tmp_path: Path) -> None:
+    wrong = {"DATABASE_URL": running_url(panel.data_dir) or "", "EMAIL_URL": "smtp"}
+    asked = Panel(tmp_path / "data", free_port(), **wrong, DEVFLOW_KEY_FILE=str(panel.data_dir / "master.key"))
+    for command in ("up", "web", "worker", "admin setup-address", "doctor"):
+        done = asked.run(*command.split())
+        told = done.stdout.count("EMAIL_URL: must be like") if command == "doctor" else done.stderr.count("\n")
+        assert (done.returncode, told) == (1, 1), done.stderr
+        assert "EMAIL_URL: must be like smtp://" in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_what_is_stopped_is_told(panel: Panel) -> None:
     """Comes last."""
     panel.stop()
@@ -242,4 +269,7 @@ def test_what_is_stopped_is_told(panel: Panel) -> None:
     assert done.returncode == 1
     assert "failed   database" in done.stdout
     assert "Start `devflow up`" in done.stdout
+    assert f"nothing listens on 127.0.0.1:{panel.port}" in done.stdout
+    gone = Panel(panel.data_dir, panel.port, DEVFLOW_KEY_FILE=str(panel.data_dir / "gone")).run("doctor")
+    assert "→ Put it back from your backup." in gone.stdout
     panel.start()

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
-from tests.support.panel import Panel, free_port, wait_until
+from devflow.embedded import running_url
+from tests.support.panel import Panel, descendants, free_port, wait_until
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -124,3 +132,62 @@ def test_a_master_key_that_others_can_read_is_refused(panel: Panel, tmp_path: Pa
     )
     assert refused.returncode == 1
     assert "can be read by others" in refused.stderr
+
+
+def test_nothing_works_with_another_master_key(panel: Panel, tmp_path: Path) -> None:
+    other = Panel(panel.data_dir, free_port(), DEVFLOW_MASTER_KEY="00" * 32)
+    told = "The master key in DEVFLOW_MASTER_KEY is not the one that this database's secrets are sealed with."
+    for command in (
+        ["web", f"--port={other.port}"],
+        ["admin", "create-token", "--email", "x@example.test", "--scopes", "read"],
+        ["admin", "backup", str(tmp_path / "b"), "--passphrase-stdin"],
+    ):
+        refused = other.run(*command, stdin="twelve letters\n")
+        assert (refused.returncode, told in refused.stderr, refused.stderr.count("\n")) == (1, True, 1), refused.stderr
+    assert not list(tmp_path.iterdir())
+    findings = json.loads(other.run("doctor", "--json").stdout)
+    (found,) = (each["found"] for each in findings if each["check"] == "master key" and each["state"] == "failed")
+    assert found.startswith(told)
+
+
+def test_a_web_starts_before_its_database_and_then_looks_at_its_key(panel: Panel, tmp_path: Path) -> None:
+    address = conninfo_to_dict(running_url(panel.data_dir) or "")
+    link = f"postgresql://{address['user']}@/{address['dbname']}?host={quote(str(tmp_path / 'sockets'), safe='')}"
+    settings = {"DATABASE_URL": link, "DEVFLOW_MASTER_KEY": "00" * 32}
+    port = free_port()
+    command = panel.command("web", f"--port={port}")
+    with subprocess.Popen(command, env=panel.environment | settings, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+                wait_until(lambda: answers(client), 15)
+            (tmp_path / "sockets").symlink_to(str(address["host"]))
+            _, told = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, "is not the one" in told) == (1, True), told
+
+
+def test_who_asks_while_the_database_hangs_is_answered(panel: Panel) -> None:
+    postgres = panel.child("postgres")
+    frozen = [postgres, *descendants(postgres)]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(6) as threads:
+            answers = [*threads.map(lambda _: httpx.get(f"{panel.url}/readyz", timeout=15), range(6))]
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert [answer.status_code for answer in answers] == [503] * 6
+    assert answers[-1].json()["database"] == "no answer in 5 s"
+    wait_until(panel.is_ready, 15)
+
+
+def test_what_the_database_refuses_is_one_line(panel: Panel) -> None:
+    url = running_url(panel.data_dir) or ""
+    hurried = Panel(panel.data_dir, free_port(), DATABASE_URL=f"{url}&options=-c%20lock_timeout%3D100ms")
+    with psycopg.connect(url) as connection:
+        connection.execute("LOCK TABLE accounts_user")
+        refused = hurried.run("admin", "create-user", "--email", "x@example.test")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
+    assert refused.stderr.startswith("devflow: The database failed: canceling statement due to lock timeout")

@@ -53,6 +53,14 @@ def test_a_server_that_does_not_answer_fails_its_check(cli: Cli) -> None:
     assert result.json["status_message"]
 
 
+def test_what_a_check_reads_is_for_people(cli: Cli, shop: Shop) -> None:
+    told = cli("servers", "show", "local").out
+    assert re.search(r"^disk free +\d+\.\d GiB$", told, re.MULTILINE), told
+    assert re.search(r"^up for +\d+ d \d+ h \d+ min$", told, re.MULTILINE), told
+    assert re.search(r"^clock +20\d\d-\d\d-\d\d \d\d:\d\d$", told, re.MULTILINE), told
+    assert " kb " not in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

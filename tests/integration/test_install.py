@@ -97,6 +97,7 @@ def machine(docker_engine: Engine, vps_image: str, tmp_path_factory: pytest.Temp
 
 
 def test_what_is_of_others_is_left_to_them(machine: Machine) -> None:
+    assert machine.install("--uninstall --purge --yes") == "DevFlow is not installed here.\n"
     machine.root("mkdir -p /opt/devflow/theirs /srv/theirs && useradd --home-dir /srv/theirs devflow")
     said = machine.install(machine.wheel(0), check=False)
     assert said.startswith("1 ")
@@ -186,6 +187,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(machine: Machine) -> None
         "--domain 'a b'": "--domain is a name like",
         "--domain 'x.test;}'": "--domain is a name like",
         "--port 99999": "--port is a number",
+        "--port 22": "Port 22 of 127.0.0.1 is in use by another program",
         "--wheel /root/none.whl": "There is no file",
         "--tls-certificate /etc/hosts --domain x.test": "go together",
         "--tls-certificate /etc/hosts --tls-key /etc/hosts --domain x.test": "no certificate for x.test",
@@ -194,13 +196,15 @@ def test_what_cannot_be_is_refused_and_changes_nothing(machine: Machine) -> None
         "--nothing": "no option",
         "--uninstall --purge": "Nothing was removed",
     }
-    before = machine.root("cat /etc/devflow/* | sha256sum")
+    state = "cat /etc/devflow/* /etc/systemd/system/devflow.* | sha256sum; systemctl show -p MainPID devflow"
+    before = machine.root(state)
     lines = (f"sh /root/install.sh {machine.wheel(0)} {one} </dev/null 2>&1 || echo =" for one in given)
     said = machine.root("\n".join(lines)).split("=\n")
     for (arguments, words), answer in zip(given.items(), said, strict=False):
         assert words in answer, arguments
     assert len(said) == len(given) + 1, "each is refused"
-    assert machine.root("cat /etc/devflow/* | sha256sum") == before
+    assert machine.root(state) == before
+    assert httpx.get(f"{machine.url}/readyz").status_code == 200
 
 
 def test_an_upgrade_keeps_a_running_deployment_alive_and_loses_no_request(machine: Machine) -> None:

@@ -190,6 +190,7 @@ def test_a_byte_that_was_changed_is_noticed(backup: Path, folder: Path) -> None:
     panel, done = restored(folder, "changed-panel", file)
     assert done.returncode == 1
     assert "damaged" in done.stderr
+    assert not (panel.data_dir / "restoring").exists()
     assert not (panel.data_dir / "postgres").exists()
     assert not (panel.data_dir / "master.key").exists()
 
@@ -248,7 +249,38 @@ def test_a_folder_that_cannot_be_written(panel: Panel) -> None:
     done = panel.run("admin", "backup", "/proc/no/panel.backup", "--passphrase-stdin", stdin=PASSPHRASE)
     assert done.returncode == 1
     assert "/proc/no" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr == "devflow: /proc/no/panel.backup: No such file or directory.\n"
+
+
+def test_what_is_no_file_is_refused_and_left_as_it_is(panel: Panel, folder: Path) -> None:
+    os.mkfifo(folder / "fifo")
+    (folder / "no-room").symlink_to("/dev/full")
+    for given in ("", str(folder), str(folder / "fifo"), str(folder / "no-room")):
+        done = panel.run("admin", "backup", given, "--passphrase-stdin", stdin=PASSPHRASE)
+        assert (done.returncode, "Give the name of a file" in done.stderr, done.stderr.count("\n")) == (1, True, 1)
+    assert stat.S_ISFIFO((folder / "fifo").stat().st_mode)
+    assert (folder / "no-room").is_symlink()
+
+
+def test_two_backups_to_one_file_leave_a_whole_one(panel: Panel, folder: Path) -> None:
+    abandoned, going_on = folder / ".twice.killed.part", folder / ".twice.other.part"
+    for part in (abandoned, going_on):
+        part.write_bytes(b"x")
+    os.utime(abandoned, (0, 0))
+    command = panel.command("admin", "backup", str(folder / "twice"), "--passphrase-stdin")
+    both = [
+        subprocess.Popen(command, env=panel.environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write(f"{PASSPHRASE}\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=30)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    with zipfile.ZipFile(folder / "twice") as archive:
+        assert archive.testzip() is None
+    assert [each.name for each in folder.glob(".twice.*")] == [going_on.name]
 
 
 def test_the_audit_log_tells_of_it(panel: Panel, backup: Path) -> None:

@@ -25,7 +25,7 @@ def readiness() -> dict[str, str]:
     try:
         pending = migrations_pending()
     except DatabaseError as error:
-        return dict.fromkeys(("database", "queue", "worker"), "not reachable") | {"database": str(error).strip()}
+        return unanswered(str(error).strip())
     if pending:
         return {
             "database": f"{len(pending)} migrations pending: start `devflow up`",
@@ -34,6 +34,11 @@ def readiness() -> dict[str, str]:
         }
     ProcrastinateJob.objects.filter(pk=0).exists()
     return {"database": "ok", "queue": "ok", "worker": "ok" if worker_count() else f"none seen for {WORKER_SECONDS} s"}
+
+
+def unanswered(reason: str) -> dict[str, str]:
+    """The same, where the database does not answer."""
+    return {"database": reason, "queue": "not reachable", "worker": "not reachable"}
 
 
 def aids(*, wait: bool = False) -> dict[str, str]:

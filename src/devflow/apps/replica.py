@@ -18,6 +18,7 @@ from threading import Lock, Thread
 from typing import Any, Final, ParamSpec, TypeVar
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.exceptions import MiddlewareNotUsed
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections
 from django.db.models import Q
@@ -123,7 +124,7 @@ def _remember_write(request: HttpRequest) -> None:
     with suppress(OperationalError, InterfaceError):  # what was asked for is done, whatever becomes of this
         user: Any = getattr(getattr(request, "auth", None), "user", None) or request.user
         if user.is_authenticated:
-            type(user).objects.filter(late, pk=user.pk).update(wrote_at=now)
+            get_user_model().objects.filter(late, pk=user.pk).update(wrote_at=now)
 
 
 class Watcher:

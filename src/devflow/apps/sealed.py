@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
-from django.db import models
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import Error, models
 
 from devflow.core.crypto import Vault, derive_key
 
 
+def master_keys() -> tuple[bytes, ...]:
+    """This panel's master keys (setting MASTER_KEYS), as they are at this moment."""
+    keys: tuple[bytes, ...] = settings.MASTER_KEYS.now(_are_of_database)
+    return keys
+
+
 def vault() -> Vault:
-    """The vault of this panel's master keys (setting MASTER_KEYS), as they are at this moment."""
-    return _vault(settings.MASTER_KEYS.now())
+    """The vault of the `master_keys`."""
+    return _vault(master_keys())
 
 
 @lru_cache(maxsize=4)
@@ -24,7 +33,20 @@ def _vault(masters: tuple[bytes, ...]) -> Vault:
 def master_key_digests() -> list[str]:
     """Recognise this panel's master keys, the one that seals first, and tell nothing about them (keys derived for this
     alone, in hexadecimal)."""
-    return [derive_key(master, b"devflow-key-check-v1").hex() for master in settings.MASTER_KEYS.now()]
+    return _digests(master_keys())
+
+
+def _digests(masters: Sequence[bytes]) -> list[str]:
+    return [derive_key(master, b"devflow-key-check-v1").hex() for master in masters]
+
+
+def _are_of_database(masters: Sequence[bytes]) -> bool:
+    """Whether these are all the keys that secrets of the database are sealed with; no where it cannot be asked."""
+    try:
+        known = apps.get_model("accounts", "PanelKey")._base_manager.using("default").filter(pk=1).first()
+    except (Error, SynchronousOnlyOperation):
+        return False
+    return known is not None and {known.digest, *known.older} <= set(_digests(masters))
 
 
 class Sealed:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 
 import devflow
-from devflow.core.errors import InvalidError, NotFoundError
+from devflow.core.errors import DevflowError, InvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from devflow.apps.accounts.models import Team, User
@@ -53,15 +53,23 @@ def version() -> None:
 
 
 def with_django(command: F) -> F:
-    """The command finds Django set up; models can only be imported in it."""
+    """The command finds Django set up, and the master key to be the database's; models can only be imported in it."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         import django
+        from django.db import OperationalError
 
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "devflow.settings.base")
         django.setup()
-        command(*args, **kwargs)
+        from devflow.apps.accounts.keys import master_key_compare
+
+        try:
+            master_key_compare()
+            command(*args, **kwargs)
+        except OperationalError as error:  # away, out of disk space, out of connections
+            said, _, _ = str(error).strip().partition("\n")
+            raise DevflowError(f"The database failed: {said}") from None
 
     return run  # type: ignore[return-value]
 
@@ -241,9 +249,12 @@ def backup(file: BackupFile, passphrase_stdin: PassphraseStdin = False) -> None:
     from devflow import panel_backup
     from devflow.settings.env import load_config
 
+    with _told_problems(file):
+        panel_backup.target_check(file)
     config = load_config()
     passphrase = panel_backup.passphrase_check(_passphrase(passphrase_stdin, is_new=True))
     with panel_backup.panel_database(config) as url, _told_problems(file):
+        _require_key()
         size = panel_backup.backup_write(config, url, file, passphrase)
         _record_backup(file)
     print(f"{file}: {size} bytes. Keep it away from this machine, and the passphrase away from the file.")
@@ -341,6 +352,11 @@ def _told_problems(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InvalidError(f"{error.filename or file}: {error.strerror or error}.") from None
+
+
+@with_django
+def _require_key() -> None:
+    """A backup with another key than the database's would restore nothing that is secret."""
 
 
 @with_django

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import typer
 
 from devflow.core.errors import DevflowError
+from devflow.embedded import running_url
 from devflow.settings.env import Config, load_config
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ CONNECT_SECONDS: Final = 5.0
 UNREACHED: Final = (
     "Look at proxy, DNS records and firewall. Fine where it is only from this machine that it is not reached."
 )
+_DATABASE_MEND: Final = "Start `devflow up`, or check DATABASE_URL."
+_EMAIL_MEND: Final = "Look at EMAIL_URL: host, port, user and password."
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,10 @@ def _key(config: Config) -> Finding:
 
     is_file = config.master_key is None and config.key_command is None
     if is_file and not config.key_file.exists():
-        mend = "Start `devflow up` once, or put the file back from your backup."
+        has_database = config.database_url or (config.data_dir / "postgres").exists()
+        mend = "Put it back from your backup." if has_database else "Start `devflow up` once: it makes one."
+        if config.database_url:
+            mend += " Where the database is new: start `devflow up` once, it makes one."
         return Finding("master key", "failed", f"{config.key_file} is not there", mend)
     try:
         keys = MasterKeys(config)
@@ -116,6 +122,12 @@ def _port(config: Config) -> Finding:
     if config.is_https and not _is_loopback(config.host):
         mend = "Set DEVFLOW_HOST to 127.0.0.1, or close the port to all but the proxy in the firewall."
         return Finding("port", "warning", f"{config.host}:{config.port} is open beside the proxy, without https", mend)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104 - compared, not bound
+    try:
+        socket.create_connection((host, config.port), CONNECT_SECONDS).close()
+    except OSError:
+        mend = "Start `devflow up` or `devflow web`. Fine on a machine for workers, and where web listens on a socket."
+        return Finding("port", "warning", f"nothing listens on {config.host}:{config.port}", mend)
     return Finding("port", "ok", f"the panel listens on {config.host}:{config.port}")
 
 
@@ -198,13 +210,13 @@ def _certificate(config: Config) -> Finding:
 
 def _running(config: Config) -> Iterator[Finding]:
     """What only an installation that runs can tell."""
-    aids: dict[str, str] = {}
     try:
         parts, aids = _readiness()
-    except DevflowError as error:
-        parts = {"database": str(error)}
+    except DevflowError as error:  # what the settings say: then the panel does not start
+        yield from _wrong_settings(config, error)
+        return
     mends = {
-        "database": "Start `devflow up`, or check DATABASE_URL.",
+        "database": _DATABASE_MEND,
         "queue": "Start `devflow up`: it brings the database up to date.",
         "worker": "Start `devflow up` or `devflow worker`, and look at what it prints.",
     }
@@ -216,9 +228,50 @@ def _running(config: Config) -> Iterator[Finding]:
         yield from _working()
 
 
+def _wrong_settings(config: Config, error: DevflowError) -> Iterator[Finding]:
+    """What can be told where the panel's own modules cannot be loaded. The master key is told of already."""
+    from devflow.core.crypto import MasterKeyError
+
+    found = [_bare_database(config), *_wrong_email(config)]
+    yield from found
+    if not isinstance(error, MasterKeyError) and all(finding.state == "ok" for finding in found):
+        yield Finding("settings", "failed", str(error), "Change it in the environment or in devflow.toml.")
+
+
+def _bare_database(config: Config) -> Finding:
+    import psycopg
+
+    from devflow.settings.database import database_settings
+
+    try:
+        database_settings(config, connections=1)
+        url = config.database_url or running_url(config.data_dir) or ""
+        with psycopg.connect(url, connect_timeout=int(CONNECT_SECONDS)) as connection:
+            version = connection.info.server_version // 10_000
+    except (DevflowError, psycopg.Error) as error:
+        return Finding("database", "failed", str(error).strip(), _DATABASE_MEND)
+    return Finding(
+        "database", "ok", f"PostgreSQL {version} answers; what is in it is looked at when the rest is mended"
+    )
+
+
+def _wrong_email(config: Config) -> Iterator[Finding]:
+    from devflow.settings.email import email_settings
+
+    try:
+        email_settings(config.email_url)
+    except DevflowError as error:
+        yield Finding("e-mail", "failed", str(error), _EMAIL_MEND)
+
+
 def _working() -> Iterator[Finding]:
+    from devflow.apps.accounts.keys import master_key_compare
     from devflow.apps.condition import condition
 
+    try:
+        master_key_compare()
+    except DevflowError as error:
+        yield Finding("master key", "failed", str(error), "See docs/guide/keys.md.")
     now = condition()
     yield Finding("database", "ok", f"PostgreSQL {now.database_version}, up to date")
     yield from (_database_clock(now), _queue(now))
@@ -262,7 +315,7 @@ def _backup(now: "Condition") -> Finding:
 
 def _alerts(now: "Condition") -> Finding:
     if not now.channels:
-        mend = "Make a channel on the page Notifications, or by devflow channels add."
+        mend = "Make a channel on the page Channels, or by devflow channels add."
         return Finding("alerts", "warning", "nobody is told of what fails", mend)
     return Finding("alerts", "ok", f"{now.channels} channels tell of what fails")
 
@@ -279,7 +332,7 @@ def _email() -> Finding:
         with get_connection():
             return Finding("e-mail", "ok", f"{host} lets the panel in")
     except OSError as error:  # that of smtplib among them
-        return Finding("e-mail", "failed", f"{host}: {error}", "Look at EMAIL_URL: host, port, user and password.")
+        return Finding("e-mail", "failed", f"{host}: {error}", _EMAIL_MEND)
 
 
 def _aids(states: dict[str, str]) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """Servers."""
 
 import time
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -168,8 +169,20 @@ def _show(server: dict[str, Any], *, as_json: bool) -> None:
     print_fields(
         fields
         | {"checked": moment(server["checked_at"])}
-        | {name.replace("_", " "): shown(fact) for name, fact in server["facts"].items()}
+        | dict(_readable(name, fact) for name, fact in server["facts"].items())
     )
+
+
+def _readable(name: str, fact: Any) -> tuple[str, str]:
+    """What a check has read, for people: sizes in GiB, `up for` and the server's clock as times."""
+    match name:
+        case "memory_kb" | "memory_free_kb" | "disk_kb" | "disk_free_kb":
+            return name.removesuffix("_kb").replace("_", " "), f"{fact / (1 << 20):.1f} GiB"
+        case "uptime_seconds":
+            return "up for", f"{fact // 86400} d {fact % 86400 // 3600} h {fact % 3600 // 60} min"
+        case "time":
+            return "clock", moment(datetime.fromtimestamp(fact, UTC).isoformat())
+    return name.replace("_", " "), shown(fact)
 
 
 def _authorize(public_key: str) -> str:

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 from typing import Final
 
-from devflow.core.crypto import derive_key
+from devflow.core.crypto import MasterKeyError, derive_key
 from devflow.settings.cache import cache_settings
 from devflow.settings.database import database_settings, replica_settings
 from devflow.settings.email import email_settings
-from devflow.settings.env import KEY_VARIABLE, Config, ConfigError, load_config
+from devflow.settings.env import KEY_VARIABLE, Config, load_config
 from devflow.settings.keys import MasterKeys
 from devflow.settings.log import LOGGING as LOGGING
 
@@ -18,7 +18,7 @@ WEB_THREADS: Final = 8
 def _master_keys(config: Config) -> MasterKeys:
     """Never makes a key: with a second one, what is stored could not be read any more."""
     if config.master_key is None and config.key_command is None and not config.key_file.exists():
-        raise ConfigError(
+        raise MasterKeyError(
             f"There is no master key at {config.key_file}: start `devflow up` once, or set DEVFLOW_KEY_FILE."
         )
     return MasterKeys(config)

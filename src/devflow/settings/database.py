@@ -4,6 +4,7 @@ import atexit
 import sys
 from typing import Any, Final
 
+import psycopg
 import psycopg.conninfo
 
 from devflow.embedded import running_url
@@ -51,13 +52,20 @@ def replica_settings(url: str, *, connections: int) -> dict[str, Any]:
 
 
 def connection_settings(url: str) -> tuple[dict[str, str], dict[str, Any]]:
-    """An address as Django's settings of a database, and what there is no such setting for."""
-    options: dict[str, Any] = _SEE_DEATH | dict(psycopg.conninfo.conninfo_to_dict(url))
+    """An address as Django's settings of a database, and what there is no such setting for. Raises `ConfigError`."""
+    try:
+        options: dict[str, Any] = _SEE_DEATH | dict(psycopg.conninfo.conninfo_to_dict(url))
+    except psycopg.ProgrammingError:  # its message may quote a password
+        raise ConfigError(
+            "DATABASE_URL or DATABASE_REPLICA_URL is no address like postgresql://user:password@host:5432/name. Write "
+            "characters of the password that are neither letters nor digits as %XX."
+        ) from None
     return {name: str(options.pop(key, "")) for name, key in _DJANGO_NAMES.items()}, options
 
 
 def _close_pool() -> None:
     """From Python 3.13 on, the end of a process waits 5 s for each thread of a pool that is still open."""
-    if database := sys.modules.get("django.db"):
+    database, conf = sys.modules.get("django.db"), sys.modules.get("django.conf")
+    if database and conf and conf.settings.configured:  # else the settings were wrong, and would be read once more
         for connection in database.connections.all(initialized_only=True):
             connection.close_pool()

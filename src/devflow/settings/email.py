@@ -20,8 +20,12 @@ def email_settings(url: str | None) -> dict[str, Any]:
     """
     if url is None:
         return {"EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, a port beyond 65535
+        is_address = False
+    if not is_address:
         raise ConfigError(f"EMAIL_URL: must be like smtp://user:password@mail.example.org:587 ({', '.join(_SCHEMES)})")
     port, encryption = _SCHEMES[parts.scheme]
     return {

@@ -171,7 +171,14 @@ def _text(value: Any) -> str:
 def _url(value: Any) -> str:
     text = _text(value).rstrip("/")
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or parts.fragment:
+    if (
+        parts.port == 0
+        or parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.path
+        or parts.query
+        or parts.fragment
+    ):
         raise ValueError(f"must be an address like https://panel.example.org, not {text!r}")
     return text
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shlex
 import signal
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,8 @@ from devflow.settings.env import KEY_VARIABLE, Config
 COMMAND_SECONDS: Final = 20.0
 """How long `DEVFLOW_KEY_COMMAND` may take: a key service may be far away, and a start must not hang."""
 
+_log = logging.getLogger(__name__)
+
 
 class MasterKeys:
     """The master keys of this process. The first seals, all open."""
@@ -25,6 +29,7 @@ class MasterKeys:
         """Raises MasterKeyError where they cannot be had."""
         self.file: Path | None = None
         self._stamp: tuple[int, int, int] | None = None
+        self._refused: tuple[int, int, int] | None = None
         if config.master_key is not None:
             self.where = f"in {KEY_VARIABLE}"
             self._keys = parse_master_keys(config.master_key, KEY_VARIABLE)
@@ -37,15 +42,28 @@ class MasterKeys:
             self._stamp = _stamp(config.key_file)
             self._keys = read_key_file(config.key_file)
 
-    def now(self) -> tuple[bytes, ...]:
+    def now(self, are_ours: Callable[[tuple[bytes, ...]], bool] = lambda keys: False) -> tuple[bytes, ...]:
         """The keys; a key file is read again when it was replaced. So a running panel learns of a new key before
-        anything is sealed with it. Where that fails, what is known stays in use."""
+        anything is sealed with it.
+
+        Where that fails, what is known stays in use; also where the file holds none of the known keys, which a rotation
+        leaves in it, and `are_ours` does not know those that it holds (of a process that has slept through a rotation).
+        """
         if self.file is not None and (stamp := _stamp(self.file)) not in (None, self._stamp):
             try:
-                self._keys = read_key_file(self.file)
-            except MasterKeyError:
-                return self._keys
-            self._stamp = stamp
+                found = read_key_file(self.file)
+            except MasterKeyError as error:
+                return self._refuse(stamp, str(error))
+            if not set(found) & set(self._keys) and not are_ours(found):
+                return self._refuse(stamp, f"{self.file} holds another master key than before: put the right one back.")
+            self._keys, self._stamp = found, stamp
+        return self._keys
+
+    def _refuse(self, stamp: tuple[int, int, int] | None, reason: str) -> tuple[bytes, ...]:
+        """Goes on with what is known, and says so once for each state of the file."""
+        if stamp != self._refused:
+            self._refused = stamp
+            _log.error("The key file is not taken up, the panel goes on with the key it has. %s", reason)
         return self._keys
 
 

@@ -1,6 +1,9 @@
 """`/healthz`: the process answers. `/readyz`: it can do its work; each part with what is wrong with it, also those that
-it can do without. `/metrics`: the panel's own figures, for who is on this machine or has the token for them."""
+it can do without; within 5 s, also where the database hangs. `/metrics`: the panel's own figures, for who is on this
+machine or has the token for them."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import Any, Final
@@ -9,10 +12,13 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from devflow.apps.accounts.addresses import is_within, networks
-from devflow.apps.readiness import aids, readiness
+from devflow.apps.readiness import aids, readiness, unanswered
 from devflow.web.answers import send_body, send_json, send_problem
 from devflow.web.threads import in_thread
 
+READY_SECONDS: Final = 5
+_looks: Final = ThreadPoolExecutor(2, thread_name_prefix="readyz")
+"""Of its own: they hang as the database hangs. Who comes while all do waits for one, and not for longer than above."""
 _THIS_MACHINE: Final = networks(["127.0.0.0/8", "::1"])
 
 
@@ -21,10 +27,17 @@ async def healthz(send: Any) -> None:
 
 
 async def readyz(send: Any) -> None:
-    parts = await in_thread(readiness)
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            parts, others = await in_thread(_look, pool=_looks)
+    except TimeoutError:
+        parts, others = unanswered(f"no answer in {READY_SECONDS} s"), {}
     is_ready = all(state == "ok" for state in parts.values())
-    told = {**parts, **await in_thread(aids)}
-    await send_json(send, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE, told)
+    await send_json(send, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE, {**parts, **others})
+
+
+def _look() -> tuple[dict[str, str], dict[str, str]]:
+    return readiness(), aids()
 
 
 async def metrics(scope: Any, send: Any) -> None:

@@ -109,6 +109,30 @@ def test_no_key_may_be_missing_while_it_is_needed(db: None, given_keys: Callable
         keys.master_key_check()
 
 
+def test_another_key_under_a_running_panel_loses_nothing(key_file: Path, shop: Shop) -> None:
+    keys.master_key_check()
+    (right,) = read_key_file(key_file)
+    replace_key_file(key_file, (OTHER_KEY,))
+    values = variables(shop, 2)
+    assert (heads(), stored()) == ({Vault(right).head}, values)
+    replace_key_file(key_file, (right,))
+    assert stored() == values
+
+
+def test_who_has_slept_through_a_rotation_takes_its_key_up(
+    key_file: Path, shop: Shop, settings: pytest_django.fixtures.SettingsWrapper
+) -> None:
+    keys.master_key_check()
+    values = variables(shop, 1)
+    asleep = settings.MASTER_KEYS
+    settings.MASTER_KEYS = MasterKeys(load_config({"DEVFLOW_KEY_FILE": str(key_file)}))
+    rotate()
+    rotate(finish=True)
+    settings.MASTER_KEYS = asleep
+    assert stored() == values
+    assert vault().head == Vault(*read_key_file(key_file)).head
+
+
 # --- rotation with a key file -----------------------------------------------------------------------------------------
 
 

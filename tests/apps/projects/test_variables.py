@@ -10,8 +10,10 @@ from django.utils import timezone
 from django_scopes import scope
 
 from devflow.apps.accounts.models import Role
+from devflow.apps.deployments.variables import secrets_of
 from devflow.apps.projects import variables
 from devflow.apps.projects.models import Variable, VariableChange
+from devflow.core.crypto import Vault
 from devflow.core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from tests.support.shop import Shop
 
@@ -181,3 +183,29 @@ def test_what_is_required_and_nobody_has_set(shop: Shop) -> None:
     with scope(team=shop.team):
         assert variables.variables_missing(shop.environment) == []
         assert variables.variables_missing(shop.environment, {"required": ["A", "C", "B", "D"]}) == ["C", "D"]
+
+
+# --- a value that cannot be opened ------------------------------------------------------------------------------------
+
+
+def test_a_value_of_another_master_key_is_named_and_can_be_replaced(shop: Shop) -> None:
+    put(shop, {"A": "one", "B": "two", "C": "three"})
+    other = Vault(bytes(range(32)))
+    with scope(team=shop.team):
+        for lost in Variable.objects.filter(key__in="BC"):
+            lost.value_sealed = other.seal(b"two", Variable.value.context(Variable, lost.pk))
+            lost.save()
+        with pytest.raises(ConflictError, match="The value of B cannot be opened"):
+            secrets_of(shop.environment)
+    who = {"actor": shop.actor(), "environment": shop.environment}
+    for read in (variables.variables_export, variables.variable_values):
+        with pytest.raises(ConflictError, match="The value of B cannot be opened"):
+            read(**who)
+    assert variables.variables_preview(text="B=2", **who) == [variables.PlannedChange("B", "changed")]
+    staging = shop.add_environment("staging")
+    put(shop, {"A": "one", "B": "two"}, environment=staging)
+    here = {"actor": shop.actor(), "here": shop.environment, "there": staging}
+    assert [(row.key, row.state) for row in variables.variable_diff(**here)] == [("B", "changed"), ("C", "only here")]
+    put(shop, {"B": "anew"})
+    variables.variable_unset(key="C", **who)
+    assert in_force(shop) == {"A": "one", "B": "anew"}

@@ -28,7 +28,7 @@ def test_the_port_follows_the_encryption() -> None:
     assert email_settings("smtp+plain://mail")["EMAIL_PORT"] == 25
 
 
-@pytest.mark.parametrize("url", ["mail.example.org", "http://mail", "smtp://"])
+@pytest.mark.parametrize("url", ["mail.example.org", "http://mail", "smtp://", "smtp", "smtp://[", "smtp://h:99999"])
 def test_a_wrong_address_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="EMAIL_URL"):
         email_settings(url)

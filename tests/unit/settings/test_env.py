@@ -94,6 +94,7 @@ def test_the_address_follows_the_host(tmp_path: Path, host: str, url: str) -> No
             "DEVFLOW_URL: must be an address like https://panel.example.org, not 'https://a/b'",
         ),
         ("DEVFLOW_URL", "http://[::", "DEVFLOW_URL: Invalid IPv6 URL"),
+        ("DEVFLOW_URL", "http://x:99999", "DEVFLOW_URL: Port out of range 0-65535"),
         ("DATABASE_URL", "mysql://x", "DATABASE_URL: must start with postgresql:// (no other database is supported)"),
         (
             "DEVFLOW_TRUSTED_PROXIES",

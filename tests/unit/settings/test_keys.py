@@ -126,3 +126,20 @@ def test_a_file_that_was_replaced_is_read_again(tmp_path: Path) -> None:
     assert found.now() == (KEY, first)  # a running panel goes on with what it knows
     path.unlink()
     assert found.now() == (KEY, first)
+
+
+def test_a_file_with_another_key_is_not_taken_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "master.key"
+    make_key_file(path)
+    (first,) = read_key_file(path)
+    found = given(tmp_path)
+    replace_key_file(path, (KEY,))
+    assert [found.now(), found.now()] == [(first,), (first,)]
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert "holds another master key than before" in told
+    assert KEY.hex() not in told
+    assert found.now(lambda keys: keys == (KEY,)) == (KEY,)  # who can tell that they are the panel's
+    replace_key_file(path, (first, KEY))
+    assert found.now() == (first, KEY)
+    replace_key_file(path, (first,))  # as at the end of a rotation
+    assert found.now() == (first,)

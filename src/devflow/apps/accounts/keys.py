@@ -44,17 +44,31 @@ def master_key_check() -> None:
     with transaction.atomic():
         PanelKey.objects.get_or_create(pk=1, defaults={"digest": digests[0]})
         known = PanelKey.objects.select_for_update().get(pk=1)
-        if known.digest not in digests:
-            raise MasterKeyError(
-                f"The master key {settings.MASTER_KEYS.where} is not the one that this database's secrets are sealed "
-                "with. Put the right one back from your backup, or set DEVFLOW_KEY_FILE."
-            )
-        if not set(known.older) <= set(digests):
-            raise MasterKeyError(
-                f"An older master key is missing {settings.MASTER_KEYS.where}: some secrets are still sealed with it. "
-                "Give it after the new one, and run `devflow admin rotate-keys` to its end."
-            )
+        _require(known, digests)
         _remember(known, digests[0])
+
+
+def master_key_compare() -> None:
+    """As `master_key_check`, and changes nothing; a database that has no key yet takes every one.
+
+    Raises MasterKeyError, and Django's errors where the database does not answer.
+    """
+    known = PanelKey.objects.filter(pk=1).first()
+    if known is not None:
+        _require(known, master_key_digests())
+
+
+def _require(known: PanelKey, digests: list[str]) -> None:
+    if known.digest not in digests:
+        raise MasterKeyError(
+            f"The master key {settings.MASTER_KEYS.where} is not the one that this database's secrets are sealed "
+            "with. Put the right one back from your backup, or set DEVFLOW_KEY_FILE."
+        )
+    if not set(known.older) <= set(digests):
+        raise MasterKeyError(
+            f"An older master key is missing {settings.MASTER_KEYS.where}: some secrets are still sealed with it. "
+            "Give it after the new one, and run `devflow admin rotate-keys` to its end."
+        )
 
 
 def _remember(known: PanelKey, digest: str) -> None:

@@ -118,7 +118,8 @@ def setup_complete(*, token: str, email: str, password: str, team_name: str, nam
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('devflow-setup'))")
         if not setup_token_valid(raw=token):
             raise ForbiddenError(
-                "This set-up link is not valid (any more). `devflow up` prints a new one while there is no user."
+                "This set-up link is not valid (any more). While there is no user, `devflow up` prints one at its "
+                "start, and `devflow admin setup-address` at any time."
             )
         user = user_create(email=email, password=password, name=name, is_superuser=True)
         team_create(name=team_name, owner=user)

@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -24,6 +23,7 @@ from devflow.apps.accounts.selectors import team_list
 from devflow.apps.audit import chain, context
 from devflow.apps.audit.models import Event
 from devflow.apps.queue import BACKGROUND, enqueue
+from devflow.apps.sealed import master_keys
 from devflow.core.crypto import derive_key
 from devflow.core.names import uuid7
 from devflow.core.shell import MASK
@@ -101,7 +101,7 @@ def audit_record(
     document = event_document(row)
     row.who_digest = document["who_digest"] = chain.details_digest(document, chain.WHO, row.who_salt)
     row.what_digest = document["what_digest"] = chain.details_digest(document, chain.WHAT, row.what_salt)
-    row.stamp = chain.event_stamp(document, _stamp_keys(settings.MASTER_KEYS.now())[0])
+    row.stamp = chain.event_stamp(document, _stamp_keys(master_keys())[0])
     with scopes_disabled():
         row.save(force_insert=True)
     if action in ALERTING:
@@ -111,10 +111,7 @@ def audit_record(
 
 def is_stamped(row: Event, document: Mapping[str, Any]) -> bool:
     """Whether the panel recorded this event, with one of its master keys."""
-    return any(
-        hmac.compare_digest(chain.event_stamp(document, key), row.stamp)
-        for key in _stamp_keys(settings.MASTER_KEYS.now())
-    )
+    return any(hmac.compare_digest(chain.event_stamp(document, key), row.stamp) for key in _stamp_keys(master_keys()))
 
 
 @lru_cache(maxsize=4)

@@ -339,7 +339,7 @@ def _active_by_server(servers: list[Server]) -> dict[uuid.UUID, int]:
 
 
 def _secrets(environment: Environment, team: Team) -> RunSecrets:
-    """What the environment's scripts carry. Raises SealError when the master key is another one."""
+    """What the environment's scripts carry. Raises ConflictError when the master key is another one."""
     with scope(team=team):
         return secrets_of(environment)
 

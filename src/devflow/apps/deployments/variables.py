@@ -20,6 +20,7 @@ from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments.models import Release
 from devflow.apps.projects.models import Environment, Project, Variable
 from devflow.apps.projects.variables import (
+    value_of,
     variables_changed_since,
     variables_in_force,
     variables_last_changed,
@@ -41,11 +42,11 @@ _DIGEST = "sha256:"
 
 
 def secrets_of(environment: Environment) -> RunSecrets:
-    """What the environment's scripts carry. Within a team's scope. Raises SealError when the master key is another."""
+    """What the environment's scripts carry. Within a team's scope. Raises ConflictError where they cannot be opened."""
     found = variables_in_force(environment)
     return RunSecrets(
-        variables={key: variable.value for key, variable in found.items() if variable.kind != "file"},
-        files={key: variable.value for key, variable in found.items() if variable.kind == "file"},
+        variables={key: value_of(variable) for key, variable in found.items() if variable.kind != "file"},
+        files={key: value_of(variable) for key, variable in found.items() if variable.kind == "file"},
         shown=frozenset(key for key, variable in found.items() if variable.kind == "text"),
         deploy_key=environment.project.deploy_key,
     )

@@ -9,6 +9,7 @@ import base64
 import json
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -98,7 +99,7 @@ def variables_set(
             variable = present.get(key)
             wanted = (kinds or {}).get(key) or kind or None
             checked = _kind(wanted, key, value, variable.kind if variable else SECRET)
-            if variable and (variable.kind, variable.value) == (checked, value):
+            if variable and variable.kind == checked and _holds(variable, value):
                 continue
             variable = variable or Variable(team=actor.team, project=of_project, environment=environment, key=key)
             variable.kind, variable.value = checked, value
@@ -204,7 +205,7 @@ def _imported(
 def _planned(present: Variable | None, value: str) -> Literal["added", "changed", "unchanged"]:
     if present is None:
         return "added"
-    return "unchanged" if value in (MASK, present.value) else "changed"
+    return "unchanged" if value == MASK or _holds(present, value) else "changed"
 
 
 def variable_unset(
@@ -252,6 +253,17 @@ def variables_in_force(environment: Environment) -> dict[str, Variable]:
     return {variable.key: variable for variable in base_first}
 
 
+def value_of(variable: Variable) -> str:
+    """The value in clear. Raises ConflictError where the master key does not open it."""
+    try:
+        return str(variable.value)
+    except SealError:
+        raise ConflictError(
+            f"The value of {variable.key} cannot be opened with the panel's master key. Set it anew, or remove it; or "
+            "put the right key back."
+        ) from None
+
+
 def variable_list(
     *, actor: Actor, environment: Environment | None = None, project: Project | None = None
 ) -> list[VariableRow]:
@@ -279,7 +291,7 @@ def variable_values(
     environment: Environment | None = None,
     project: Project | None = None,
 ) -> dict[str, str]:
-    """Keys and values in clear of what is in force. Raises ForbiddenError."""
+    """Keys and values in clear of what is in force. Raises ForbiddenError, ConflictError."""
     actor.require(rights.SEE_SECRETS, environment or project)
     of_project, environment = _place(project, environment)
     found = _found(actor, of_project, environment)
@@ -291,7 +303,8 @@ def variables_export(
     *, actor: Actor, environment: Environment | None = None, project: Project | None = None, is_own: bool = False
 ) -> str:
     """A `.env` text of what is in force, or (`is_own`) of what the environment has itself, in clear. An import of it
-    gives the same variables: those that are no secrets have their kind noted behind. Raises ForbiddenError."""
+    gives the same variables: those that are no secrets have their kind noted behind. Raises ForbiddenError,
+    ConflictError where a value cannot be opened."""
     actor.require(rights.SEE_SECRETS, environment or project)
     of_project, environment = _place(project, environment)
     found = _found(actor, of_project, environment)
@@ -315,13 +328,13 @@ def variable_reveal(
     if variable.kind != "text":
         raise ConflictError(f"{key} is no plain text; it is never shown here. An export holds it.")
     _audit(actor, "secret.read", of_project, environment, [variable])
-    return str(variable.value)
+    return value_of(variable)
 
 
 def variable_diff(*, actor: Actor, here: Environment, there: Environment) -> list[VariableDifference]:
     """In which variables two environments differ, by key, those of their project included."""
     ours, theirs = (
-        {key: (variable.kind == "file", variable.value) for key, variable in _found(actor, one.project, one).items()}
+        {key: _comparable(variable) for key, variable in _found(actor, one.project, one).items()}
         for one in (here, there)
     )
     return [
@@ -393,7 +406,23 @@ def _found(actor: Actor, project: Project, environment: Environment | None) -> d
 
 
 def _clear(found: Mapping[str, Variable]) -> dict[str, str]:
-    return {key: variable.value for key, variable in found.items()}
+    return {key: value_of(variable) for key, variable in found.items()}
+
+
+def _holds(variable: Variable, value: str) -> bool:
+    """Whether this is the variable's value. One that cannot be opened is none: it can be set anew, and removed."""
+    try:
+        return bool(variable.value == value)
+    except SealError:
+        return False
+
+
+def _comparable(variable: Variable) -> Any:
+    """What tells two values apart; one that cannot be opened is like no other."""
+    try:
+        return variable.kind == "file", variable.value
+    except SealError:
+        return variable.pk
 
 
 def _base_row(variable: Variable, every: list[Variable]) -> VariableRow:
@@ -429,7 +458,8 @@ def _record(actor: Actor, variable: Variable, *, is_removal: bool = False) -> No
         is_removal=is_removal,
         changed_by=actor.user,
     )
-    change.value = variable.value
+    with suppress(SealError):  # of one that cannot be opened there is nothing to be kept
+        change.value = variable.value
     change.save(force_insert=True)
 
 

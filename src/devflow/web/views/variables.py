@@ -110,7 +110,11 @@ def variables_import(request: TeamRequest, slug: str, name: str = "") -> HttpRes
 def variables_export(request: TeamRequest, slug: str, name: str = "") -> HttpResponse:
     """The variables in clear, as a file."""
     place = _place(request, slug, name)
-    text = variables.variables_export(actor=request.actor, **place.chosen)
+    try:
+        text = variables.variables_export(actor=request.actor, **place.chosen)
+    except ConflictError as error:
+        messages.error(request, told(str(error)))
+        return redirect(place.list_page, *place.args)
     headers = {
         "Content-Disposition": f'attachment; filename="{"-".join(place.args)}.env"',
         "Cache-Control": "no-store",
