@@ -218,16 +218,18 @@ def inside(world: World) -> Inside:
     """To be looked at again where something is left: jobs that just end, sessions of who just died."""
     with world.database() as database:
         jobs = database.execute(
-            "SELECT id, task_name, status, attempts, args, worker_id, now() - (SELECT max(at) FROM procrastinate_events"
-            " WHERE job_id = procrastinate_jobs.id) AS since FROM procrastinate_jobs"
-            " WHERE status IN ('todo', 'doing', 'failed') AND (scheduled_at IS NULL OR scheduled_at < now())"
+            "WITH left_over AS (SELECT * FROM procrastinate_jobs WHERE status IN ('todo', 'doing', 'failed')"
+            " AND (scheduled_at IS NULL OR scheduled_at < now()))"
+            " SELECT id, task_name, status, attempts, args, lock, scheduled_at, worker_id, now() - (SELECT max(at) FROM"
+            " procrastinate_events WHERE job_id = jobs.id) AS since FROM procrastinate_jobs AS jobs"
+            " WHERE id IN (SELECT id FROM left_over) OR lock IN (SELECT lock FROM left_over)"
         ).fetchall()
         workers = database.execute(
             "SELECT count(*) AS number FROM procrastinate_workers WHERE last_heartbeat > now() - interval '10 s'"
         ).fetchall()
         transactions = database.execute(
             "SELECT pid, state, now() - state_change AS since, query FROM pg_stat_activity"
-            " WHERE state LIKE 'idle in transaction%' AND now() - state_change > interval '2 seconds'"
+            " WHERE state <> 'idle' AND now() - state_change > interval '2 seconds'"
         ).fetchall()
         locks = database.execute("SELECT pid, mode FROM pg_locks WHERE locktype = 'advisory'").fetchall()
     assert world.panel.process

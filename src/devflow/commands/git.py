@@ -53,28 +53,40 @@ fetch_anew() {
   mkdir "$mirror/objects"
   fetch_branch
 }
+not_fetched() {
+  reason=$(cat "$run/fetch"); printf '%s\\n' "$reason"
+  case $reason in
+    *"couldn't find remote ref"*) explain "The repository has no branch '$branch' (an empty repository has none at all). Push the branch, or set another one for this environment." ;;
+    *"dubious ownership"*)
+      theirs=$(sed -n "s/.*dubious ownership in repository at '\\(.*\\)'$/\\1/p" "$run/fetch" | head -n 1)
+      case $repository in /*|file://*) reader="$(id -un) on $server" ;; *) reader="the user that $server logs in as there" ;; esac
+      explain "git refuses to read ${theirs:-$repository}: it belongs to another user than $reader. Give it to that user (chown -R), or have that user trust it: git config --global --add safe.directory ${theirs:-$repository}" ;;
+    *"Permission denied"*|*"could not read Username"*|*"Authentication failed"*|*"publickey"*) explain "The repository refused $server. Add the project's deploy key to the repository (read access is enough), or check its address." ;;
+    *"not found"*|*"does not exist"*|*"does not appear to be a git repository"*) explain "There is no git repository at $repository, as $server sees it. Check the address and the deploy key." ;;
+    *"No space left"*|*"Disk quota"*) explain "The disk of $server is full: $(df -Pk "$devflow" | tail -n 1). Free some space and deploy again." ;;
+    *"Could not resolve host"*|*"timed out"*|*"Connection refused"*|*"No route to host"*|*"Failed to connect"*|*"Could not connect"*) explain "$server cannot reach the repository's host. Check DNS and firewall on the server, and the address." ;;
+    *)
+      # git's last words are its advice ("… and the repository exists."), which is the same for many reasons
+      why=$(grep -aiE '^(remote: )?(fatal|error): ' "$run/fetch" | head -n 1) || why=''
+      explain "git could not fetch '$branch' from $repository: ${why:-$(printf '%s' "$reason" | tail -n 1)}" ;;
+  esac
+}
+# fetch_commit: one that the branch did not have. Over a plain sshd git gives nothing but heads (protocol 0), so one that
+# was the head when another server asked, and is not any more, comes with the branch.
+fetch_commit() {
+  in_mirror fetch -q --no-tags "$repository" "$commit" 2>"$run/fetch" && return
+  case $(cat "$run/fetch") in
+    *"not our ref"*|*"unadvertised object"*|*"couldn't find remote ref"*) ;;
+    *) not_fetched ;;
+  esac
+  fetch_branch || not_fetched
+  is_whole "$commit" || explain "There is no commit $commit in the repository. Push it first, or choose another."
+}
 shown=''
 if [ -n "$commit" ] && is_whole "$commit"; then shown=$(show "$commit") || shown=''; fi
 if [ -z "$shown" ]; then
   alone
-  if ! { fetch_branch || fetch_anew; }; then
-    reason=$(cat "$run/fetch"); printf '%s\\n' "$reason"
-    case $reason in
-      *"couldn't find remote ref"*) explain "The repository has no branch '$branch' (an empty repository has none at all). Push the branch, or set another one for this environment." ;;
-      *"dubious ownership"*)
-        theirs=$(sed -n "s/.*dubious ownership in repository at '\\(.*\\)'$/\\1/p" "$run/fetch" | head -n 1)
-        case $repository in /*|file://*) reader="$(id -un) on $server" ;; *) reader="the user that $server logs in as there" ;; esac
-        explain "git refuses to read ${theirs:-$repository}: it belongs to another user than $reader. Give it to that user (chown -R), or have that user trust it: git config --global --add safe.directory ${theirs:-$repository}" ;;
-      *"Permission denied"*|*"could not read Username"*|*"Authentication failed"*|*"publickey"*) explain "The repository refused $server. Add the project's deploy key to the repository (read access is enough), or check its address." ;;
-      *"not found"*|*"does not exist"*|*"does not appear to be a git repository"*) explain "There is no git repository at $repository, as $server sees it. Check the address and the deploy key." ;;
-      *"No space left"*|*"Disk quota"*) explain "The disk of $server is full: $(df -Pk "$devflow" | tail -n 1). Free some space and deploy again." ;;
-      *"Could not resolve host"*|*"timed out"*|*"Connection refused"*|*"No route to host"*|*"Failed to connect"*|*"Could not connect"*) explain "$server cannot reach the repository's host. Check DNS and firewall on the server, and the address." ;;
-      *)
-        # git's last words are its advice ("… and the repository exists."), which is the same for many reasons
-        why=$(grep -aiE '^(remote: )?(fatal|error): ' "$run/fetch" | head -n 1) || why=''
-        explain "git could not fetch '$branch' from $repository: ${why:-$(printf '%s' "$reason" | tail -n 1)}" ;;
-    esac
-  fi
+  fetch_branch || fetch_anew || not_fetched
   exec 8>&-
   if [ -z "$commit" ] && [ "$leads" = 0 ]; then told_commit; fi
   shown=''
@@ -82,7 +94,7 @@ if [ -z "$shown" ]; then
   if [ -z "$shown" ]; then
     [ -n "$commit" ] || explain "git cannot read the head of $branch."
     alone
-    in_mirror fetch -q --no-tags "$repository" "$commit" 2>/dev/null || explain "There is no commit $commit in the repository. Push it first, or choose another."
+    fetch_commit
     exec 8>&-
     shown=$(show "$commit") || explain "git cannot read the commit $commit."
   fi

@@ -103,6 +103,18 @@ def test_what_a_server_without_power_has_lost_is_fetched_anew(machine: Machine, 
     assert laid_out(machine)["index.html"] == "1"
 
 
+def test_a_commit_that_was_pushed_over_while_it_was_deployed(machine: Machine, origin: GitRepository) -> None:
+    """Another server asked for the head later than this one, and a plain sshd gives nothing but heads."""
+    first, commit, head = (origin.commit({"index.html": name}) for name in "123")
+    move = f"--git-dir={origin.path} update-ref refs/heads/main"
+    subprocess.run(["git", *move.split(), first], check=True)
+    real = shutil.which("git")
+    machine.tool("git", f'{real} -c protocol.version=0 "$@" && case " $* " in *" fetch "*) {real} {move} {head} ;; esac')
+    ran = deploy(machine, commit=commit)
+    assert (ran.code, ran.explained) == (0, "")
+    assert laid_out(machine)["index.html"] == "2"
+
+
 def test_a_known_commit_is_not_fetched_again(machine: Machine, origin: GitRepository) -> None:
     commit = origin.commit({"index.html": "1"})
     machine.run(git.FETCH)
