@@ -109,7 +109,9 @@ def test_a_commit_that_was_pushed_over_while_it_was_deployed(machine: Machine, o
     move = f"--git-dir={origin.path} update-ref refs/heads/main"
     subprocess.run(["git", *move.split(), first], check=True)
     real = shutil.which("git")
-    machine.tool("git", f'{real} -c protocol.version=0 "$@" && case " $* " in *" fetch "*) {real} {move} {head} ;; esac')
+    machine.tool(
+        "git", f'{real} -c protocol.version=0 "$@" && case " $* " in *" fetch "*) {real} {move} {head} ;; esac'
+    )
     ran = deploy(machine, commit=commit)
     assert (ran.code, ran.explained) == (0, "")
     assert laid_out(machine)["index.html"] == "2"
