@@ -242,7 +242,7 @@ def test_a_part_whose_object_is_gone_is_not_asked_for_any_more(
         page = opened.new_page()
         asked: list[int] = []
         page.on("response", lambda answer: asked.append(answer.status) if "/state/" in answer.url else None)
-        page.goto(f"/servers/web-1/?since={time.time():.0f}")
+        page.goto(f"/servers/web-1/?since={time.time():.3f}")
         expect(page.locator(".checks")).to_contain_text("Running")
         wait_until(
             lambda: page.wait_for_timeout(50) or 200 in asked, 30, what=lambda: f"no part was asked for: {asked}"

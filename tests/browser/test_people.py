@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import context, watched
+from tests.support.browser import DESKTOP, PHONE, context, sideways, violations, watched
 from tests.support.panel import Panel
 from tests.support.second_factor import App
 
@@ -38,6 +39,15 @@ def log_in(page: Page, email: str) -> None:
     page.get_by_role("button", name="Log in", exact=True).click()
 
 
+def look_at(page: Page) -> None:
+    """Axe finds nothing, in both themes and on both windows, and nothing scrolls sideways."""
+    for theme, window in product(("light", "dark"), (PHONE, DESKTOP)):
+        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        page.set_viewport_size(window)
+        assert violations(page) == [], (theme, window)
+        assert sideways(page) == 0, (theme, window)
+
+
 def add_device(page: Page) -> None:
     """From now on the browser has a device that keeps passkeys, and whose owner touches it whenever it asks."""
     developer = page.context.new_cdp_session(page)
@@ -57,6 +67,7 @@ def test_a_passkey_is_made_and_lets_in_without_a_password(page: Page) -> None:
     page.get_by_role("button", name="Make passkey").click()
     expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible(timeout=SLOW_MS)
     assert len(re.findall(r"\d{8}", page.locator("#codes").inner_text())) == 10
+    look_at(page)
     page.get_by_role("link", name="I have kept them").click()
     expect(page.get_by_role("listitem").filter(has_text="Ada's laptop")).to_contain_text("passkey")
 
@@ -74,11 +85,18 @@ def test_a_passkey_is_made_and_lets_in_without_a_password(page: Page) -> None:
     expect(page).to_have_url(re.compile(r"localhost:\d+/$"), timeout=SLOW_MS)
 
     page.goto("/accounts/2fa/passkeys/reauthenticate/?next=/tokens/")
+    look_at(page)
     page.get_by_role("button", name="Use a passkey").click()
     expect(page).to_have_url(re.compile(r"localhost:\d+/tokens/$"), timeout=SLOW_MS)
 
     page.goto("/account/")
+    page.get_by_role("link", name="Rename Ada's laptop").click()
+    expect(page.get_by_label("Name")).to_have_value("Ada's laptop")
+    look_at(page)
+    page.goto("/account/")
     page.get_by_role("link", name="Remove Ada's laptop").click()
+    expect(page.get_by_role("button", name="Remove")).to_be_visible()
+    look_at(page)
     page.get_by_role("button", name="Remove").click()
     expect(page.get_by_role("listitem").filter(has_text="Ada's laptop")).to_be_hidden()
 
@@ -105,6 +123,8 @@ def test_an_authenticator_app_is_set_up_and_asked_for(page: Page) -> None:
 
     page.context.clear_cookies()
     log_in(page, "bob@example.test")
+    expect(page.get_by_label("Code")).to_be_visible()
+    look_at(page)
     page.get_by_label("Code").fill(app.code(1))
     page.get_by_role("button", name="Log in", exact=True).click()
     expect(page.get_by_role("link", name="Servers").first).to_be_visible()
@@ -115,6 +135,13 @@ def test_an_authenticator_app_is_set_up_and_asked_for(page: Page) -> None:
     page.get_by_role("button", name="Log in", exact=True).click()
     page.goto("/account/")
     expect(page.get_by_text("9 left")).to_be_visible()
+    page.goto("/accounts/2fa/reauthenticate/")
+    look_at(page)
+    page.get_by_label("Code").fill(codes[1])
+    page.get_by_role("button", name="Confirm").click()
+    for address in ("/accounts/2fa/totp/deactivate/", "/accounts/2fa/recovery-codes/"):
+        page.goto(address)
+        look_at(page)
 
 
 @pytest.mark.timeout(120)

@@ -140,7 +140,8 @@ def test_it_can_be_installed(page: Page) -> None:
 def test_a_thumb_finds_what_it_needs(page: Page) -> None:
     """Deploying, deciding, going back, reading the log; and all parts that pages are made of."""
     environment = "/projects/shop/environments/production/"
-    for address in ("/", environment, f"{environment}deploy/", "/deployments/", "/account/", "/styleguide"):
+    decisions = ("/", environment, f"{environment}deploy/", "/deployments/")
+    for address in (*decisions, "/account/", "/team/", "/add/server/", "/clusters/shops/", "/styleguide"):
         page.goto(address)
         assert page.evaluate(SMALL) == [], address
         assert sideways(page) == 0, address

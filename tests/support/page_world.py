@@ -1,7 +1,8 @@
 """Fills a panel's database with what its pages can show, for tests in a browser that need no server.
 
 Run with the panel's environment; prints one JSON object: session (the key of the owner's log-in session),
-deployments (id by status) and delivery (the id of a webhook's). No worker touches any of them.
+deployments (id by status), and the ids of a webhook's delivery, a channel, an event of the audit log and a container's
+log. No worker touches any of them.
 """
 
 from __future__ import annotations
@@ -43,13 +44,15 @@ def main() -> None:
         deployment_cancel(actor=world.actor(), deployment=world.deployment)
         world.deliver(b"not JSON")
         assert world.container_action
+        assert world.follow
         ClusterAction.objects.filter(cluster=world.cluster).update(status="done", message="web-1 is its first manager.")
         environment_freeze(actor=world.actor(), environment=world.environment, reason="The sale goes on")
         cursor.execute("DELETE FROM procrastinate_jobs")  # before a worker sees them
     _settings(world)
     ids = {status: _deployment(world, status) for status in STATUSES}
     session = log_in(world.people["owner"])
-    sys.stdout.write(json.dumps({"session": session, "deployments": ids, "delivery": str(world.delivery.pk)}) + "\n")
+    others = {name: str(getattr(world, name).pk) for name in ("delivery", "channel", "event", "follow")}
+    sys.stdout.write(json.dumps({"session": session, "deployments": ids, **others}) + "\n")
 
 
 def _settings(world: World) -> None:

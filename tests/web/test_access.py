@@ -46,6 +46,7 @@ FOR_EVERY_MEMBER = {
     "tokens": "one's own tokens",
     "token-revoke": "one's own tokens",
     "account-keys": "one's own keyboard",
+    "account-name": "one's own name",
     "device-add": "one's own browser",
     "device-remove": "one's own browser",
     "device-renew": "one's own browser",

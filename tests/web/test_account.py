@@ -139,6 +139,11 @@ def test_who_has_no_password_is_told_so(world: World, viewer: Client) -> None:
     page = viewer.get("/account/").content.decode()
     assert "Change password" not in page
     assert "You have none." in page
+    for asked in (viewer.get, viewer.post):
+        answer = asked("/accounts/password/change/", {"password1": PASSWORD, "password2": PASSWORD})
+        assert (answer.status_code, answer["Location"]) == (302, "/account/")
+    assert not User.objects.get(pk=person.pk).has_usable_password()
+    assert viewer.get("/accounts/reauthenticate/").status_code < 500
 
 
 def test_nobody_signs_up_by_themselves(world: World) -> None:

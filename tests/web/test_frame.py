@@ -88,6 +88,12 @@ def test_every_state_has_its_look() -> None:
     assert set(PHASES) == set(Phase)
 
 
+def test_a_state_that_only_a_newer_version_knows_is_shown_as_it_is_stored() -> None:
+    shown = looks.look("outcome", "half <done>")
+    assert (shown.word, shown.tone) == ("half <done>", "")
+    assert "half &lt;done&gt;" in panel.status("outcome", "half <done>")
+
+
 def test_every_icon_that_a_template_names_is_drawn() -> None:
     drawn = set(re.findall(r'id="i-([a-z-]+)"', (TEMPLATES / "parts/icons.svg").read_text("utf-8")))
     sources = [path.read_text("utf-8") for path in TEMPLATES.rglob("*.html")]

@@ -23,7 +23,19 @@ def test_it_shows_every_part_to_who_is_not_logged_in(client: Client, settings: L
     answer = client.get("/styleguide")
     page = answer.content.decode()
     assert answer.status_code == 200
-    for part in ("empty", "history", "log-excerpt", "codeblock", "chart", "skeleton", "popup", "stat", "grid-table"):
+    for part in (
+        "empty",
+        "history",
+        "log-excerpt",
+        "codeblock",
+        "chart",
+        "skeleton",
+        "popup",
+        "stat",
+        "grid-table",
+        "entries",
+        "segments",
+    ):
         assert f'class="{part}' in page, part
     assert client.post("/styleguide").status_code == 405
 

@@ -13,7 +13,7 @@ from allauth.mfa.totp import views as app
 from allauth.mfa.webauthn import views as passkeys
 from django.urls import path, re_path
 
-from devflow.web.views.account import to_account
+from devflow.web.views.account import password_change, to_account
 
 urlpatterns = [
     path("login/", account.login, name="account_login"),
@@ -23,7 +23,7 @@ urlpatterns = [
     path("reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
     path("confirm-email/", account.email_verification_sent, name="account_email_verification_sent"),
     path("confirm-email/<str:key>/", account.confirm_email, name="account_confirm_email"),
-    path("password/change/", account.password_change, name="account_change_password"),
+    path("password/change/", password_change, name="account_change_password"),
     path("password/reset/", account.password_reset, name="account_reset_password"),
     path("password/reset/done/", account.password_reset_done, name="account_reset_password_done"),
     path("password/reset/key/done/", account.password_reset_from_key_done, name="account_reset_password_from_key_done"),

@@ -191,6 +191,11 @@ WORDS = {
 """Words of what has no look of its own, by the value that is stored."""
 
 
+def look(kind: str, value: str) -> Look:
+    """How that state looks; one that only a newer version knows (it ran here for a time) stands as it is stored."""
+    return LOOKS[kind].get(value) or Look("note", value)
+
+
 def word(kind: str, value: str) -> str:
     """The word of WORDS in the page's language; the value itself where there is none."""
     return gettext(WORDS[kind].get(value, value)) if value else ""

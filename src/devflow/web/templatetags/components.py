@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from devflow.web.looks import LOOKS
+from devflow.web import looks
 from devflow.web.templatetags.panel import figure, icon
 
 register = template.Library()
@@ -35,7 +35,7 @@ class Entry:
 
     @property
     def look(self) -> Any:
-        return LOOKS[self.kind][self.state]
+        return looks.look(self.kind, self.state)
 
 
 @dataclass(frozen=True, slots=True)

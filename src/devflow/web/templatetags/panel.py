@@ -23,7 +23,7 @@ from devflow.apps.accounts.models import User
 from devflow.apps.deployments.models import Deployment
 from devflow.web import language, looks
 from devflow.web.assets import asset_url
-from devflow.web.looks import LOOKS, Look
+from devflow.web.looks import Look
 from devflow.web.replies import undo_read
 from devflow.web.told import told as told_in_language
 
@@ -60,14 +60,14 @@ def icon(name: str, extra: str = "") -> SafeString:
 @register.simple_tag
 def status(kind: str, value: str, extra: str = "") -> SafeString:
     """A state as icon, word and colour: {% status "deployment" deployment.status %}."""
-    look = LOOKS[kind][value]
+    look = looks.look(kind, value)
     return format_html('<span class="status {} {}">{}{}</span>', look.tone, extra, _look_icon(look), look.word)
 
 
 @register.simple_tag
 def look(kind: str, value: str) -> Look:
     """The parts of a state, for markup of its own: {% look "step" step.status as look %}."""
-    return LOOKS[kind][value]
+    return looks.look(kind, value)
 
 
 @register.filter
@@ -215,7 +215,7 @@ def kilobytes(size: int | None) -> str:
 def _bar(number: int, deployment: Deployment, longest: float) -> SafeString:
     seconds = deployment.duration_seconds or 0
     height = round(5 + 21 * (seconds / longest if longest else 0), 1)
-    look = LOOKS["deployment"][deployment.status]
+    look = looks.look("deployment", deployment.status)
     at = date_format(deployment.created_at, "SHORT_DATETIME_FORMAT")
     title = f"{look.word}, {at}, {duration(deployment.duration_seconds)}".rstrip(", ")
     x, y = number * _BAR_STEP, round(26 - height, 1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from allauth.account import views as allauth
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import translation
@@ -115,6 +117,15 @@ def _page(request: AccountRequest, form: NameForm) -> HttpResponse:
     response = form_page(request, "account/page.html", context, form)
     response["Cache-Control"] = "no-store"
     return response
+
+
+def password_change(request: HttpRequest) -> HttpResponseBase:
+    """allauth's page; who has no password is led to the page Account, which says how to get one: by a link, as anybody
+    does who cannot name the old one."""
+    if request.user.is_authenticated and not request.user.has_usable_password():
+        return redirect("account")
+    answer: HttpResponseBase = allauth.password_change(request)
+    return answer
 
 
 def to_account(request: HttpRequest) -> HttpResponse:
