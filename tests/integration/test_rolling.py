@@ -52,7 +52,7 @@ ExecStart=/usr/bin/python3 /usr/local/bin/app
 WantedBy=multi-user.target
 """
 READY = {
-    "haproxy": "echo 'show stat' | socat - /run/haproxy/admin.sock | awk -F, '$2 != \"BACKEND\" && $18 ~ /^UP/' | wc -l",
+    "haproxy": "echo show stat | socat - /run/haproxy/admin.sock | awk -F, '$2 != \"BACKEND\" && $18 ~ /^UP/' | wc -l",
     "nginx": "grep ' server .*;.* # ' /etc/nginx/devflow.d/*-nodes.conf | grep -vc ' down;'",
 }
 """How many nodes would get a request."""
@@ -403,9 +403,8 @@ def test_too_few_would_be_ready(settled: Park, deployer: Deployer) -> None:
     assert first.status == "success", deployer.describe(first)
     third = settled.nodes[2]
     third.run("systemctl stop app", user="root")
-    wait_until(
-        lambda: settled.balancer.run(READY["haproxy"], user="root").stdout.strip() == "2", 30
-    )  # HAProxy finds out after some of its checks
+    # HAProxy finds out after some of its checks
+    wait_until(lambda: settled.balancer.run(READY["haproxy"], user="root").stdout.strip() == "2", 30)
     with settled.load() as load:
         ended = settled.deploy("new", timeout_seconds=200)
     third.run("systemctl start app", user="root")
