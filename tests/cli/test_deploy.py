@@ -122,7 +122,8 @@ def test_a_stream_goes_on_after_the_web_process_was_killed(cli: Cli, shop: Shop,
         assert process.stdout is not None
         seen = [next(process.stdout) for _ in range(8)]
         kill_hard(panel.child("web"))
-        out, err = process.communicate(timeout=60)
+        out = process.stdout.read()  # communicate() would lose what was read ahead
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     lines = [line for line in "".join([*seen, out]).splitlines() if "| line " in line]
     assert lines == [f"local | line {number}" for number in range(1, 101)]

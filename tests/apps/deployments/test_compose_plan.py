@@ -65,7 +65,7 @@ def test_the_plan_says_what_the_file_has_no_more(shop: Shop) -> None:
     assert any("The service db keeps data (the volume data)" in each for each in plan.warnings)
     assert Plan.from_json(plan.to_json()) == plan
     page = render_to_string("environments/plan_body.html", plan_context(plan))
-    assert '<span class="chip">removed</span>' in page
+    assert '<span class="chip tone-bad">removed</span>' in page
 
 
 def test_ports_of_the_server_that_are_looked_at_first(shop: Shop) -> None:

@@ -554,7 +554,7 @@ def test_with_another_master_key_the_deployment_fails_with_the_reason(shop: Shop
     with scope(team=shop.team):
         Variable.objects.update(value_sealed=b"\x01" + b"sealed by somebody else, long ago")
     done = carrier.run()
-    assert (done.status, "cannot be opened with this master key" in done.error) == ("failed", True)
+    assert (done.status, "APP_KEY cannot be opened with the panel's master key" in done.error) == ("failed", True)
 
 
 def test_a_stored_plan_is_kept_whatever_is_changed_meanwhile(shop: Shop) -> None:

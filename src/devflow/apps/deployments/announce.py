@@ -51,16 +51,17 @@ def deployment_changed(*, deployment_id: UUID, team_id: UUID, event: str | None,
     """
     with scope(team=Team(pk=team_id)):
         found = Deployment.objects.filter(pk=deployment_id)
-        columns = ("project_id", "project__source__access_token_sealed")
-        project_id, access_token = found.values_list(*columns).first() or (None, None)
+        columns = ("project_id", "project__source__access_token_sealed", "has_devices")
+        known = found.annotate(has_devices=push.has_devices(team_id=team_id)).values_list(*columns).first()
+        project_id, access_token, has_devices = known or (None, None, False)
         is_wanted = event is not None and selectors.is_wanted(team_id=team_id, project_id=project_id, event=event)
-        is_pushed = event in _PUSHED and push.is_pushed(team_id=team_id)
+        is_pushed = has_devices and event in _PUSHED
         if (
             not access_token and not is_wanted and not is_pushed
         ):  # nobody to tell: it shall cost a push or a deployment next to nothing
             return
-        known = found.select_related("team", "project__source", "environment", "requested_by")
-        deployment = known.defer("plan", "observed").get()
+        whole = found.select_related("team", "project__source", "environment", "requested_by")
+        deployment = whole.defer("plan", "observed").get()
         _report(deployment)
         if event is None or not (is_wanted or is_pushed):
             return

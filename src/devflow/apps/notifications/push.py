@@ -19,6 +19,7 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import close_old_connections, transaction
+from django.db.models import Exists
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
@@ -57,9 +58,9 @@ _places = [MOST_AT_ONCE]
 # --- queued -----------------------------------------------------------------------------------------------------------
 
 
-def is_pushed(*, team_id: UUID) -> bool:
-    """True where some device is told of the team; to be used inside the team's scope."""
-    return PushDevice.objects.filter(team_id=team_id).exists()
+def has_devices(*, team_id: UUID) -> Exists:
+    """Whether some device is told of the team, as a part of another query; to be used inside the team's scope."""
+    return Exists(PushDevice.objects.filter(team_id=team_id))
 
 
 def push(
