@@ -32,7 +32,6 @@ from devflow.apps.sources.models import Report
 from devflow.core.names import uuid7
 from tests.support.containers import seen
 from tests.support.payloads import github_push
-from tests.support.push_service import add_device
 from tests.web.world import World
 
 M = TypeVar("M", bound=Model)
@@ -110,7 +109,7 @@ def _people(world: World, number: int) -> None:
         grants_add(actor=actor, project=world.project, email=email, actions=["deploy"], environment=environment)
     accounts.token_create(actor=actor, name=f"token {number}", scopes=["read"], projects=frozenset({world.project.pk}))
     world.client(Role.OWNER)  # one more session
-    add_device(actor)
+    _copy(world.device, digest=f"{number:064}")
     Device.objects.create(user=world.people[Role.OWNER], family=f"Browser {number}", network=f"192.0.2.{number}")
 
 
