@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from devflow.embedded import running_url
 from tests.support.browser import DESKTOP, PHONE, context, sideways, violations, watched
 from tests.support.panel import Panel
 from tests.support.receivers import Receiver, receiver
@@ -22,6 +24,15 @@ PICTURES = os.environ.get("DEVFLOW_PICTURES", "")
 def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     with Panel(tmp_path_factory.mktemp("panel") / "data", DEVFLOW_ALLOW_PRIVATE_ADDRESSES="127.0.0.0/8") as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def session(panel: Panel, session: str) -> str:
+    """Of a team that has no channel yet."""
+    with psycopg.connect(running_url(panel.data_dir) or "") as database:
+        database.execute("DELETE FROM notifications_notification")
+        database.execute("DELETE FROM notifications_channel")
+    return session
 
 
 @pytest.fixture
