@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
+from django.db import connection
 from django_scopes import scope
 
 from devflow.apps.accounts import services as accounts
@@ -39,13 +46,47 @@ class Foreign:
     names: dict[str, str]
 
     @property
-    def references(self) -> list[str]:
-        return [*self.ids.values(), *self.names.values()]
+    def references(self) -> list[list[str]]:
+        """All of them, those of one shape together: ids, names, addresses."""
+        found = defaultdict(list)
+        for reference in [*self.ids.values(), *self.names.values()]:
+            found[re.sub(r"\w+", "x", reference)].append(reference)
+        return list(found.values())
+
+    def tries(self, send: Callable[[str], Any]) -> Iterator[tuple[str, Any, Any]]:
+        """Each reference with its answer and that to its twin; of a shape only the first where that was looked for in
+        no statement: what is never looked up cannot be told from what is not there."""
+        answer_to = cache(send)
+        for alike in self.references:
+            for reference in alike:
+                with searches_for(reference) as found:
+                    answer = answer_to(reference)
+                yield reference, answer, answer_to(twin_of(reference))
+                if not found:
+                    break
 
 
 def twin_of(reference: str) -> str:
     """What nothing is called, of the same shape and length."""
     return reference.replace(MARK, "nowhere") if MARK in reference else f"{reference[:8]}-0000-7000-8000-000000000000"
+
+
+@contextmanager
+def searches_for(value: str) -> Iterator[list[str]]:
+    """The statements that are sent within and that look for `value`; not those that only store it."""
+    found: list[str] = []
+
+    def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        sought = params
+        if sql.startswith(("INSERT", "UPDATE")):
+            conditions = sql.count("%s", sql.find(" WHERE ")) if " WHERE " in sql else 0
+            sought = params[len(params) - conditions :]
+        if value in sql or value in str(sought):
+            found.append(sql)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(look):
+        yield found
 
 
 def make_foreign(owner: User) -> Foreign:
