@@ -19,6 +19,7 @@ from devflow.apps.deployments.models import Deployment
 from devflow.apps.projects import services as projects
 from devflow.apps.projects.models import Environment
 from devflow.apps.servers import services as servers
+from tests.support.kept import kept
 
 PREFIX = "/api/v1/"
 
@@ -65,16 +66,26 @@ class World:
 
 
 @pytest.fixture
-def actor(db: None) -> Actor:
+def actor(request: pytest.FixtureRequest, db: None) -> Actor:
     """The owner of the team, in person."""
+    return request.getfixturevalue("world").owner if "world" in request.fixturenames else make_actor()
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    return kept_world()
+
+
+def make_actor() -> Actor:
     ada = user_create(email="ada@example.test", password=None)
     team_create(name="Shopkeepers", owner=ada)
     return actor_get(user=ada)
 
 
-@pytest.fixture
-def world(actor: Actor) -> World:
+@kept
+def kept_world() -> World:
     """Server web1; project shop with the environments staging and production; a queued deployment to production."""
+    actor = make_actor()
     servers.server_add(actor=actor, name="web1", host="web1.example.test", user="deploy")
     project = projects.project_add(
         actor=actor, slug="shop", repository="https://git.example.test/shop.git", recipe="static"

@@ -20,6 +20,7 @@ from devflow.apps.accounts.selectors import actor_get
 from devflow.apps.accounts.services import token_create
 from devflow.apps.projects.services import project_source
 from devflow.apps.sources.reports import source_update
+from tests.support.kept import kept
 from tests.web.world import World, make_world
 
 LONG = bool(os.environ.get("DEVFLOW_ATTACK_LONG"))
@@ -62,6 +63,11 @@ CALLERS = (
 def world(db: None, monkeypatch: pytest.MonkeyPatch) -> World:
     """The pages' world, with a provider, a delivery, a channel and a message on it."""
     monkeypatch.setattr(environments, "INSPECTION_SECONDS", 0.01)  # no worker runs that it could wait for
+    return attacked_world()
+
+
+@kept
+def attacked_world() -> World:
     world = make_world()
     source = project_source(actor=world.actor(), project=world.project)
     assert world.delivery

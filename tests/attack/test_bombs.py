@@ -154,6 +154,13 @@ def test_no_body_fells_the_api(ask: Any, body: bytes) -> None:
     assert time.monotonic() - begun < SOON_SECONDS
 
 
+@pytest.mark.parametrize("values", [[1] * 10_001, {f"k{n}": [] for n in range(10_001)}, [[1] * 101] * 100])
+def test_a_body_of_too_many_values_is_refused_before_each_is_checked(ask: Any, values: Any) -> None:
+    answer = ask("POST", "servers", json.dumps({"name": "x", "host": values}).encode())
+    assert answer.status_code == 413
+    assert answer.json()["detail"] == "A body has at most 10,000 values."
+
+
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/xml", "multipart/form-data; boundary=x", "x" * 5000])
 def test_another_type_of_body_is_no_way_in(ask: Any, kind: str) -> None:
     body = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>'

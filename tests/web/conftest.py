@@ -6,12 +6,15 @@ import pytest
 from django.test import Client
 
 from devflow.apps.accounts.models import Role
+from tests.support.kept import kept
 from tests.web.world import World, make_world
+
+kept_world = kept(make_world)
 
 
 @pytest.fixture
 def world(db: None) -> World:
-    return make_world()
+    return kept_world()
 
 
 @pytest.fixture

@@ -122,7 +122,9 @@ def _field(location: tuple[str | int, ...]) -> str:
 
 
 def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
-    """What Ninja itself refused: no login, a bad CSRF token, too many requests, a body that is not JSON."""
+    """What Ninja itself refused: no login, a bad CSRF token, too many requests, a body that is not JSON; or what ours
+    says of a body (bodies.py), which Ninja takes for its cause."""
+    error = error.__cause__ if isinstance(error.__cause__, HttpError) else error
     status = HTTPStatus(error.status_code)
     is_own_word = error.message not in ("Unauthorized", "CSRF check Failed", "Too many requests.")
     response = respond(request, status, error.message if is_own_word else DETAIL[status])

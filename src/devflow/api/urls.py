@@ -5,6 +5,7 @@ from django.urls import path, re_path
 import devflow
 from devflow.api import errors
 from devflow.api.auth import SessionAuth, TokenAuth
+from devflow.api.bodies import BoundedParser
 from devflow.api.idempotency import once
 from devflow.api.openapi import PanelAPI
 from devflow.api.v1 import (
@@ -34,6 +35,7 @@ api = PanelAPI(
     description="Everything that the panel's pages can do.",
     urls_namespace="api",
     auth=[TokenAuth(), SessionAuth()],
+    parser=BoundedParser(),
 )
 errors.register(api)
 api.add_decorator(once)
