@@ -7,16 +7,18 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.template import Template
+from django.test import TransactionTestCase
 from django.test.utils import instrumented_test_render
 from pytest_django.plugin import DjangoDbBlocker
 
 from devflow.embedded import EmbeddedPostgres
 from tests.support.database import use_database
+from tests.support.kept import delete_rows, may_still_triggers, tables_with_rows
 from tests.support.sessions import sign_cookies_of_test_clients
 from tests.support.template import begin_migrated
 
 # Nothing here has to outlive the run.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "lock_timeout": "100s"}
 PLACEHOLDER_PORT = "1"
 RENDER = Template._render
 """As for visitors: in tests Django keeps a copy of each context of each template, a third of the time of a page."""
@@ -51,6 +53,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     """Tests that commit empty all tables afterwards: that of the audit log must let them. (Its own tests do not.)"""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE IF EXISTS audit_event DISABLE TRIGGER audit_event_no_truncate")
+        if may_still_triggers():
+            filled = tables_with_rows()
+            TransactionTestCase._fixture_teardown = lambda case: delete_rows(but=filled)  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="session", autouse=True)
