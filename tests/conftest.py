@@ -1,6 +1,7 @@
 """The database of the tests: `DATABASE_URL`, or a PostgreSQL of its own for each test process that needs one."""
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -24,6 +25,12 @@ RENDER = Template._render
 """As for visitors: in tests Django keeps a copy of each context of each template, a third of the time of a page."""
 
 sign_cookies_of_test_clients()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    if time.time() > float(os.environ.get("DEVFLOW_TEST_UNTIL") or "inf"):
+        pytest.skip("The time of this run was over before its turn came (DEVFLOW_TEST_UNTIL)")
 
 
 @pytest.fixture(scope="session")
