@@ -59,7 +59,7 @@ ENDLESS = {
 @pytest.fixture(scope="module")
 def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     with Panel(tmp_path_factory.mktemp("panel") / "data") as running:
-        httpx.get(running.url + PAGE)  # so that all is loaded
+        httpx.get(running.url + PAGE, timeout=60)  # so that all is loaded
         yield running
 
 

@@ -173,7 +173,7 @@ class Deployer:
     def request(self, environment: Environment, **given: Any) -> Deployment:
         return services.deployment_request(actor=self.actor, environment=environment, **given)
 
-    def deploy(self, environment: Environment, *, timeout_seconds: float = 60, **given: Any) -> Deployment:
+    def deploy(self, environment: Environment, *, timeout_seconds: float = 120, **given: Any) -> Deployment:
         """Requested, and carried to its end."""
         return self.wait_ended(self.request(environment, **given), timeout_seconds)
 
@@ -187,7 +187,7 @@ class Deployer:
         """The deployment as it is now."""
         return selectors.deployment_get(actor=self.actor, deployment_id=str(deployment.pk))
 
-    def wait_ended(self, deployment: Deployment, timeout_seconds: float = 60) -> Deployment:
+    def wait_ended(self, deployment: Deployment, timeout_seconds: float = 120) -> Deployment:
         """The deployment once it has ended. To look costs next to nothing: the servers need the processor."""
         wait_until(lambda: self._status(deployment) in ENDED, timeout_seconds, what=lambda: self._shown(deployment))
         return self.read(deployment)

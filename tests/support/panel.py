@@ -55,7 +55,7 @@ class Panel:
             **self.settings,
         }
 
-    def start(self, timeout_seconds: float = 60) -> Panel:
+    def start(self, timeout_seconds: float = 120) -> Panel:
         """Start it and wait until web, worker and database are ready."""
         is_first = not (self.data_dir / "postgres").exists()
         if is_first and not self.from_nothing and "DATABASE_URL" not in self.settings:
@@ -86,7 +86,7 @@ class Panel:
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """One of the panel's commands, run to its end."""
         command = self.command(*arguments)
-        return subprocess.run(command, env=self.environment, input=stdin, capture_output=True, text=True, timeout=30)
+        return subprocess.run(command, env=self.environment, input=stdin, capture_output=True, text=True, timeout=100)
 
     def output(self) -> str:
         return self.log_file.read_text()
