@@ -14,7 +14,10 @@ from functools import cache, wraps
 from time import monotonic
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.db import connection, transaction
+
+from devflow.settings.keys import MasterKeys
 
 Made = TypeVar("Made")
 KEPT_SECONDS = 60
@@ -25,12 +28,17 @@ _STILL = "SET LOCAL session_replication_role = replica;"
 
 @dataclass(frozen=True)
 class _Kept:
-    """What was made, the `rows` of each table then, and which tables had rows before."""
+    """What was made, the `rows` of each table then, which tables had rows before, and the keys that sealed them."""
 
     made: Any
     rows: dict[str, bytes]
     before: frozenset[str]
+    keys: MasterKeys
     since: float
+
+    def is_good(self, before: frozenset[str]) -> bool:
+        is_same = self.before == before and self.keys is settings.MASTER_KEYS
+        return is_same and monotonic() - self.since < KEPT_SECONDS
 
 
 def kept(make: Callable[[], Made]) -> Callable[[], Made]:
@@ -40,8 +48,7 @@ def kept(make: Callable[[], Made]) -> Callable[[], Made]:
     @wraps(make)
     def again() -> Made:
         before = tables_with_rows()
-        is_good = last and last[0].before == before and monotonic() - last[0].since < KEPT_SECONDS
-        if is_good and may_still_triggers():
+        if last and last[0].is_good(before) and may_still_triggers():
             _copy_in(last[0].rows)
         else:
             last[:] = [_made(make, before)]
@@ -54,7 +61,7 @@ def kept(make: Callable[[], Made]) -> Callable[[], Made]:
 def _made(make: Callable[[], Any], before: frozenset[str]) -> _Kept:
     made = make()
     rows = {table: _copy_out(table) for table in sorted(tables_with_rows() - before)}
-    return _Kept(made, rows, before, monotonic())
+    return _Kept(made, rows, before, settings.MASTER_KEYS, monotonic())
 
 
 def delete_rows(but: frozenset[str]) -> None:
