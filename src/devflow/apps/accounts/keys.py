@@ -191,7 +191,7 @@ def _seal_all(progress: Progress) -> None:
 
 
 def _wait_for_older_transactions() -> None:
-    """Waits until every transaction has ended that is open now."""
+    """Waits until every transaction has ended that is open now; PostgreSQL's own, as autovacuum, store nothing."""
     deadline = time.monotonic() + WAIT_SECONDS
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
@@ -199,7 +199,7 @@ def _wait_for_older_transactions() -> None:
         while True:
             cursor.execute(
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                " AND state <> 'idle' AND xact_start < %s",
+                " AND backend_type = 'client backend' AND state <> 'idle' AND xact_start < %s",
                 [now],
             )
             open_ones = [str(row[0]) for row in cursor.fetchall()]
