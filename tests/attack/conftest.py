@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.timeout(7200 if LONG else 300))
+            item.add_marker(pytest.mark.timeout(7200 if LONG else 900))
 
 
 @dataclass(frozen=True)
