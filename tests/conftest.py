@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -21,6 +22,19 @@ from tests.support.template import begin_migrated
 # Nothing here has to outlive the run.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "lock_timeout": "100s"}
 PLACEHOLDER_PORT = "1"
+LONGEST = (
+    "attack/test_crawl.py",
+    "web/test_access.py",
+    "api/test_routes.py",
+    "apps/test_processes.py",
+    "attack/test_api_schema.py",
+    "cli/test_deploy.py",
+    "cli/test_objects.py",
+    "cli/test_variables.py",
+    "apps/test_streams.py",
+    "cli/test_command.py",
+)
+"""Files that take a minute and more. They begin first, so that none is under way alone when all others are done."""
 RENDER = Template._render
 """As for visitors: in tests Django keeps a copy of each context of each template, a third of the time of a page."""
 
@@ -31,6 +45,12 @@ sign_cookies_of_test_clients()
 def pytest_runtest_setup() -> None:
     if time.time() > float(os.environ.get("DEVFLOW_TEST_UNTIL") or "inf"):
         pytest.skip("The time of this run was over before its turn came (DEVFLOW_TEST_UNTIL)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A process takes the next file in the order of `items`; the integration tests have their own."""
+    place = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")
