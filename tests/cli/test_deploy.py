@@ -73,6 +73,18 @@ def test_an_older_commit_is_deployed_by_its_id(cli: Cli, shop: Shop) -> None:
     assert "commit" in cli("deploy", shop.slug, "production", "--commit", "HEAD~1", status=2).err
 
 
+def test_another_branch_is_deployed_for_once(cli: Cli, shop: Shop) -> None:
+    head = shop.repository.commit({"index.html": "main"})
+    other = shop.repository.commit({"index.html": "try"}, branch="feature/try")
+    deployed = cli("deploy", shop.slug, "production", "--branch", "feature/try", "--json").json
+    assert (deployed["commit"], deployed["branch"]) == (other, "feature/try")
+    assert shop.page() == "try"
+    assert cli("deploy", shop.slug, "production", "--json").json["commit"] == head
+    assert shop.page() == "main"
+    assert "no branch 'gone'" in cli("deploy", shop.slug, "production", "--branch", "gone", status=1).out
+    assert "not both" in cli("deploy", shop.slug, "production", "--branch", "x", "--commit", head, status=2).err
+
+
 def test_a_failed_deployment_is_status_1(cli: Cli, shop: Shop) -> None:
     cli("environments", "update", shop.slug, "production", "--command", "prepare=echo on purpose; exit 9")
     result = cli("deploy", shop.slug, "production", status=1)

@@ -131,6 +131,22 @@ def test_deploys_a_commit(owner: Client, world: World) -> None:
     assert _newest(world).commit == COMMIT
 
 
+def test_deploys_another_branch(owner: Client, world: World) -> None:
+    owner.post(f"{HERE}/deploy/", {"pick": "head", "branch": "feature/login"})
+    assert (_newest(world).commit, _newest(world).branch) == ("", "feature/login")
+    assert 'value="feature/login"' not in owner.get(f"{HERE}/deploy/").content.decode()
+    with scope(team=world.team):
+        Deployment.objects.filter(pk=_newest(world).pk).update(commit=COMMIT)
+    assert '<option value="feature/login"></option>' in owner.get(f"{HERE}/deploy/").content.decode()
+
+
+def test_a_commit_and_a_branch_are_not_both_taken(owner: Client, world: World) -> None:
+    page = owner.post(f"{HERE}/deploy/", {"pick": "head", "branch": "other", "commit": COMMIT}).content.decode()
+    assert "Choose one: a commit, or a branch." in page
+    assert 'value="other"' in page
+    assert _newest(world).pk == world.deployment.pk
+
+
 @pytest.mark.parametrize("commit", [*NASTY.values(), "main", "HEAD", COMMIT[:8], COMMIT.upper()])
 def test_what_is_no_commit_is_refused(owner: Client, world: World, commit: str) -> None:
     page = owner.post(f"{HERE}/deploy/", {"commit": commit}, follow=True).content.decode()

@@ -370,6 +370,9 @@ class ProjectOut(BaseModel):
 
 class DeployIn(Input):
     commit: str | None = Field(None, description="Full commit id. Null: the newest of the branch.")
+    branch: str | None = Field(
+        None, description="Another branch, whose newest commit is deployed. Null: that of the environment."
+    )
     clean: bool = Field(False, description="Reuse no dependencies or built files of earlier releases.")
     override_reason: str | None = Field(
         None, description="Why it begins outside the windows, never empty; needs the right to approve."

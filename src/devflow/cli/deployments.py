@@ -25,6 +25,9 @@ from devflow.cli.output import (
 Commit = Annotated[
     str | None, typer.Option("--commit", metavar="SHA", help="Full commit id; else the branch's newest.")
 ]
+Branch = Annotated[
+    str | None, typer.Option("--branch", metavar="BRANCH", help="The newest commit of another branch, this once.")
+]
 Clean = Annotated[bool, typer.Option("--clean", help="Reuse no dependencies or built files of earlier releases.")]
 Override = Annotated[
     str | None,
@@ -82,17 +85,19 @@ def deploy(
     project: Project,
     environment: Environment,
     commit: Commit = None,
+    branch: Branch = None,
     clean: Clean = False,
     override: Override = None,
     no_follow: NoFollow = False,
     as_json: Json = False,
 ) -> None:
-    """Deploy the branch's newest commit (or the one named) and follow it to its end.
+    """Deploy the branch's newest commit (or the one named, or another branch's newest) and follow it to its end.
 
     Outside the environment's windows it is told when it begins, and the command ends with status 5.
     """
     client = Client()
     body = {"commit": commit} | ({"clean": True} if clean else {})
+    body |= {"branch": branch} if branch is not None else {}
     body |= {"override_reason": override} if override is not None else {}
     deployment = client.post("projects", project, "environments", environment, "deployments", body=body)
     _finish(client, deployment, no_follow=no_follow, as_json=as_json)

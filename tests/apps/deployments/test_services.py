@@ -95,6 +95,20 @@ def test_commits_are_whole_ids(shop: Shop, commit: str) -> None:
     assert jobs() == []
 
 
+def test_another_branch_for_once(shop: Shop) -> None:
+    made = request(shop, branch="feature/login")
+    assert (made.commit, made.branch) == ("", "feature/login")
+    assert shop.environment.branch == "main"
+
+
+@pytest.mark.parametrize("asked", [{"branch": "-x"}, {"branch": "a b"}, {"branch": "other", "commit": COMMIT}])
+def test_what_is_no_branch_is_refused(shop: Shop, asked: dict[str, str]) -> None:
+    with pytest.raises(InvalidError) as refused:
+        request(shop, **asked)
+    assert "branch" in refused.value.errors
+    assert jobs() == []
+
+
 def test_a_newer_request_supersedes_the_queued_one(shop: Shop) -> None:
     older, newer = request(shop), request(shop)
     assert statuses(shop) == ["superseded", "queued"]

@@ -111,6 +111,7 @@ def deploy(actor: Actor, slug: str, name: str, asked: DeployIn) -> DeploymentOut
         actor=actor,
         environment=environment,
         commit=asked.commit or "",
+        branch=asked.branch or "",
         trigger=trigger,
         is_clean=asked.clean,
         override_reason=asked.override_reason,

@@ -274,6 +274,8 @@ def _claim(deployment_id: str) -> _Claimed | None:
             return None
         deployment = _load(deployment_id)
         assert deployment is not None  # a removal would have found it active, and refused
+        if deployment.trigger in services.WITH_BRANCH:
+            deployment.environment.branch = deployment.branch  # for the engine only: the environment keeps its own
         plan = Plan.from_json(deployment.plan) if deployment.plan else None
         return _Claimed(
             deployment=deployment,

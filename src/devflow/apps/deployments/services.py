@@ -33,6 +33,8 @@ from devflow.core.windows import Closed
 
 WINDOW = "window"
 """What `waiting_for` says of a deployment that waits for its environment's window."""
+WITH_BRANCH = (Trigger.MANUAL, Trigger.API)
+"""These say themselves of which branch they are; that of a pushed tag is the tag, and what follows has its commit."""
 _BY_HAND = (Trigger.MANUAL, Trigger.API, Trigger.ROLLBACK, Trigger.PROMOTION)
 
 
@@ -41,11 +43,13 @@ def deployment_request(
     actor: Actor,
     environment: Environment,
     commit: str = "",
+    branch: str = "",
     trigger: str = Trigger.MANUAL,
     is_clean: bool = False,
     override_reason: str | None = None,
 ) -> Deployment:
-    """Queues a deployment of `commit` ('' for the branch's head); an older one that is still queued is superseded.
+    """Queues a deployment of `commit`, or of the head of `branch` ('' for the environment's); an older one that is
+    still queued is superseded.
 
     One that `is_clean` reuses nothing that was made for earlier releases.
 
@@ -58,12 +62,17 @@ def deployment_request(
         actor.require(rights.APPROVE, environment)
     if commit:
         names.commit(commit)
+    if branch:
+        names.branch(branch)
+    if commit and branch:
+        raise InvalidError("Name a commit or a branch, not both.", {"branch": "A commit is named already."})
     deployment = _new(environment, trigger=trigger, user=actor.user, commit=commit)
+    deployment.branch = branch or deployment.branch
     deployment.release, deployment.override_reason = release_name(deployment.pk), override_reason or ""
     deployment.is_clean = is_clean
     with transaction.atomic():
         queued = _queue(deployment)
-        told = {"commit": commit or f"the head of {environment.branch}", "is_clean": is_clean}
+        told = {"commit": commit or f"the head of {deployment.branch}", "is_clean": is_clean}
         _record(actor, queued, "deployment.requested", {**told, "override_reason": override_reason})
     return queued
 

@@ -85,8 +85,8 @@ HEAD = "head"
 
 
 class DeployForm(PanelForm):
-    """`pick` is HEAD for the branch's newest commit, or the id of one that is known; where `commit` is typed, that
-    counts instead of HEAD."""
+    """`pick` is HEAD for the branch's newest commit, or the id of one that is known; where `commit` or `branch` is
+    typed, that counts instead of HEAD."""
 
     conflict_field = "commit"
 
@@ -98,7 +98,13 @@ class DeployForm(PanelForm):
         widget=code_line(placeholder="0123456789abcdef0123456789abcdef01234567"),
         help_text=_("The full id, as git rev-parse HEAD prints it."),
     )
-
+    branch = forms.CharField(
+        label=_("Or the newest of another branch"),
+        max_length=300,
+        required=False,
+        widget=code_line(list="known-branches"),
+        help_text=_("This once: the environment keeps its own."),
+    )
     is_clean = forms.BooleanField(
         label=_("Install and build anew"),
         required=False,
@@ -115,6 +121,8 @@ class DeployForm(PanelForm):
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if cleaned.get("commit") and cleaned.get("pick") not in ("", HEAD, cleaned["commit"]):
             self.add_error("commit", _("Choose one: that of the list, or this one."))
+        if cleaned.get("branch") and (cleaned.get("commit") or cleaned.get("pick") not in ("", HEAD)):
+            self.add_error("branch", _("Choose one: a commit, or a branch."))
         return cleaned
 
     def save(self, actor: Actor, environment: Environment) -> Deployment | None:
@@ -125,6 +133,7 @@ class DeployForm(PanelForm):
             actor=actor,
             environment=environment,
             commit=commit,
+            branch=self.cleaned_data["branch"],
             is_clean=self.cleaned_data["is_clean"],
             override_reason=self.cleaned_data["override_reason"] or None,
         )

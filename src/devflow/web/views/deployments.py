@@ -169,11 +169,14 @@ def deploy(request: TeamRequest, slug: str, name: str) -> HttpResponse:
     form = DeployForm(request.POST if request.method == "POST" else None, initial={"pick": HEAD})
     if form.is_valid() and (deployment := form.save(request.actor, environment)):
         return redirect("deployment", deployment.pk)
+    commits = commits_recent(actor=request.actor, project=environment.project, limit=SHOWN_COMMITS)
+    known = {commit.branch for commit in commits if not commit.branch.startswith("refs/")}
     context = {
         **environment_head(request.actor, environment),
         "form": form,
         "picked": form["pick"].value() or HEAD,
-        "commits": commits_recent(actor=request.actor, project=environment.project, limit=SHOWN_COMMITS),
+        "commits": commits,
+        "branches": sorted(known - {"", environment.branch}),
         "serving": releases_serving(actor=request.actor, environments=[environment]).get(environment.pk),
         "window": window_state(environment),
     }
