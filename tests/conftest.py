@@ -33,6 +33,8 @@ LONGEST = (
     "cli/test_variables.py",
     "apps/test_streams.py",
     "cli/test_command.py",
+    "browser/test_pages.py",
+    "browser/test_policy.py",
 )
 """Files that take a minute and more. They begin first, so that none is under way alone when all others are done."""
 RENDER = Template._render

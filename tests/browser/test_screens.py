@@ -84,6 +84,7 @@ def test_going_back_to_what_served_before(browser: Browser, panel: Panel, fleet:
         expect(page.locator("#head")).to_contain_text(re.compile("Cancel"))
 
 
+@pytest.mark.alone
 def test_the_log_opens_at_its_end(browser: Browser, panel: Panel, fleet: dict[str, Any]) -> None:
     """100,000 lines are there in less than a second, of which only a window was sent."""
     with panel.writer() as writer:
