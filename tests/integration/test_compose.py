@@ -22,7 +22,7 @@ from tests.support.gitrepo import GitRepository
 from tests.support.panel import wait_until
 from tests.support.vps import Vps
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(800)
 
 APP = Path(__file__).parent / "apps" / "composed"
 FILE = (APP / "compose.yaml").read_text()

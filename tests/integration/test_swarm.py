@@ -28,7 +28,7 @@ from tests.support.vps import Vps
 APP = Path(__file__).parent / "apps" / "stacked"
 PORT = 8100
 ACTION_SECONDS = 200
-pytestmark = pytest.mark.timeout(400)  # replica by replica, watched, and back again
+pytestmark = pytest.mark.timeout(800)  # replica by replica, watched, and back again
 
 
 @dataclass
