@@ -2,9 +2,8 @@
 
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings
@@ -17,15 +16,12 @@ from pytest_django.plugin import DjangoDbBlocker
 from devflow.embedded import EmbeddedPostgres
 from tests.support.database import use_database
 from tests.support.kept import delete_rows, may_still_triggers, tables_with_rows
-from tests.support.processor import Stolen
 from tests.support.sessions import sign_cookies_of_test_clients
 from tests.support.template import begin_migrated
 
 # Nothing here has to outlive the run.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "lock_timeout": "100s"}
 PLACEHOLDER_PORT = "1"
-DISTURBED = 0.1
-STOLEN = pytest.StashKey[Stolen]()
 LONGEST = (
     "attack/test_crawl.py",
     "web/test_access.py",
@@ -51,21 +47,6 @@ sign_cookies_of_test_clients()
 def pytest_runtest_setup() -> None:
     if time.time() > float(os.environ.get("DEVFLOW_TEST_UNTIL") or "inf"):
         pytest.skip("The time of this run was over before its turn came (DEVFLOW_TEST_UNTIL)")
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """A measurement that failed says nothing where others had the processor: it is skipped then, with its failure."""
-    report = yield
-    if call.when == "setup":
-        item.stash[STOLEN] = Stolen()
-    elif report.failed and call.when == "call" and item.get_closest_marker("alone"):
-        share = item.stash[STOLEN].share()
-        if share > DISTURBED:
-            report.outcome = "skipped"
-            why = f"Others had {share:.0%} of the processor while it measured: {call.excinfo.exconly()[:200]}"  # type: ignore[union-attr]
-            report.longrepr = (str(item.path), item.location[1], why)
-    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
