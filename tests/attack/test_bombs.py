@@ -23,7 +23,7 @@ from tests.support.payloads import sent
 from tests.web.world import World
 
 SOON_SECONDS = 5
-"""Of processor time; each takes well under one."""
+"""Where nothing else runs, each takes well under one."""
 
 ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
@@ -68,10 +68,10 @@ YAML_BOMBS = {
 
 @pytest.mark.parametrize("text", YAML_BOMBS.values(), ids=YAML_BOMBS)
 def test_no_devflow_yml_takes_long_or_much(text: str) -> None:
-    begun = time.process_time()
+    begun = time.monotonic()
     with pytest.raises(DevfileError) if text.strip("# ") else _nothing() as refused:
         devfile.parse(text, recipes=RECIPES, environment="production")
-    assert time.process_time() - begun < SOON_SECONDS
+    assert time.monotonic() - begun < SOON_SECONDS
     if refused is not None:
         assert len(str(refused.value)) < 20_000
 
@@ -92,13 +92,13 @@ class _nothing:  # noqa: N801 - reads as a function
     ],
 )
 def test_no_env_file_grows(text: str) -> None:
-    begun = time.process_time()
+    begun = time.monotonic()
     try:
         size = sum(map(len, dotenv.parse(text).values()))
     except InvalidError as error:
         size = len(str(error))
     assert size < 10_000_000
-    assert time.process_time() - begun < SOON_SECONDS
+    assert time.monotonic() - begun < SOON_SECONDS
 
 
 # --- bodies of the API ------------------------------------------------------------------------------------------------
@@ -146,12 +146,12 @@ def ask(world: World) -> Any:
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_no_body_fells_the_api(ask: Any, body: bytes) -> None:
-    begun = time.process_time()
+    begun = time.monotonic()
     answer = ask("POST", "servers", body)
     assert answer.status_code in (400, 413, 422), answer.content[:500]
     assert answer["Content-Type"] == "application/problem+json"
     assert len(answer.content) < 20_000
-    assert time.process_time() - begun < SOON_SECONDS
+    assert time.monotonic() - begun < SOON_SECONDS
 
 
 @pytest.mark.parametrize("values", [[1] * 10_001, {f"k{n}": [] for n in range(10_001)}, [[1] * 101] * 100])
@@ -196,12 +196,12 @@ def test_another_type_of_body_is_no_way_in(ask: Any, kind: str) -> None:
 )
 @pytest.mark.parametrize("path", ["servers", "projects", "deployments", "channels", "projects/shop/environments"])
 def test_no_query_fells_a_list(ask: Any, path: str, query: str) -> None:
-    begun = time.process_time()
+    begun = time.monotonic()
     answer = ask("GET", f"{path}?{query}")
     assert answer.status_code < 500, answer.content[:500]
     if answer.status_code == 200:
         assert len(answer.json()["items"]) <= 200
-    assert time.process_time() - begun < SOON_SECONDS
+    assert time.monotonic() - begun < SOON_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -230,10 +230,10 @@ def test_no_query_fells_a_list(ask: Any, path: str, query: str) -> None:
     ],
 )
 def test_no_header_fells_the_api(ask: Any, name: str, value: str) -> None:
-    begun = time.process_time()
+    begun = time.monotonic()
     for method, path, body in (("GET", "servers", b""), ("POST", "servers/web-1/check", b"")):
         assert ask(method, path, body, **{name: value}).status_code < 500
-    assert time.process_time() - begun < SOON_SECONDS
+    assert time.monotonic() - begun < SOON_SECONDS
 
 
 # --- webhooks ---------------------------------------------------------------------------------------------------------
@@ -252,20 +252,20 @@ def test_no_payload_fells_a_webhook(world: World, body: bytes, kind: str) -> Non
     whole = body if kind == "application/json" else b"payload=" + body
     signature = hmac.new(world.secret.encode(), whole, hashlib.sha256).hexdigest()
     headers |= {"x-hub-signature-256": f"sha256={signature}", "content-type": kind}
-    begun = time.process_time()
+    begun = time.monotonic()
     read = request_read(source=source, request=Request(headers, whole))
     answer = getattr(read, "answer", read)
     assert answer is None or answer.status in (400, 401, 415)
-    assert time.process_time() - begun < SOON_SECONDS
+    assert time.monotonic() - begun < SOON_SECONDS
 
 
 def test_a_form_of_a_million_fields_is_refused(world: World) -> None:
     webhook_set(actor=world.actor(), source=_source(world), provider="gitea")
     source = _source(world)
     request = Request({"content-type": "application/x-www-form-urlencoded"}, b"a=b&" * 1_000_000)
-    begun = time.process_time()
+    begun = time.monotonic()
     assert request_read(source=source, request=request).status == 401  # type: ignore[union-attr]
-    assert time.process_time() - begun < SOON_SECONDS
+    assert time.monotonic() - begun < SOON_SECONDS
 
 
 def _source(world: World) -> Any:
