@@ -391,7 +391,7 @@ def test_without_standby_the_old_colour_ends_when_it_is_drained(make_shop: Calla
 def test_a_release_that_does_not_run_never_keeps_the_traffic(
     make_shop: Callable[..., Shop], server: Vps, mode: str, status: str, error: str
 ) -> None:
-    shop = make_shop(server, strategy_options={**QUICK, "start_seconds": "3", "watch_seconds": "8"})
+    shop = make_shop(server, strategy_options={**QUICK, "start_seconds": "10", "watch_seconds": "8"})
     shop.deploy("one")
     before = shop.vps.run(f"cat {shop.site_file} {shop.upstream_file}").stdout
     with shop.load() as load:

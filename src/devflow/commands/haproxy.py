@@ -222,19 +222,24 @@ take_out() {
 }
 # HAProxy forgets what it was told when it is reloaded or restarted: while this deployment lasts, it is told again.
 keep_out() {
-  if [ -s "$state/watch" ] && kill -0 "$(cat "$state/watch")" 2>/dev/null; then return 0; fi
+  if [ -s "$state/.watch" ] && kill -0 "$(cat "$state/.watch")" 2>/dev/null; then return 0; fi
   (
     set +e
     while read -r _ by _ <"$root/.devflow/lock" && [ "$by" = "$deployment" ]; do
       for file in "$state"/out.*; do
         [ -e "$file" ] || exit 0
         name=${file##*/out.}
-        case $(hap_field "$name" 18) in ''|MAINT*) ;; *) hap "set server $backend/$(hap_server "$name") state maint" ;; esac
+        exec 7>"$state/.telling"
+        flock 7
+        if [ -e "$file" ]; then
+          case $(hap_field "$name" 18) in ''|MAINT*) ;; *) hap "set server $backend/$(hap_server "$name") state maint" ;; esac
+        fi
+        exec 7>&-
       done
       sleep 0.3
     done
   ) </dev/null >/dev/null 2>&1 &
-  echo "$!" >"$state/watch"
+  echo "$!" >"$state/.watch"
 }
 put_in() {
   for name in "$@"; do
@@ -245,7 +250,7 @@ put_in() {
       hap_weight "$name" 100
       rm -f "$state/warm.$name"
     fi
-    rm -f "$state/out.$name"
+    flock "$state/.telling" rm -f "$state/out.$name"  # what keeps it out has asked or will ask, and is not in between
     hap_set "$name" ready
   done
 }

@@ -250,3 +250,36 @@ def test_an_added_server_stays_out_when_another_environment_has_haproxy_reload(l
     states = 'hap_field() { [ "$1" = web1 ] && echo UP || echo MAINT; }\nkeep_out() { ls "$state"; }\n'
     ran = lb.run(f'. "$root/.devflow/balancer.$deployment"\n{states}write_balancer\n', added="web2", fresh=("web2",))
     assert ran.lines == ["HAProxy serves devflow_e1 on port 80", "out.web2"]
+
+
+def test_a_server_that_is_put_in_while_haproxy_is_told_again_stays_in(lb: Balancer) -> None:
+    """What keeps it out may have asked for its state just before, and would have it go out for good."""
+    state = lb.machine.home / "state"
+    state.write_text("UP")  # HAProxy has forgotten
+    lb.machine.tool(
+        "socat",
+        """\
+read -r order
+case $order in
+  'show cli level') echo admin ;;
+  'show servers state '*) echo "1 ${order##* } 1 web1" ;;
+  'show stat '*) said=$(cat "$HOME/state"); sleep 0.5; echo "devflow_e1,web1,,,,,,,,,,,,,,,,$said" ;;
+  *' state maint') printf MAINT >"$HOME/state" ;;
+  *' state ready') printf UP >"$HOME/state" ;;
+esac
+""",
+    )
+    text = """\
+. "$root/.devflow/balancer.$deployment"
+find_way explain
+echo "1 $deployment -" >"$root/.devflow/lock"
+mkdir -p "$state"
+: >"$state/out.web1"
+keep_out
+sleep 0.2
+put_in web1
+sleep 1.5
+rm -r "$state"
+"""
+    assert lb.run(text).code == 0
+    assert state.read_text() == "UP"
