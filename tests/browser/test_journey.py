@@ -1,32 +1,58 @@
-"""The main journey: set up, add a server, add a project, deploy, watch, break it, be saved, roll back by hand."""
+"""The main journey: set up, add a server, add a project, deploy, watch, break it, be saved, roll back by hand.
+
+With a pointer at a desk and on a phone, light and dark; and by keys alone.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.support.browser import context, watched
+from tests.support.browser import DESKTOP, PHONE, context, sideways, watched
 from tests.support.gitrepo import GitRepository
 from tests.support.panel import Panel
 from tests.support.vps import Vps
 
-ROOT = "/srv/www/site"
+ROOT, REPOSITORY = "/srv/www/site", "/home/deploy/site.git"
 DEPLOY_MS = 30_000
+MOST_TABS = 200
 SLOW_COMMAND = "for n in 1 2 3 4 5 6; do echo warming $n; sleep 0.5; done"
 
 
-@pytest.mark.timeout(300)
-def test_from_set_up_to_roll_back(browser: Browser, panel: Panel, vps: Vps, tmp_path: Path) -> None:
-    repository = GitRepository.on_server(vps, "/home/deploy/site.git", tmp_path / "work")
+@pytest.fixture
+def panel(tmp_path: Path) -> Iterator[Panel]:
+    """One that nobody has set up yet."""
+    with Panel(tmp_path / "data") as started:
+        yield started
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("hand", "window", "theme"),
+    [
+        ("pointer", DESKTOP, "light"),
+        ("pointer", PHONE, "dark"),
+        ("keys", DESKTOP, "dark"),
+    ],
+    ids=["desk", "phone", "keys"],
+)
+def test_from_set_up_to_roll_back(
+    browser: Browser, panel: Panel, vps: Vps, tmp_path: Path, hand: str, window: dict[str, int], theme: str
+) -> None:
+    vps.run(f"rm -rf {ROOT} {REPOSITORY}", user="root")  # of another journey
+    repository = GitRepository.on_server(vps, REPOSITORY, tmp_path / "work")
     repository.commit({"index.html": "first"}, message="First page")
     vps.run(f"mkdir -p {ROOT}")
     vps.serve(f"{ROOT}/current")
-    with context(browser, panel.url) as opened, watched(opened) as page:
-        journey = Journey(page, vps)
+    motion = "reduce" if hand == "keys" else "no-preference"
+    look = {"viewport": window, "color_scheme": theme, "reduced_motion": motion}
+    with context(browser, panel.url, **look) as opened, watched(opened) as page:
+        journey = {"pointer": Journey, "keys": JourneyByKeys}[hand](page, vps)
         journey.set_up(panel)
         journey.add_server()
         journey.add_project(repository.path)
@@ -47,6 +73,7 @@ def test_from_set_up_to_roll_back(browser: Browser, panel: Panel, vps: Vps, tmp_
 
         journey.roll_back_to("First page")
         assert vps.get("/").text == "first"
+        assert sideways(page) == 0
 
 
 @dataclass
@@ -88,8 +115,8 @@ class Journey:
     def add_environment(self) -> None:
         self._link("Add environment")
         self._type({"Folder on the servers": ROOT, "Address": "/", "Retries": "1"})
-        self.page.get_by_label("web-1").check()
-        self.page.get_by_text("Commands", exact=True).click()
+        self._check(self.page.get_by_label("web-1"))
+        self._click(self.page.get_by_text("Commands", exact=True))
         self._type({"Prepare": SLOW_COMMAND})
         self._press("Add environment")
         expect(self._heading("Nothing deployed yet")).to_be_visible()
@@ -129,8 +156,8 @@ class Journey:
 
     def roll_back_to(self, message: str) -> None:
         release = self.page.locator("#releases li", has_text=message)
-        release.get_by_role("button", name="Roll back").first.click()
-        release.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+        self._click(release.get_by_role("button", name="Roll back").first)
+        self._click(release.get_by_role("dialog").get_by_role("button", name="Roll back"))
         self._ends("Success")
         expect(self.page.locator("#releases li", has_text=message)).to_contain_text("Serving")
 
@@ -139,13 +166,22 @@ class Journey:
 
     def _type(self, fields: dict[str, str]) -> None:
         for label, value in fields.items():
-            self.page.get_by_label(re.compile(f"^{label}(optional)?$")).fill(value)
+            self._fill(self.page.get_by_label(re.compile(f"^{label}(optional)?$")), value)
 
     def _press(self, name: str) -> None:
-        self.page.get_by_role("button", name=name, exact=True).click()
+        self._click(self.page.get_by_role("button", name=name, exact=True))
 
     def _link(self, name: str) -> None:
-        self.page.get_by_role("main").get_by_role("link", name=name, exact=True).first.click()
+        self._click(self.page.get_by_role("main").get_by_role("link", name=name, exact=True).first)
+
+    def _click(self, wanted: Locator) -> None:
+        wanted.click()
+
+    def _fill(self, field: Locator, value: str) -> None:
+        field.fill(value)
+
+    def _check(self, box: Locator) -> None:
+        box.check()
 
     def _heading(self, name: str) -> Locator:
         return self.page.get_by_role("heading", name=name)
@@ -155,3 +191,31 @@ class Journey:
 
     def _step(self, name: str) -> Locator:
         return self.page.locator(".step", has_text=name)
+
+
+class JourneyByKeys(Journey):
+    """The same, without a pointer: Tab to what is wanted, then type, Space or Enter."""
+
+    def _click(self, wanted: Locator) -> None:
+        self._reach(wanted)
+        self.page.keyboard.press("Enter")
+
+    def _fill(self, field: Locator, value: str) -> None:
+        self._reach(field)
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.type(value)
+
+    def _check(self, box: Locator) -> None:
+        self._reach(box)
+        self.page.keyboard.press("Space")
+        expect(box).to_be_checked()
+
+    def _reach(self, wanted: Locator) -> None:
+        """From where the focus is, round the page once at most; what has the focus can be seen."""
+        expect(wanted).to_be_visible()
+        for _ in range(MOST_TABS):
+            if wanted.evaluate("(element) => element === document.activeElement"):
+                expect(wanted).to_be_in_viewport()
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"Tab does not lead to {wanted}")

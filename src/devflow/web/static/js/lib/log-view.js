@@ -68,7 +68,10 @@ export class LogView {
   link(number) {
     this.#linked = number;
     const place = this.#store.place(number);
-    if (place >= 0) this.show(place);
+    if (place >= 0) {
+      this.show(place);
+      this.#view.scrollIntoView({ block: "nearest" }); // on a phone the log is below what leads to it
+    }
     this.#remark();
   }
 
