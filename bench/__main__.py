@@ -17,6 +17,7 @@ BENCHMARKS = {
     "traffic": "bench.traffic",
     "api": "bench.api",
     "pages": "bench.pages",
+    "screens": "bench.screens",
     "deployments": "bench.deployments",
     "logs": "bench.logs",
     "retention": "bench.retention",

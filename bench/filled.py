@@ -2,7 +2,8 @@
 
 Run with the panel's environment: `python -m bench.filled`. Each line on stdin is a JSON object, answered by a line when
 it is done: {"projects": 50, "servers": 1, "deployments": 1000} says how many there are to be then. The first line of
-output is {"token": …, "session": …}, for the API and for pages. Rows are made by the database, from numbers.
+output is {"token": …, "session": …}, for the API and for pages. Rows are made by the database, from numbers. With the
+address of a person as argument their team is filled, else one that is made.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ class Filler:
 
 
 @contextmanager
-def filling(environment: dict[str, str]) -> Iterator[Filler]:
-    """A process that fills the database of the panel with this environment."""
-    command = [sys.executable, "-m", "bench.filled"]
+def filling(environment: dict[str, str], *who: str) -> Iterator[Filler]:
+    """A process that fills the database of the panel with this environment, for a new team or that of `who`."""
+    command = [sys.executable, "-m", "bench.filled", *who]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, **pipes) as process:  # type: ignore[call-overload]
         try:
@@ -79,12 +80,16 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "devflow.settings.base")
     django.setup()
 
+    from devflow.apps.accounts.models import User
     from devflow.apps.accounts.selectors import actor_get
     from devflow.apps.accounts.services import team_create, token_create, user_create
     from tests.support.event_writer import log_in
 
-    user = user_create(email="filled@example.test", password=None)
-    team_create(name=TEAM, owner=user)
+    if sys.argv[1:]:
+        user = User.objects.get(email=sys.argv[1])
+    else:
+        user = user_create(email="filled@example.test", password=None)
+        team_create(name=TEAM, owner=user)
     actor = actor_get(user=user)
     _, token = token_create(actor=actor, name="bench", scopes=["read"])
     _answer({"token": token, "session": log_in(user)})

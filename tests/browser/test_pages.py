@@ -12,95 +12,11 @@ import pytest
 from django.urls import resolve
 from playwright.sync_api import Browser, Page, expect
 
+from tests.support.addresses import ENTRANCES, PAGES, SELDOM
 from tests.support.browser import DESKTOP, PHONE, context, sideways, violations, watched
 from tests.support.panel import Panel
 from tests.web.walk import pages
 
-ENVIRONMENT = "/projects/shop/environments/production/"
-PAGES = [
-    "/",
-    "/servers/",
-    "/servers/web-1/",
-    "/servers/web-1/containers/",
-    "/servers/web-1/containers/shop-blue/",
-    "/servers/web-1/images/",
-    "/servers/web-1/volumes/",
-    "/servers/web-1/networks/",
-    "/servers/web-1/prune/?volumes=yes",
-    "/add/server/",
-    "/clusters/",
-    "/clusters/shops/",
-    "/add/cluster/",
-    "/projects/",
-    "/projects/shop/",
-    "/projects/shop/settings/",
-    "/projects/shop/webhook/",
-    "/projects/shop/add-environment/",
-    "/add/project/",
-    ENVIRONMENT,
-    "/?state=failing",
-    f"{ENVIRONMENT}deploy/",
-    f"{ENVIRONMENT}plan/",
-    f"{ENVIRONMENT}variables/",
-    f"{ENVIRONMENT}variables/?view=env",
-    f"{ENVIRONMENT}variables/history/",
-    f"{ENVIRONMENT}variables/compare/",
-    "/projects/shop/variables/",
-    "/projects/shop/variables/history/",
-    f"{ENVIRONMENT}hooks/",
-    f"{ENVIRONMENT}windows/",
-    f"{ENVIRONMENT}containers/",
-    f"{ENVIRONMENT}proxy/",
-    "/projects/shop/disk/",
-    "/projects/shop/access/",
-    f"{ENVIRONMENT}settings/",
-    "/deployments/",
-    "/tokens/",
-    "/team/",
-    "/add/team/",
-    "/projects/shop/grants/",
-    "/channels/",
-    "/audit/?who=owner",
-    "/audit/requests/",
-    "/data/",
-    "/account/",
-    "/accounts/2fa/totp/activate/",
-    "/accounts/2fa/passkeys/add/",
-    "/accounts/reauthenticate/",
-    "/accounts/password/change/",
-    "/accounts/logout/",
-]
-STATUSES = ["success", "failed", "rolled_back", "cancelled", "waiting"]
-ENTRANCES = [
-    "/accounts/login/",
-    "/setup?token=wrong",
-    "/accounts/signup/",
-    "/accounts/password/reset/",
-    "/accounts/password/reset/done/",
-    "/accounts/password/reset/key/1-no-key/",
-    "/accounts/password/reset/key/done/",
-    "/accounts/inactive/",
-    "/accounts/confirm-email/",
-    "/accounts/confirm-email/no-key/",
-    "/join/",
-]
-SELDOM = [
-    "/team/networks/",
-    "/projects/shop/delete/",
-    "/servers/web-1/edit/",
-    "/add/channel/slack/",
-    "/search/?q=shop",
-    "/accounts/2fa/recovery-codes/generate/",
-    "/deployments/{failed}/lines/",
-    "/deployments/{success}/plan/",
-    "/projects/shop/webhook/{delivery}/",
-    "/channels/{channel}/",
-    "/channels/{channel}/change/",
-    "/audit/{event}/",
-    "/servers/web-1/container-logs/{follow}/",
-    *(f"/deployments/{{{status}}}/" for status in STATUSES),
-]
-"""Pages of what has an id, and those that few people open: a test of their own, so that none takes too long."""
 ELSEWHERE = {
     "dashboard-board": "a part of a page, fetched again",
     "deployment-head": "a part of a page, fetched again",

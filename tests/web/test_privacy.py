@@ -17,6 +17,7 @@ from devflow.apps.audit.models import Event as AuditEvent
 from devflow.apps.privacy.jobs import export
 from devflow.apps.privacy.models import Archive
 from devflow.apps.projects.models import Project
+from devflow.apps.projects.services import project_add
 from tests.web.world import World
 
 
@@ -126,3 +127,18 @@ def test_a_team_is_deleted(world: World, owner: Client) -> None:
     owner.post(f"/deployments/{world.deployment.pk}/cancel/")
     assert owner.post("/data/delete-team/", {"confirm": "acme"}).status_code == 302
     assert not Team.objects.filter(pk=world.team.pk).exists()
+
+
+def test_of_many_projects_some_are_shown_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("devflow.web.views.privacy.PROJECTS_SHOWN", 2)
+    for slug in ("aa", "bb", "cc"):
+        project_add(actor=world.actor(), slug=slug, repository="/srv/git/x.git", recipe="static")
+    owner = world.client(Role.OWNER)
+    first = owner.get("/data/").content.decode()
+    assert "/projects/bb/delete/" in first
+    assert "/projects/cc/delete/" not in first
+    assert "/data/?after=bb" in first
+    rest = owner.get("/data/?after=bb").content.decode()
+    assert "/projects/aa/delete/" not in rest
+    assert "/projects/cc/delete/" in rest
+    assert "?after=shop" not in rest

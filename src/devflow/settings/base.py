@@ -73,6 +73,7 @@ MIDDLEWARE = [
     "devflow.api.limits.with_limits",
 ]
 
+FORM_RENDERER = "devflow.web.forms.rendering.Renderer"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from django.conf import settings
 from django.contrib.messages.storage.base import Message
 from django.core.serializers.json import DjangoJSONEncoder
 from django.forms import BoundField
+from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html, json_script
 from django.utils.safestring import SafeString
@@ -110,11 +112,12 @@ def field(bound: BoundField, is_bare: bool = False) -> dict[str, Any]:
     widget = bound.field.widget
     kind = getattr(widget, "input_type", "textarea")
     classes = [_FIELD_CLASSES.get(kind, "input"), widget.attrs.get("class", "")]
+    is_group = kind in ("radio", "checkbox") and hasattr(widget, "choices")
     return {
         "field": bound,
-        "control": bound.as_widget(attrs={"class": " ".join(filter(None, classes))}),
+        "control": "" if is_group else bound.as_widget(attrs={"class": " ".join(filter(None, classes))}),
         "kind": kind,
-        "is_group": kind in ("radio", "checkbox") and hasattr(widget, "choices"),
+        "is_group": is_group,
         "is_bare": is_bare,
     }
 
@@ -140,12 +143,33 @@ def pulse(deployments: Sequence[Deployment]) -> SafeString:
 
 @register.simple_tag
 def ago(moment: datetime | None) -> SafeString | str:
-    """A time that a script keeps as "3 min ago"; without a script it is the time itself."""
+    """A time as "3 min ago", which a script keeps true; the time itself is its title."""
     if moment is None:
         return _("never")
     utc = moment.astimezone(UTC)
-    shown = date_format(utc, "SHORT_DATETIME_FORMAT")
-    return format_html('<time datetime="{}" data-ago>{} UTC</time>', utc.isoformat(), shown)
+    exact = date_format(utc, "SHORT_DATETIME_FORMAT")
+    text = _time_ago((timezone.now() - utc).total_seconds())
+    return format_html('<time datetime="{}" title="{} UTC" data-ago>{}</time>', utc.isoformat(), exact, text)
+
+
+def _time_ago(seconds: float) -> str:
+    """The same as `ago` in static/js/lib/time.js: else the page would move when the script comes."""
+    if seconds < 45:
+        return _("just now")
+    if seconds < 3600:
+        return _("%(count)s min ago") % {"count": max(1, _rounded(seconds / 60))}
+    if seconds < 86400:
+        return _("%(count)s h ago") % {"count": _rounded(seconds / 3600)}
+    days = _rounded(seconds / 86400)
+    if days == 1:
+        return _("yesterday")
+    return ngettext("%(count)s day ago", "%(count)s days ago", days) % {
+        "count": number_format(days, force_grouping=True)
+    }
+
+
+def _rounded(value: float) -> int:
+    return math.floor(value + 0.5)  # as JavaScript's Math.round
 
 
 @register.simple_tag

@@ -16,15 +16,17 @@ from django.utils.translation import gettext as _
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.addresses import client_address
-from devflow.apps.accounts.rights import Actor
+from devflow.apps.accounts.rights import Actor, Place
 from devflow.apps.accounts.selectors import actor_of_session
 from devflow.apps.privacy import services
 from devflow.apps.privacy.models import Archive
-from devflow.apps.projects.selectors import project_get, project_list
+from devflow.apps.projects.selectors import ProjectName, project_get, project_names
 from devflow.core.errors import ForbiddenError, NotFoundError
 from devflow.web.access import AccountRequest, TeamRequest, account_page, recently_authenticated, team_page
 from devflow.web.forms.privacy import DeleteForm
 from devflow.web.replies import act_and_go, form_page
+
+PROJECTS_SHOWN = 50
 
 
 @account_page("GET")
@@ -130,11 +132,17 @@ def project_delete(request: TeamRequest, slug: str) -> HttpResponse:
 
 def _page(request: AccountRequest | TeamRequest, **forms: DeleteForm) -> HttpResponse:
     actor = _actor(request)
-    projects = project_list(actor=actor) if actor else []
+    after = request.GET.get("after", "").replace("\0", "")
+    projects = _managed(actor) if actor else []
+    following = [project for project in projects if project.slug > after]
+    shown = following[:PROJECTS_SHOWN]
     team_form = DeleteForm(name=actor.team.slug, auto_id="team_%s") if actor and actor.can(rights.OWN) else None
     context: dict[str, Any] = {
         **_archives(request, actor),
-        "projects": [project for project in projects if actor and actor.can(rights.MANAGE, project)],
+        "projects": shown,
+        "count": len(projects),
+        "after": after,
+        "next": shown[-1].slug if len(following) > len(shown) else None,
         "owned_alone": services.teams_owned_alone(request.user),
         "account_form": forms.get("account_form") or DeleteForm(name=request.user.email, has_files=False),
         "team_form": forms.get("team_form") or team_form,
@@ -142,6 +150,11 @@ def _page(request: AccountRequest | TeamRequest, **forms: DeleteForm) -> HttpRes
     response = form_page(request, "privacy/page.html", context, *forms.values())
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _managed(actor: Actor) -> list[ProjectName]:
+    """The projects that they may export and delete."""
+    return [each for each in project_names(actor=actor) if actor.can(rights.MANAGE, Place(actor.team.pk, each.pk))]
 
 
 def _archives(request: AccountRequest | TeamRequest, actor: Actor | None) -> dict[str, Any]:

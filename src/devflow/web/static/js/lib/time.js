@@ -5,6 +5,7 @@ import { gettext, language, ngettext, number } from "./words.js";
 const locale = navigator.languages.find((name) => name.startsWith(language)) ?? language; // en-GB writes dates as en-GB does
 const skew = Date.now() - Date.parse(document.body.dataset.now ?? new Date().toISOString());
 const absolute = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "long" });
+const titled = new WeakSet();
 const short = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 
 /** Milliseconds since the epoch by the server's clock. */
@@ -25,8 +26,10 @@ export function duration(seconds) {
 export function tick() {
   for (const element of document.querySelectorAll("time[data-ago]")) {
     const at = new Date(element.dateTime);
-    element.textContent = ago((now() - at) / 1000);
-    element.title ||= absolute.format(at);
+    const text = ago((now() - at) / 1000);
+    if (element.textContent !== text) element.textContent = text;
+    if (!titled.has(element)) element.title = absolute.format(at); // in the reader's zone
+    titled.add(element);
   }
   for (const element of document.querySelectorAll("time[data-at]:not([title])")) {
     const at = new Date(element.dateTime);
