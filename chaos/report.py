@@ -36,7 +36,8 @@ WHAT = {
 FOOT = """
 *Recovery*: from the end of a round's last strike until every deployment of the round had ended, those that had only
 just been asked for as well. A deployment may fail only by {may_fail} of a server of its site, with an error that says
-why, while the release before goes on serving.
+why, while the release before goes on serving; and a rollback by any, to a release that another deployment has pruned
+since it was asked for.
 
 After each round all of this is checked: every deployment has ended; never did two commands of a site overlap on a
 server; each site shows exactly one whole release, the one that the panel says, that of the last success; no command of

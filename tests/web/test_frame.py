@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,12 +14,14 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import override
 
+from devflow.apps.accounts.models import Role
 from devflow.apps.deployments.models import Status, StepStatus
 from devflow.apps.servers.models import ServerStatus
 from devflow.engine.task import Phase
 from devflow.web import assets, looks
 from devflow.web.presenters.deployments import PHASES
 from devflow.web.templatetags import panel
+from tests.web.world import World
 
 TEMPLATES = Path(assets.__file__).parent / "templates"
 
@@ -162,3 +165,17 @@ def test_times_ago_are_what_the_script_makes_of_them(seconds: float, shown: str)
 )
 def test_the_tab_shows_the_most_urgent(statuses: list[str], state: str) -> None:
     assert looks.tab_state(statuses) == state
+
+
+def test_pages_are_compressed_for_whom_takes_that_and_files_are_not(world: World) -> None:
+    owner = world.client(Role.OWNER)
+    plain = owner.get("/projects/shop/")
+    packed = owner.get("/projects/shop/", headers={"Accept-Encoding": "gzip, br"})
+    assert "Content-Encoding" not in plain.headers
+    assert "Accept-Encoding" in plain.headers["Vary"]
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert len(packed.content) == int(packed.headers["Content-Length"]) < len(plain.content) / 3
+    assert b"</html>" in gzip.decompress(packed.content)
+    log = owner.get(f"/deployments/{world.deployment.pk}/log/", headers={"Accept-Encoding": "gzip"})
+    assert log.streaming
+    assert "Content-Encoding" not in log.headers

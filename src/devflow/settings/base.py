@@ -58,6 +58,7 @@ MIDDLEWARE = [
     "devflow.web.errors.ErrorPages",
     "devflow.apps.accounts.addresses.with_client_address",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "devflow.web.compression.CompressedPages",
     "devflow.web.language.with_language",  # below the files, which are the same in every language
     "devflow.apps.accounts.session_store.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

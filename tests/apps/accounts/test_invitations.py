@@ -199,6 +199,18 @@ def test_by_mail_the_link_comes_to_the_address_and_to_nobody_else(mailoutbox: li
     assert len(mailoutbox) == 1
 
 
+@pytest.mark.django_db(transaction=True)
+@override_settings(HAS_MAIL=True)
+def test_the_mail_is_in_the_language_of_who_invites(mailoutbox: list[EmailMessage]) -> None:
+    shop = open_shop()
+    User.objects.filter(email="owner@example.test").update(language="de", name="Ada 100%")
+    invitation, _ = invitation_create(actor=shop.actor(), role=Role.VIEWER, email="eve@example.test")
+    asyncio.run(mail_invitation(invitation_id=str(invitation.pk)))
+    assert mailoutbox[0].subject == "Ada 100% lädt Sie ein zu Shopkeepers"
+    assert "\n\nHier annehmen, bis " in str(mailoutbox[0].body)
+    assert "/join/" in str(mailoutbox[0].body)
+
+
 @pytest.mark.parametrize("has_mail", [True, False])
 def test_who_types_an_address_in_has_still_to_prove_it_where_that_can_be_done(shop: Shop, has_mail: bool) -> None:
     _, raw = invite(shop)

@@ -148,6 +148,23 @@ def test_the_mail_goes_to_people_who_can_log_in(mailoutbox: list[EmailMessage]) 
     assert urlsplit(found[0]).path.startswith("/accounts/password/reset/key/")
 
 
+def test_mails_are_in_the_language_that_people_chose(shop: Shop) -> None:
+    user = shop.people[Role.ADMIN]
+    logins.address_unproven(user=user)
+    told = {}
+    for language in ("", "de"):
+        User.objects.filter(pk=user.pk).update(language=language)
+        mails = logins.reset_mail(email=user.email), logins.confirmation_mail(email=user.email)
+        told[language] = [(mail[1], mail[2].splitlines()[0]) for mail in mails if mail]
+    assert told[""][0][0].startswith("New password for DevFlow Pro on ")
+    assert told[""][1][1] == f"Is {user.email} your address? Then open this link:"
+    assert told["de"][0][0].startswith("Neues Passwort für DevFlow Pro auf ")
+    assert told["de"][1] == (
+        "Bestätigen Sie Ihre E-Mail-Adresse für DevFlow Pro",
+        f"Ist {user.email} Ihre Adresse? Dann öffnen Sie diesen Link:",
+    )
+
+
 def test_who_was_made_by_an_administrator_has_proven_the_address(shop: Shop) -> None:
     user = shop.people[Role.OWNER]
     logins.address_known(user=user)

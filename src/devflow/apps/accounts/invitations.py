@@ -12,6 +12,7 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts import events, logins
@@ -99,7 +100,7 @@ def invitation_revoke(*, actor: Actor, invitation_id: str) -> None:
             action="invitation.revoked",
             target=invitation.email or "whoever has the link",
             target_id=invitation_id,
-            before={"role": invitation.role},
+            before={"role": _(invitation.role)},
         )
 
 
@@ -167,18 +168,24 @@ def invitation_mail(*, invitation_id: str) -> tuple[str, str, str] | None:
     """
     raw = secrets.token_urlsafe(32)
     with scopes_disabled(), transaction.atomic():
-        invitation = _alive().select_for_update(of=("self",)).filter(pk=invitation_id).select_related("team").first()
+        invitation = (
+            _alive().select_for_update(of=("self",)).filter(pk=invitation_id).select_related("team", "inviter").first()
+        )
         if invitation is None:
             return None
         invitation.digest = digest(raw)
         invitation.save(update_fields=["digest"])
-        inviter = str(invitation.inviter or "Somebody")
-    text = (
-        f"{inviter} invites you to the team {invitation.team} on {settings.PUBLIC_URL}, as {invitation.role}.\n\n"
-        f"Accept here, until {invitation.expires_at:%Y-%m-%d %H:%M} UTC:\n\n{link(raw)}\n\n"
-        "You do not know what this is about? Then there is nothing to do.\n"
-    )
-    return invitation.email, f"{inviter} invites you to {invitation.team}", text
+    with logins.written_for(invitation.inviter):
+        inviter = str(invitation.inviter or _("Somebody"))
+        subject = _("%(inviter)s invites you to %(team)s") % {"inviter": inviter, "team": invitation.team}
+        text = [
+            _("%(inviter)s invites you to the team %(team)s on %(panel)s, as %(role)s.")
+            % {"inviter": inviter, "team": invitation.team, "panel": settings.PUBLIC_URL, "role": _(invitation.role)},
+            _("Accept here, until %(when)s UTC:") % {"when": f"{invitation.expires_at:%Y-%m-%d %H:%M}"},
+            link(raw),
+            _("You do not know what this is about? Then there is nothing to do."),
+        ]
+        return invitation.email, subject, logins.paragraphs(text)
 
 
 def link(raw: str) -> str:

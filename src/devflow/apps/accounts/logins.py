@@ -5,6 +5,7 @@ Everything is counted by what was typed, whether there is such an account or not
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ from allauth.account.forms import default_token_generator
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import override
 
 from devflow.apps.accounts.limits import address_key, count, forget, hit
 from devflow.apps.accounts.models import User
@@ -132,15 +135,18 @@ def confirmation_request(*, user: User) -> None:
 
 def confirmation_mail(*, email: str) -> tuple[str, str, str] | None:
     """Recipient, subject and text of the mail that proves an address; None where there is nothing left to prove."""
-    address = EmailAddress.objects.filter(email__iexact=email, verified=False, user__is_active=True).first()
+    found = EmailAddress.objects.filter(email__iexact=email, verified=False, user__is_active=True)
+    address = found.select_related("user").first()
     if address is None:
         return None
-    text = (
-        f"Is {address.email} your address? Then open this link:\n\n"
-        f"{settings.PUBLIC_URL}/accounts/confirm-email/{EmailConfirmationHMAC.create(address).key}/\n\n"
-        "You do not know what this is about? Then there is nothing to do.\n"
-    )
-    return address.email, "Confirm your e-mail address for DevFlow Pro", text
+    link = f"{settings.PUBLIC_URL}/accounts/confirm-email/{EmailConfirmationHMAC.create(address).key}/"
+    with written_for(address.user):
+        text = [
+            _("Is %(address)s your address? Then open this link:") % {"address": address.email},
+            link,
+            _("You do not know what this is about? Then there is nothing to do."),
+        ]
+        return address.email, _("Confirm your e-mail address for DevFlow Pro"), paragraphs(text)
 
 
 def reset_mail(*, email: str) -> tuple[str, str, str] | None:
@@ -149,12 +155,24 @@ def reset_mail(*, email: str) -> tuple[str, str, str] | None:
     if user is None or not user.is_active or user.is_machine:
         return None
     host = urlsplit(settings.PUBLIC_URL).hostname
-    text = (
-        f"Somebody, hopefully you, asked for a new password for {user.email} on {settings.PUBLIC_URL}.\n\n"
-        f"Set it here, within an hour:\n\n{reset_link(user=user)}\n\n"
-        "It was not you? Then there is nothing to do: your password stays as it is.\n"
-    )
-    return user.email, f"New password for DevFlow Pro on {host}", text
+    with written_for(user):
+        text = [
+            _("Somebody, hopefully you, asked for a new password for %(address)s on %(panel)s.")
+            % {"address": user.email, "panel": settings.PUBLIC_URL},
+            _("Set it here, within an hour:"),
+            reset_link(user=user),
+            _("It was not you? Then there is nothing to do: your password stays as it is."),
+        ]
+        return user.email, _("New password for DevFlow Pro on %(host)s") % {"host": host}, paragraphs(text)
+
+
+def written_for(user: User | None) -> AbstractContextManager[None]:
+    """The language that this person chose for the pages, else English: no browser asks when a mail is written."""
+    return override(user.language if user and user.language else settings.LANGUAGE_CODE)
+
+
+def paragraphs(texts: list[str]) -> str:
+    return "\n\n".join(texts) + "\n"
 
 
 def _key(email: str, device: str = "") -> str:

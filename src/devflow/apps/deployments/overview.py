@@ -25,6 +25,10 @@ from devflow.apps.sources.models import Delivery
 USUAL_OF = 10
 """So many of the last successful deployments say how long it usually takes."""
 FAILING = (Status.FAILED, Status.ROLLED_BACK)
+_OF_A_CARD = (
+    *("team", "project", "environment", "status", "branch", "commit", "commit_message"),
+    *("due_at", "created_at", "started_at", "finished_at"),
+)
 DEPLOYING = (Status.PENDING, Status.QUEUED, Status.RUNNING, Status.VERIFYING)
 
 
@@ -86,14 +90,14 @@ def environment_states(*, actor: Actor) -> list[State]:
 @replica.listed
 def deployments_recent(*, actor: Actor, environments: Iterable[Environment], each: int) -> dict[UUID, list[Deployment]]:
     """The newest `each` deployments of these environments, the newest first, by the environment's id: none that were
-    superseded."""
+    superseded. Each is read as far as a card shows it."""
     places = {environment.pk: environment for environment in environments}
     with scope(team=actor.team):
         chosen = Environment.objects.filter(pk__in=places).annotate(
             recent=ArraySubquery(_newest(OuterRef("pk")).values("pk")[:each])
         )
         wanted = [pk for recent in chosen.values_list("recent", flat=True) for pk in recent]
-        found = Deployment.objects.filter(pk__in=wanted).select_related("requested_by").defer("plan", "observed")
+        found = Deployment.objects.filter(pk__in=wanted).only(*_OF_A_CARD)
         recent: dict[UUID, list[Deployment]] = defaultdict(list)
         for deployment in found.order_by("-id"):
             deployment.environment = places[deployment.environment_id]  # reading them again takes most of the time

@@ -30,14 +30,18 @@ class ProjectName:
 
 
 @replica.listed
-def project_list(
-    *, actor: Actor, after: str = "", limit: int | None = None, ids: Collection[UUID] | None = None
-) -> list[Project]:
+def project_list(*, actor: Actor, after: str = "", limit: int | None = None) -> list[Project]:
     """The team's projects by slug, each with its environments and their servers loaded; from the one after the slug
-    `after` on, at most `limit`; or those with these ids."""
+    `after` on, at most `limit`."""
     with scope(team=actor.team):
-        found = actor.narrowed(Project.objects.prefetch_related(*_LOADED), "pk").filter(slug__gt=after)
-        return list((found if ids is None else found.filter(pk__in=ids))[:limit])
+        return list(actor.narrowed(Project.objects.prefetch_related(*_LOADED), "pk").filter(slug__gt=after)[:limit])
+
+
+@replica.listed
+def projects_brief(*, actor: Actor, ids: Collection[UUID]) -> list[Project]:
+    """Those of the team with these ids, by slug, each with its environments loaded."""
+    with scope(team=actor.team):
+        return list(actor.narrowed(Project.objects.prefetch_related("environments"), "pk").filter(pk__in=ids))
 
 
 def project_names(*, actor: Actor) -> list[ProjectName]:

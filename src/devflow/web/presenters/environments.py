@@ -38,12 +38,13 @@ class Row:
         return self.last if self.last and not self.last.is_ended else None
 
 
-def environment_rows(actor: Actor, projects: Iterable[Project]) -> dict[UUID, list[Row]]:
-    """The rows of each project, by its id. Three queries, however many projects there are."""
+def environment_rows(actor: Actor, projects: Iterable[Project], *, has_releases: bool = True) -> dict[UUID, list[Row]]:
+    """The rows of each project, by its id, with `serving` and `sources` or without. Three queries, however many
+    projects there are."""
     listed = [(project, list(project.environments.all())) for project in projects]
     every = [environment for _, environments in listed for environment in environments]
     recent = deployments_recent(actor=actor, environments=every, each=PULSE_LENGTH)
-    serving = releases_serving(actor=actor, environments=every)
+    serving = releases_serving(actor=actor, environments=every) if has_releases else {}
     return {
         project.pk: [_row(actor, environment, environments, recent, serving) for environment in environments]
         for project, environments in listed

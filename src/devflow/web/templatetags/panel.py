@@ -16,7 +16,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.forms import BoundField
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
-from django.utils.html import format_html, json_script
+from django.utils.html import escape, format_html, json_script
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
@@ -36,7 +36,6 @@ _PULSE = (
     '<svg class="pulse hidden sm:block" width="{width}" height="26" viewBox="0 0 {width} 26" role="img"'
     ' aria-label="{summary}">{bars}</svg>'
 )
-_BAR = '<g class="status {tone}"><title>{title}</title><rect x="{x}" y="{y}" width="4" height="{height}" rx="1.5"/></g>'
 _FIELD_CLASSES = {"textarea": "textarea", "select": "select", "checkbox": "", "radio": ""}
 
 
@@ -236,14 +235,17 @@ def kilobytes(size: int | None) -> str:
     return amount(size * 1024) if size else ""
 
 
-def _bar(number: int, deployment: Deployment, longest: float) -> SafeString:
+def _bar(number: int, deployment: Deployment, longest: float) -> str:
+    """As HTML; only the title could have anything to escape."""
     seconds = deployment.duration_seconds or 0
     height = round(5 + 21 * (seconds / longest if longest else 0), 1)
     look = looks.look("deployment", deployment.status)
     at = date_format(deployment.created_at, "SHORT_DATETIME_FORMAT")
-    title = f"{look.word}, {at}, {duration(deployment.duration_seconds)}".rstrip(", ")
-    x, y = number * _BAR_STEP, round(26 - height, 1)
-    return format_html(_BAR, tone=look.tone, title=title, x=x, y=y, height=height)
+    title = escape(f"{look.word}, {at}, {duration(deployment.duration_seconds)}".rstrip(", "))
+    return (
+        f'<g class="status {look.tone}"><title>{title}</title>'
+        f'<rect x="{number * _BAR_STEP}" y="{round(26 - height, 1)}" width="4" height="{height}" rx="1.5"/></g>'
+    )
 
 
 def _look_icon(look: Look) -> SafeString:

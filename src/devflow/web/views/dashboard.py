@@ -10,7 +10,7 @@ from django.shortcuts import render
 
 from devflow.apps.deployments.overview import deployments_open, environment_states
 from devflow.apps.deployments.selectors import deployment_list
-from devflow.apps.projects.selectors import project_list, project_names
+from devflow.apps.projects.selectors import project_names, projects_brief
 from devflow.apps.servers.selectors import server_list
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.dashboard import BoardForm
@@ -45,8 +45,8 @@ def _board(request: TeamRequest) -> dict[str, Any]:
     begins = slugs.index(asked["after"]) + 1 if asked["after"] in slugs else 0
     shown = [project.pk for project in fitting[begins : begins + SHOWN_PROJECTS]]
     ends = begins + len(shown)
-    projects = {project.pk: project for project in project_list(actor=actor, ids=shown)}
-    rows = environment_rows(actor, projects.values())
+    projects = {project.pk: project for project in projects_brief(actor=actor, ids=shown)}
+    rows = environment_rows(actor, projects.values(), has_releases=False)
     filters = {name: asked[name] for name in ("state", "q") if asked[name]}
     return {
         "cards": [{"project": projects[pk], "rows": rows[pk]} for pk in shown if pk in projects],
