@@ -14,20 +14,21 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 from playwright.sync_api import Page, sync_playwright
 
-from bench.common import Result
+from bench.common import Result, speed
 from bench.filled import Size, filling
-from bench.sizes import ASKED, Cost, ask
+from bench.sizes import Cost, ask
 from tests.support.addresses import PAGES, SELDOM
 from tests.support.browser import DESKTOP, PHONE, context, launch
 from tests.support.panel import Panel
 
 SIZE = Size(projects=200, servers=10, deployments=4_000)
 SERVER_MS, PAINT_MS, FIRST_LOAD_BYTES = 100, 1_000, 100_000
-OPENED = 3
+ASKED, OPENED = 10, 2
 SETTLED_MS = 700
 """After which parts that come by themselves have come."""
 OBSERVED = """
@@ -46,12 +47,11 @@ def main() -> None:
         panel = stack.enter_context(Panel(folder / "data", DEVFLOW_API_LIMIT="0"))
         session, addresses = _filled(panel)
         cookies = {"devflow_session": session}
-        client = stack.enter_context(
-            httpx.Client(base_url=panel.url, timeout=60, cookies=cookies, follow_redirects=True)
-        )
+        client = stack.enter_context(httpx.Client(base_url=panel.url, timeout=60, cookies=cookies))
         assert panel.process is not None
+        speed("screens").print()
         for address in addresses:
-            _print_server(address, ask(client, address, panel.process.pid))
+            _print_server(address, ask(client, address, panel.process.pid, asked=ASKED))
         browser = launch(stack.enter_context(sync_playwright()))
         stack.callback(browser.close)
         for name, window in (("desk", DESKTOP), ("phone", PHONE)):
@@ -90,9 +90,12 @@ def _print_seen(case: str, page: Page, address: str) -> None:
 
 
 def _seen(page: Page, address: str) -> tuple[float, float]:
+    """Raises AssertionError where another page came, as when the log-in has become too old."""
     page.goto(address, wait_until="load")
     page.wait_for_timeout(SETTLED_MS)
+    assert urlsplit(page.url).path == urlsplit(address).path, page.url
     seen = page.evaluate("() => window.seen")
+    assert seen["paint"] > 0, address
     return seen["paint"], seen["shift"]
 
 

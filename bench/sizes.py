@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from bench.common import Result, measured
+from bench.common import Result, measured, speed
 from bench.filled import Filler, Size, filling
 from bench.idle import cpu_seconds
 from tests.support.panel import Panel
@@ -52,6 +52,7 @@ def measure(bench: str, *, who: Callable[[Filler], dict[str, Any]], addresses: A
         filler = stack.enter_context(filling(panel.environment))
         client = stack.enter_context(httpx.Client(base_url=panel.url, timeout=120, **who(filler)))
         assert panel.process is not None
+        speed(bench).print()
         before: dict[str, Cost] = {}
         for part in PARTS:
             size = FULL.part(part)
@@ -65,10 +66,10 @@ def measure(bench: str, *, who: Callable[[Filler], dict[str, Any]], addresses: A
                 before[name] = cost
 
 
-def ask(client: httpx.Client, address: str, panel: int) -> Cost:
+def ask(client: httpx.Client, address: str, panel: int, *, asked: int = ASKED) -> Cost:
     """What the address costs the process `panel` and those below it. Raises AssertionError where it is no success."""
     seconds = []
-    for number in range(WARM_UP + ASKED):
+    for number in range(WARM_UP + asked):
         if number == WARM_UP:
             used = cpu_seconds(panel)
         with measured() as watch:
@@ -77,7 +78,7 @@ def ask(client: httpx.Client, address: str, panel: int) -> Cost:
         seconds.append(watch.seconds)
     counted = seconds[WARM_UP:]
     p95 = statistics.quantiles(counted, n=20)[-1]
-    return Cost(statistics.median(counted) * 1000, p95 * 1000, (cpu_seconds(panel) - used) / ASKED * 1000)
+    return Cost(statistics.median(counted) * 1000, p95 * 1000, (cpu_seconds(panel) - used) / asked * 1000)
 
 
 def _results(bench: str, case: str, cost: Cost, goal_ms: int) -> Iterator[Result]:

@@ -22,6 +22,9 @@ NOTE_WHEN_SHOWN = """
   new MutationObserver(look).observe(document, {subtree: true, childList: true, characterData: true});
 """
 """When the last line was there, in milliseconds since the page was asked for."""
+IS_IN_THE_LIST = """
+  (step) => step.getBoundingClientRect().bottom <= step.closest(".timeline").getBoundingClientRect().bottom
+"""
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,7 @@ def test_from_the_dashboard_to_the_cause(
         expect(failure).to_contain_text("Node.js ran out of its heap")
         expect(failure).to_contain_text("NODE_OPTIONS")
         expect(page.locator(".row").last).to_contain_text("Aborted (core dumped)")
+        assert page.locator("#timeline [data-status=failed]").first.evaluate(IS_IN_THE_LIST), "the list begins there"
         page.get_by_role("button", name="Show in the log").click()
         expect(page.locator(".row.is-linked")).to_contain_text("FATAL ERROR")
         page.get_by_label("Search in the log").fill("modules")

@@ -226,16 +226,18 @@ keep_out() {
   (
     set +e
     while read -r _ by _ <"$root/.devflow/lock" && [ "$by" = "$deployment" ]; do
+      rest=''
       for file in "$state"/out.*; do
-        [ -e "$file" ] || exit 0
         name=${file##*/out.}
-        exec 7>"$state/.telling"
+        { exec 7<"$state"; } || exit 0
         flock 7
         if [ -e "$file" ]; then
+          rest=1
           case $(hap_field "$name" 18) in ''|MAINT*) ;; *) hap "set server $backend/$(hap_server "$name") state maint" ;; esac
         fi
-        exec 7>&-
+        exec 7<&-
       done
+      [ -n "$rest" ] || exit 0
       sleep 0.3
     done
   ) </dev/null >/dev/null 2>&1 &
@@ -250,7 +252,7 @@ put_in() {
       hap_weight "$name" 100
       rm -f "$state/warm.$name"
     fi
-    flock "$state/.telling" rm -f "$state/out.$name"  # what keeps it out has asked or will ask, and is not in between
+    flock "$state" rm -f "$state/out.$name"  # what keeps it out has asked or will ask, and is not in between
     hap_set "$name" ready
   done
 }

@@ -10,7 +10,7 @@ _COMPRESSED = ("text/html", "application/json")
 
 
 class CompressedPages(GZipMiddleware):
-    """Django's, which adds bytes at random, so that the length of an answer tells nobody what is in it (BREACH)."""
+    """Django's, which adds bytes at random: the length of an answer tells little of what is in it (BREACH)."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         kind = response.headers.get("Content-Type", "").partition(";")[0]

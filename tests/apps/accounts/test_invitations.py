@@ -13,13 +13,21 @@ from django.core.mail import EmailMessage
 from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
+from django.utils.translation import override
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts import invitations
-from devflow.apps.accounts.invitations import invitation_accept, invitation_create, invitation_find, invitation_join
+from devflow.apps.accounts.invitations import (
+    invitation_accept,
+    invitation_create,
+    invitation_find,
+    invitation_join,
+    invitation_revoke,
+)
 from devflow.apps.accounts.jobs import mail_invitation
 from devflow.apps.accounts.models import Invitation, Role, User
 from devflow.apps.accounts.selectors import actor_get
+from devflow.apps.audit.models import Event
 from devflow.core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, TooManyError
 from tests.support.shop import Shop, at_once, open_shop
 
@@ -197,6 +205,14 @@ def test_by_mail_the_link_comes_to_the_address_and_to_nobody_else(mailoutbox: li
     assert EmailAddress.objects.get(user=user).verified
     asyncio.run(mail_invitation(invitation_id=str(invitation.pk)))
     assert len(mailoutbox) == 1
+
+
+def test_what_the_audit_log_keeps_is_in_no_language(shop: Shop) -> None:
+    invitation, _ = invitation_create(actor=shop.actor(), role=Role.VIEWER)
+    with override("de"):
+        invitation_revoke(actor=shop.actor(), invitation_id=str(invitation.pk))
+    with scopes_disabled():
+        assert Event.objects.get(action="invitation.revoked").before == {"role": "viewer"}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -263,7 +263,7 @@ read -r order
 case $order in
   'show cli level') echo admin ;;
   'show servers state '*) echo "1 ${order##* } 1 web1" ;;
-  'show stat '*) said=$(cat "$HOME/state"); sleep 0.5; echo "devflow_e1,web1,,,,,,,,,,,,,,,,$said" ;;
+  'show stat '*) said=$(cat "$HOME/state"); : >"$HOME/asked"; sleep 0.5; echo "devflow_e1,web1,,,,,,,,,,,,,,,,$said" ;;
   *' state maint') printf MAINT >"$HOME/state" ;;
   *' state ready') printf UP >"$HOME/state" ;;
 esac
@@ -276,7 +276,7 @@ echo "1 $deployment -" >"$root/.devflow/lock"
 mkdir -p "$state"
 : >"$state/out.web1"
 keep_out
-sleep 0.2
+until [ -e "$HOME/asked" ]; do sleep 0.05; done
 put_in web1
 sleep 1.5
 rm -r "$state"

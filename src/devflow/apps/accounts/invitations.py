@@ -100,7 +100,7 @@ def invitation_revoke(*, actor: Actor, invitation_id: str) -> None:
             action="invitation.revoked",
             target=invitation.email or "whoever has the link",
             target_id=invitation_id,
-            before={"role": _(invitation.role)},
+            before={"role": invitation.role},
         )
 
 

@@ -1,5 +1,6 @@
 """Widgets as HTML by plain code: Django renders a template for each, and for each option, which is a third and more of
-what a page with a long form costs. The HTML is that of Django's own templates; other widgets are left to those.
+what a page with a long form costs. The HTML is that of Django's own templates, but for the space between tags; other
+widgets are left to those.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from typing import Any
 
 from django.forms.renderers import DjangoTemplates
 from django.http import HttpRequest
+from django.utils.formats import localize
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
 Widget = Mapping[str, Any]
+_FOLDER = "django/forms/widgets"
 _INPUTS = ("text", "number", "email", "url", "password", "hidden", "date", "checkbox")
 
 
@@ -20,7 +23,7 @@ class Renderer(DjangoTemplates):
     """For `FORM_RENDERER`."""
 
     def render(self, template_name: str, context: dict[str, Any], request: HttpRequest | None = None) -> SafeString:
-        made = _MADE.get(template_name.removeprefix("django/forms/widgets/"))
+        made = _MADE.get(template_name)
         # everything that is not a tag of ours went through _escaped
         return mark_safe(made(context["widget"])) if made else super().render(template_name, context, request)  # noqa: S308
 
@@ -36,7 +39,7 @@ def _input_option(widget: Widget) -> str:
         return _input(widget)
     of = widget["attrs"].get("id")
     opened = f'<label for="{_escaped(of)}">' if of else "<label>"
-    return f"{opened}{_input(widget)} {_escaped(widget['label'])}</label>\n"
+    return f"{opened}{_input(widget)} {_localized(widget['label'])}</label>\n"
 
 
 def _textarea(widget: Widget) -> str:
@@ -48,12 +51,12 @@ def _select(widget: Widget) -> str:
     parts = []
     for name, options, _ in widget["optgroups"]:
         made = "".join(map(_option, options))
-        parts.append(f'<optgroup label="{_escaped(name)}">\n{made}</optgroup>\n' if name else made)
+        parts.append(f'<optgroup label="{_localized(name)}">\n{made}</optgroup>\n' if name else made)
     return f'<select name="{_escaped(widget["name"])}"{_attributes(widget)}>\n{"".join(parts)}</select>\n'
 
 
 def _option(option: Widget) -> str:
-    return f'<option value="{_escaped(option["value"])}"{_attributes(option)}>{_escaped(option["label"])}</option>\n'
+    return f'<option value="{_escaped(option["value"])}"{_attributes(option)}>{_localized(option["label"])}</option>\n'
 
 
 def _attributes(widget: Widget) -> str:
@@ -65,10 +68,15 @@ def _escaped(value: object) -> str:
     return conditional_escape(value if isinstance(value, str) else str(value))
 
 
+def _localized(value: object) -> str:
+    """What stands in a page for people to read, as its language writes it."""
+    return _escaped(localize(value))
+
+
 _MADE: dict[str, Callable[[Widget], str]] = {
-    **{f"{name}.html": _input for name in _INPUTS},
-    "checkbox_option.html": _input_option,
-    "radio_option.html": _input_option,
-    "textarea.html": _textarea,
-    "select.html": _select,
+    **{f"{_FOLDER}/{name}.html": _input for name in _INPUTS},
+    f"{_FOLDER}/checkbox_option.html": _input_option,
+    f"{_FOLDER}/radio_option.html": _input_option,
+    f"{_FOLDER}/textarea.html": _textarea,
+    f"{_FOLDER}/select.html": _select,
 }

@@ -134,15 +134,16 @@ def _page(request: AccountRequest | TeamRequest, **forms: DeleteForm) -> HttpRes
     actor = _actor(request)
     after = request.GET.get("after", "").replace("\0", "")
     projects = _managed(actor) if actor else []
-    following = [project for project in projects if project.slug > after]
-    shown = following[:PROJECTS_SHOWN]
+    slugs = [project.slug for project in projects]
+    begins = slugs.index(after) + 1 if after in slugs else 0
+    shown = projects[begins : begins + PROJECTS_SHOWN]
     team_form = DeleteForm(name=actor.team.slug, auto_id="team_%s") if actor and actor.can(rights.OWN) else None
     context: dict[str, Any] = {
         **_archives(request, actor),
         "projects": shown,
         "count": len(projects),
         "after": after,
-        "next": shown[-1].slug if len(following) > len(shown) else None,
+        "next": shown[-1].slug if begins + len(shown) < len(slugs) else None,
         "owned_alone": services.teams_owned_alone(request.user),
         "account_form": forms.get("account_form") or DeleteForm(name=request.user.email, has_files=False),
         "team_form": forms.get("team_form") or team_form,

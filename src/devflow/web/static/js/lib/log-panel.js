@@ -193,15 +193,18 @@ export class LogPanel {
     if (number < 0) return;
     this.#follow(false);
     this.#view.link(number);
+    this.#view.reveal();
     history.replaceState(null, "", `#L${number + 1}`);
   }
 
   /** #L123 in the address; while the log is still coming, once that line is there. */
   #openLink() {
     const number = Number(/^#L(\d+)$/.exec(location.hash)?.[1] ?? 0) - 1;
+    const isFirst = this.#pendingLink; // later ones are of lines that are in the window
     this.#pendingLink = number >= this.#store.total;
     if (number < 0 || this.#pendingLink) return;
     this.#follow(false);
     this.#view.link(number);
+    if (isFirst) this.#view.reveal();
   }
 }

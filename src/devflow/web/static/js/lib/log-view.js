@@ -68,11 +68,13 @@ export class LogView {
   link(number) {
     this.#linked = number;
     const place = this.#store.place(number);
-    if (place >= 0) {
-      this.show(place);
-      this.#view.scrollIntoView({ block: "nearest" }); // on a phone the log is below what leads to it
-    }
+    if (place >= 0) this.show(place);
     this.#remark();
+  }
+
+  /** Brings the log itself into the window: on a phone it is below what leads to it. */
+  reveal() {
+    this.#view.scrollIntoView({ block: "nearest" });
   }
 
   /** Brings a row to the upper third of the view, unless it is in view. */

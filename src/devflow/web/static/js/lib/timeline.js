@@ -25,6 +25,15 @@ export class Timeline {
       const row = event.target.closest("[data-step]");
       if (row) onPick(row.dataset.step);
     });
+    this.#showFailed();
+  }
+
+  /** Where the list scrolls by itself it begins at what failed. */
+  #showFailed() {
+    const failed = this.#list.querySelector("[data-status=failed]");
+    if (!failed) return;
+    const below = failed.getBoundingClientRect().bottom - this.#list.getBoundingClientRect().bottom;
+    if (below > 0) this.#list.scrollTop += below + this.#list.clientHeight / 3;
   }
 
   /** `event`: step (its id), status, started_at, duration_seconds. `seq` is the event's number. */
