@@ -66,11 +66,15 @@ def test_the_latest_of_each_environment(shop: Shop) -> None:
 
 
 def test_environments_by_the_state_of_their_newest_deployment(shop: Shop) -> None:
+    """Only those that need a look: one that nothing was deployed to, and one that went well, do not."""
     shop.add_environment("staging")
     request(shop)
-    request(shop)  # supersedes the first
-    states = overview.environment_states(actor=shop.actor())
-    assert [(state.name, state.status) for state in states] == [("production", "queued"), ("staging", "")]
+    newest = request(shop)  # supersedes the first
+    for status, told in (("queued", True), ("success", False), ("rolled_back", True), ("cancelled", False)):
+        with scope(team=shop.team):
+            Deployment.objects.filter(pk=newest.pk).update(status=status)
+        states = overview.environment_states(actor=shop.actor())
+        assert [(state.name, state.status) for state in states] == ([("production", status)] if told else [])
 
 
 def test_the_plan_shows_everything_and_no_values(shop: Shop) -> None:

@@ -63,5 +63,5 @@ def _board(request: TeamRequest) -> dict[str, Any]:
         "servers": server_loads(servers)[:SHOWN_SERVERS],
         "servers_total": len(servers),
         "servers_offline": sum(server.status == "offline" for server in servers),
-        "state": tab_state([state.status for state in states if state.status]),
+        "state": tab_state([state.status for state in states]),
     }
