@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from django_scopes import scope
@@ -20,8 +20,7 @@ from devflow.core.errors import NotFoundError
 _LOADED = ("environments__servers", "environments__balancer", "environments__builder")
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectName:
+class ProjectName(NamedTuple):
     """What a project is chosen by."""
 
     pk: UUID
@@ -48,7 +47,7 @@ def project_names(*, actor: Actor) -> list[ProjectName]:
     """The team's projects by slug. Thousands of them cost little."""
     with scope(team=actor.team):
         every = actor.narrowed(Project.objects.all(), "pk")
-        return [ProjectName(*row) for row in every.values_list("pk", "slug", "name")]
+        return [ProjectName._make(row) for row in every.values_list("pk", "slug", "name")]
 
 
 def environment_names(*, actor: Actor, limit: int) -> list[str]:

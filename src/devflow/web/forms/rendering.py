@@ -12,7 +12,7 @@ from django.forms.renderers import DjangoTemplates
 from django.http import HttpRequest
 from django.utils.formats import localize
 from django.utils.html import conditional_escape
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import mark_safe
 
 Widget = Mapping[str, Any]
 _FOLDER = "django/forms/widgets"
@@ -22,7 +22,7 @@ _INPUTS = ("text", "number", "email", "url", "password", "hidden", "date", "chec
 class Renderer(DjangoTemplates):
     """For `FORM_RENDERER`."""
 
-    def render(self, template_name: str, context: dict[str, Any], request: HttpRequest | None = None) -> SafeString:
+    def render(self, template_name: str, context: dict[str, Any], request: HttpRequest | None = None) -> str:
         made = _MADE.get(template_name)
         # everything that is not a tag of ours went through _escaped
         return mark_safe(made(context["widget"])) if made else super().render(template_name, context, request)  # noqa: S308
