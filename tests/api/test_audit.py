@@ -66,6 +66,16 @@ def test_bad_filters_are_refused(admin: Caller, query: str) -> None:
     assert admin.get(f"audit/export?{query}" if "format" in query else f"audit?{query}").status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("at", "status"),
+    [("0881-06-22T22:01:07-22:26", 200), ("2026-01-01T00:00:00%2B23:59", 200), ("0001-01-01T00:00:00%2B01:00", 422)],
+)
+def test_times_far_away_and_with_large_offsets(admin: Caller, at: str, status: int) -> None:
+    """RFC 3339 allows offsets up to 23:59, PostgreSQL less than 16 hours."""
+    assert admin.get(f"audit?since={at}").status_code == status
+    assert admin.get(f"audit?until={at}").status_code == status
+
+
 def test_the_panels_log_is_for_its_administrators(admin: Caller) -> None:
     assert admin.get("audit?panel=true").status_code == 403
     assert admin.get("audit?project=nowhere").status_code == 404

@@ -1,10 +1,19 @@
 """What the API takes and gives. Inputs refuse fields that they do not know; times are in UTC."""
 
-from datetime import datetime
-from typing import Any, Literal, Self
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from devflow.api.v1.hooks import Hook, SettingOut
@@ -25,6 +34,18 @@ def _told(found: ErrorDetails, known: str) -> InitErrorDetails:
     message: Any = known if is_unknown else found["msg"]
     kind: Any = found["type"]
     return InitErrorDetails(type=PydanticCustomError(kind, message), loc=found["loc"], input=found["input"])
+
+
+def _in_utc(at: datetime) -> datetime:
+    """PostgreSQL refuses offsets of sixteen hours and more, which RFC 3339 allows."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("Give a time of the years 1 to 9999.") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time with its offset, as it is sent; in UTC once it is here."""
 
 
 class Input(BaseModel):

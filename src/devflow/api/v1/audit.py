@@ -6,11 +6,12 @@ from uuid import UUID
 
 from django.http import StreamingHttpResponse
 from ninja import Query, Router
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from devflow.api.auth import ApiRequest as Request
 from devflow.api.auth import require_recent
 from devflow.api.paging import Page, PageQuery, cursor
+from devflow.api.schemas import Moment
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.audit import selectors
 from devflow.apps.audit.models import ApiRequest, Event
@@ -25,8 +26,8 @@ class AuditFilters(BaseModel):
     who: str = Field("", max_length=200, description="A part of the e-mail address, or of the token's name.")
     action: str = Field("", max_length=60, description="An action, or what stands before its dot.", examples=["token"])
     project: str = Field("", max_length=63, description="Slug of a project.")
-    since: AwareDatetime | None = Field(None, description="From this time on.")
-    until: AwareDatetime | None = Field(None, description="Before this time.")
+    since: Moment | None = Field(None, description="From this time on.")
+    until: Moment | None = Field(None, description="Before this time.")
     address: str = Field("", max_length=45, description="The beginning of the address.")
     text: str = Field("", max_length=200, description="Looked for in what was done, and to what.")
     panel: bool = Field(False, description="The panel's own log, for who looks after the panel.")

@@ -5,11 +5,11 @@ from typing import Any, Self
 from uuid import UUID
 
 from ninja import Router
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from devflow.api.auth import ApiRequest, require_recent
 from devflow.api.paging import Page, PageQuery, cut
-from devflow.api.schemas import Input
+from devflow.api.schemas import Input, Moment
 from devflow.apps.accounts import selectors, services
 from devflow.apps.accounts.models import ApiToken
 from devflow.apps.projects.tokens import project_ids, project_slugs
@@ -22,7 +22,7 @@ class TokenIn(Input):
     scopes: list[str] = Field(description="Any of read, deploy, admin; never more than the maker has.")
     projects: list[str] | None = Field(None, description="Slugs of the only projects it is for. Null: all.")
     of_team: bool = Field(False, description="Belongs to the team and stays when its maker leaves.")
-    expires_at: AwareDatetime | None = Field(None, description="Null: does not expire.")
+    expires_at: Moment | None = Field(None, description="Null: does not expire.")
 
 
 class TokenOut(BaseModel):
