@@ -83,11 +83,10 @@ def test_the_panels_log_is_for_its_administrators(admin: Caller) -> None:
 
 
 def test_requests_tell_who_and_how_long(admin: Caller, world: World) -> None:
-    access_log.flush()
     admin.get("projects/shop")
     admin.get("projects/nowhere")
     access_log.flush()
-    missing, found = admin.get("audit/requests?route=projects").json()["items"]
+    missing, found = admin.get("audit/requests?route=projects").json()["items"][:2]  # others' requests are older
     assert (found["method"], found["status"], missing["status"]) == ("GET", 200, 404)
     assert found["route"] == missing["route"]
     assert "shop" not in found["route"]
