@@ -16,6 +16,7 @@ from django.db import Error, connection
 from devflow.apps.accounts.addresses import Proxied
 from devflow.core.crypto import MasterKeyError
 from devflow.core.errors import DevflowError
+from devflow.core.garbage import settle
 from devflow.protocol import BoundedProtocol
 from devflow.settings.env import Config, load_config
 from devflow.settings.sentry import start_sentry
@@ -27,6 +28,10 @@ GRACE_SECONDS: Final = 1
 """What a stop leaves to requests that are being answered; the supervisor waits a little longer."""
 KEY_SECONDS: Final = 2
 """How long a start waits for the database, to compare the master key with it."""
+
+TURN_SECONDS: Final = 0.0005
+"""How long a thread keeps Python to itself while others wait; its own figure is 0.005. Who works with the database asks
+for it again after every statement: at 100 webhooks a second they were answered in four fifths of the time."""
 
 OWN_FILES: Final = 128
 """Open files that the process needs for itself: connections to the database, files that it serves."""
@@ -82,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DevflowError as error:
         sys.stderr.write(f"devflow web: {error}\n")
         return 1
+    settle()
+    sys.setswitchinterval(TURN_SECONDS)
     server = Server(_uvicorn_config(application, config, options), application)
     key = KeyComparison(server)
     key.start()

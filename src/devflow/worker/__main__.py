@@ -7,6 +7,7 @@ import django
 from django.db import DatabaseError
 
 from devflow.core.errors import DevflowError
+from devflow.core.garbage import settle
 from devflow.settings.env import load_config
 from devflow.settings.sentry import start_sentry
 
@@ -24,6 +25,7 @@ def main() -> int:
     except (DevflowError, DatabaseError) as error:
         sys.stderr.write(f"devflow worker: {error}\n")
         return 1
+    settle()
     run()
     return 0
 

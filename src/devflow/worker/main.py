@@ -30,6 +30,7 @@ from devflow.apps.notifications.services import notifications_adopt
 from devflow.apps.privacy.services import archives_clean
 from devflow.apps.servers import cluster_jobs
 from devflow.apps.sources.reports import reports_adopt
+from devflow.apps.sources.services import deliveries_clean
 from devflow.core.error_id import about, begin
 from devflow.worker.app import state
 from devflow.worker.beats import Beats
@@ -156,6 +157,7 @@ def _clean_up() -> None:
     deployments_clean()
     changes_clean()
     push_clean()
+    deliveries_clean()
 
 
 async def _listen() -> None:

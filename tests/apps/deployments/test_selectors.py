@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 from django_scopes import scope
 
@@ -58,11 +60,26 @@ def test_the_latest_of_each_environment(shop: Shop) -> None:
     older, _superseded, newest = (request(shop) for _ in range(3))
     with scope(team=shop.team):
         Deployment.objects.filter(pk=older.pk).update(status="success")
-    recent_of = lambda each: overview.deployments_recent(  # noqa: E731
-        actor=shop.actor(), environments=[shop.environment, staging], each=each
-    )
-    assert recent_of(1) == {shop.environment.pk: [newest]}
-    assert recent_of(9) == {shop.environment.pk: [newest, older]}
+
+    def recent_of(each: int) -> dict[UUID, list[UUID]]:
+        found = overview.deployments_recent(actor=shop.actor(), environments=[shop.environment, staging], each=each)
+        return {pk: [deployment.pk for deployment in recent] for pk, recent in found.items()}
+
+    assert recent_of(1) == {shop.environment.pk: [newest.pk]}
+    assert recent_of(9) == {shop.environment.pk: [newest.pk, older.pk]}
+
+
+def test_due_is_what_runs_and_what_waits_for_nothing_else(shop: Shop) -> None:
+    superseded, queued = request(shop), request(shop)
+    is_due = services.deployment_is_due
+    assert [is_due(str(each.pk)) for each in (superseded, queued)] == [False, True]
+    with scope(team=shop.team):
+        Deployment.objects.filter(pk=queued.pk).update(status="running")
+    following = request(shop)
+    assert [is_due(str(each.pk)) for each in (queued, following)] == [True, False]
+    with scope(team=shop.team):
+        Deployment.objects.filter(pk=queued.pk).update(status="success")
+    assert [is_due(str(each.pk)) for each in (queued, following)] == [False, True]
 
 
 def test_environments_by_the_state_of_their_newest_deployment(shop: Shop) -> None:

@@ -94,7 +94,7 @@ def _keep_problem(server: Server, problem: str, detail: str) -> None:
 
 
 def _keep(server: Server, found: Look, began: Any) -> None:
-    owners = owners_load(team=server.team)
+    owners = owners_load(team=server.team, found=found.containers)
     known: dict[Any, Sequence[str] | None] = {}
     containers = []
     for row in found.containers:

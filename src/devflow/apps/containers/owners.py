@@ -55,7 +55,7 @@ class Owner:
 
 
 class Owners:
-    """The team's environments, by what deployments call them on servers."""
+    """Environments of a team, by what deployments call them on servers."""
 
     def __init__(self, environments: Iterable[Environment]) -> None:
         self._by_identity = {docker.identity(environment.pk): environment for environment in environments}
@@ -76,10 +76,11 @@ def identity_of(found: Mapping[str, Any]) -> str:
     return docker.environment_of(found["labels"], found.get("tags", ()))
 
 
-def owners_load(*, team: Any) -> Owners:
-    """Of a team, whoever looks: what an actor does not see is left out afterwards."""
+def owners_load(*, team: Any, found: Iterable[Mapping[str, Any]]) -> Owners:
+    """Of what was `found`, whoever looks: what an actor does not see is left out afterwards."""
+    named = {identity for each in found if (identity := identity_of(each))}
     with scope(team=team):
-        return Owners(Environment.objects.select_related("project"))
+        return Owners(Environment.objects.select_related("project").filter(pk__in=named))
 
 
 def environments_on(server: Server) -> list[Environment]:

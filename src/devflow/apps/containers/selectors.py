@@ -153,7 +153,7 @@ def problem_of(snapshot: Snapshot) -> Problem | None:
 
 def container_list(*, actor: Actor, server: Server) -> list[ContainerRow]:
     """The server's containers by name; for a token of single projects, those of these."""
-    return _containers(actor, snapshot_get(actor=actor, server=server), owners_load(team=actor.team))
+    return _containers(actor, [snapshot_get(actor=actor, server=server)])
 
 
 def environment_container_list(
@@ -167,9 +167,8 @@ def environment_container_list(
     snapshots = [seen.get(server.pk) or Snapshot(team=actor.team, server=server) for server in machines]
     for snapshot, server in zip(snapshots, machines, strict=True):
         snapshot.server = server
-    owners = owners_load(team=actor.team)
-    rows = [row for snapshot in snapshots for row in _containers(actor, snapshot, owners)]
-    return [row for row in rows if row.owner.environment == environment], snapshots, machines
+    rows = [row for row in _containers(actor, snapshots) if row.owner.environment == environment]
+    return rows, snapshots, machines
 
 
 def container_get(*, actor: Actor, server: Server, container: str) -> ContainerRow:
@@ -266,26 +265,22 @@ def moment(text: str) -> datetime | None:
         return None
 
 
-def _containers(actor: Actor, snapshot: Snapshot, owners: Owners) -> list[ContainerRow]:
-    roles = snapshot.content.get("roles", {})
-    tags = {image["id"]: tuple(image["tags"]) for image in snapshot.content.get("images", [])}
-    rows = [
-        ContainerRow(
-            snapshot.server,
-            found,
-            owner,
-            role_of(found, roles) if owner.is_ours else "",
-            tags.get(found["image_id"], ()),
-        )
-        for found in snapshot.content.get("containers", [])
-        for owner in [owners.of(found)]
-    ]
+def _containers(actor: Actor, snapshots: Iterable[Snapshot]) -> list[ContainerRow]:
+    seen = [(snapshot, found) for snapshot in snapshots for found in snapshot.content.get("containers", [])]
+    owners = owners_load(team=actor.team, found=[found for _, found in seen])
+    rows = [_container(snapshot, found, owners.of(found)) for snapshot, found in seen]
     return [row for row in rows if row.owner.is_seen_by(actor)]
 
 
+def _container(snapshot: Snapshot, found: Mapping[str, Any], owner: Owner) -> ContainerRow:
+    role = role_of(found, snapshot.content.get("roles", {})) if owner.is_ours else ""
+    tags = [image["tags"] for image in snapshot.content.get("images", []) if image["id"] == found["image_id"]]
+    return ContainerRow(snapshot.server, found, owner, role, tuple(tags[0] if tags else ()))
+
+
 def _things(actor: Actor, snapshot: Snapshot, part: str, is_used: Any) -> list[ThingRow]:
-    owners = owners_load(team=actor.team)
-    containers = snapshot.content.get("containers", [])
+    containers, things = snapshot.content.get("containers", []), snapshot.content.get(part, [])
+    owners = owners_load(team=actor.team, found=[*containers, *things])
     rows = [
         ThingRow(
             found,
@@ -293,7 +288,7 @@ def _things(actor: Actor, snapshot: Snapshot, part: str, is_used: Any) -> list[T
             tuple(each["name"] for each in containers if is_used(found, each)),
             _size(found, part, snapshot.disk),
         )
-        for found in snapshot.content.get(part, [])
+        for found in things
     ]
     return [_with_user(row, containers, owners) for row in rows if row.owner.is_seen_by(actor)]
 

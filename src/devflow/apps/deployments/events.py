@@ -46,15 +46,15 @@ def append(*, team_id: UUID, deployment_id: UUID, events: list[NewEvent], claim:
             return False
         if events:
             rows = _rows(events, seq=row[0] - len(events), line=row[1] - lines, offset=row[2] - size)
+            payload = json.dumps({"d": str(deployment_id), "s": row[0]})
             cursor.execute(
-                "INSERT INTO deployments_event"
+                "WITH added AS (INSERT INTO deployments_event"
                 " (team_id, deployment_id, created_at, seq, kind, data, text, log_offset, line)"
                 " SELECT %s, %s, %s, new.* FROM json_to_recordset(%s)"
-                " AS new(seq bigint, kind text, data jsonb, text text, log_offset bigint, line bigint)",
-                [team_id, deployment_id, timezone.now(), records(_COLUMNS, rows)],
+                " AS new(seq bigint, kind text, data jsonb, text text, log_offset bigint, line bigint))"
+                " SELECT pg_notify(%s, %s)",
+                [team_id, deployment_id, timezone.now(), records(_COLUMNS, rows), EVENTS_CHANNEL, payload],
             )
-            payload = json.dumps({"d": str(deployment_id), "s": row[0]})
-            cursor.execute("SELECT pg_notify(%s, %s)", [EVENTS_CHANNEL, payload])
     return True
 
 

@@ -261,7 +261,7 @@ async def inspect_environment(*, environment_id: str, reach: ServerReach) -> Non
 def _claim(deployment_id: str) -> _Claimed | None:
     """Takes the deployment over with a new claim; None when it has ended or must wait for its turn."""
     close_old_connections()
-    deployment = _load(deployment_id)
+    deployment = _load(deployment_id) if services.deployment_is_due(deployment_id) else None
     if deployment is None:
         return None
     with scope(team=deployment.team):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from django.db import models
@@ -11,7 +12,7 @@ from django_scopes import ScopedManager
 
 from devflow.apps.accounts.models import Team, User
 from devflow.apps.accounts.rights import Place
-from devflow.apps.projects.models import Environment, Project
+from devflow.apps.projects.models import ENVIRONMENT_BRIEF, Environment, Project
 from devflow.apps.sealed import Sealed
 from devflow.core.names import uuid7
 
@@ -145,9 +146,19 @@ class Deployment(models.Model):
 
     @property
     def duration_seconds(self) -> float | None:
-        if self.started_at is None or self.finished_at is None:
-            return None
-        return round((self.finished_at - self.started_at).total_seconds(), 3)
+        return seconds_between(self.started_at, self.finished_at)
+
+
+UNLISTED = (
+    *("plan", "observed"),
+    *(f"environment__{each.name}" for each in Environment._meta.concrete_fields if each.name not in ENVIRONMENT_BRIEF),
+)
+"""What lists do not read of a deployment, with its environment."""
+
+
+def seconds_between(begin: datetime | None, end: datetime | None) -> float | None:
+    """None where one of them is not known."""
+    return None if begin is None or end is None else round((end - begin).total_seconds(), 3)
 
 
 class StepStatus(models.TextChoices):

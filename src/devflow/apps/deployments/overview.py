@@ -10,25 +10,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
+from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Func, OuterRef, QuerySet, Subquery, UUIDField
 from django_scopes import scope
 
 from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.deployments.models import OPEN, Deployment, Release, Status, Step, StepStatus
+from devflow.apps.deployments.models import (
+    ENDED,
+    OPEN,
+    UNLISTED,
+    Deployment,
+    Release,
+    Status,
+    Step,
+    StepStatus,
+    seconds_between,
+)
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.sources.models import Delivery
 
 USUAL_OF = 10
 """So many of the last successful deployments say how long it usually takes."""
 FAILING = (Status.FAILED, Status.ROLLED_BACK)
-_OF_A_CARD = (
-    *("team", "project", "environment", "status", "branch", "commit", "commit_message"),
-    *("due_at", "created_at", "started_at", "finished_at"),
-)
 DEPLOYING = (Status.PENDING, Status.QUEUED, Status.RUNNING, Status.VERIFYING)
 
 
@@ -54,6 +61,28 @@ class State:
     @property
     def is_waiting(self) -> bool:
         return self.status == Status.WAITING
+
+
+class Recent(NamedTuple):
+    """A deployment as far as a card shows it; a page has hundreds of them."""
+
+    pk: UUID
+    status: str
+    branch: str
+    commit: str
+    commit_message: str
+    due_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def is_ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def duration_seconds(self) -> float | None:
+        return seconds_between(self.started_at, self.finished_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +117,17 @@ def environment_states(*, actor: Actor) -> list[State]:
 
 
 @replica.listed
-def deployments_recent(*, actor: Actor, environments: Iterable[Environment], each: int) -> dict[UUID, list[Deployment]]:
+def deployments_recent(*, actor: Actor, environments: Iterable[Environment], each: int) -> dict[UUID, list[Recent]]:
     """The newest `each` deployments of these environments, the newest first, by the environment's id: none that were
-    superseded. Each is read as far as a card shows it."""
-    places = {environment.pk: environment for environment in environments}
+    superseded."""
     with scope(team=actor.team):
-        chosen = Environment.objects.filter(pk__in=places).annotate(
-            recent=ArraySubquery(_newest(OuterRef("pk")).values("pk")[:each])
-        )
-        wanted = [pk for recent in chosen.values_list("recent", flat=True) for pk in recent]
-        found = Deployment.objects.filter(pk__in=wanted).only(*_OF_A_CARD)
-        recent: dict[UUID, list[Deployment]] = defaultdict(list)
-        for deployment in found.order_by("-id"):
-            deployment.environment = places[deployment.environment_id]  # reading them again takes most of the time
-            deployment.project = deployment.environment.project
-            recent[deployment.environment_id].append(deployment)
+        newest = ArraySubquery(_newest(OuterRef("pk")).values("pk")[:each])
+        chosen = Environment.objects.filter(pk__in=[environment.pk for environment in environments]).order_by()
+        wanted = chosen.values(recent=Func(newest, function="unnest", output_field=UUIDField()))
+        found = Deployment.objects.filter(pk__in=wanted).order_by("-id")
+        recent: dict[UUID, list[Recent]] = defaultdict(list)
+        for environment_id, *row in found.values_list("environment_id", *Recent._fields):
+            recent[environment_id].append(Recent._make(row))
     return recent
 
 
@@ -111,9 +136,9 @@ def deployments_open(*, actor: Actor, limit: int = 20) -> list[Deployment]:
     with scope(team=actor.team):
         every = actor.narrowed(Deployment.objects.filter(status__in=OPEN), "project")
         found = list(_loaded(every).order_by("-id")[:limit])
-        steps = Step.objects.filter(deployment__in=found, status=StepStatus.RUNNING).defer("command")
         running: dict[UUID, list[Step]] = defaultdict(list)
-        for step in steps:
+        steps = Step.objects.filter(deployment__in=found, status=StepStatus.RUNNING).defer("command")
+        for step in steps if found else ():
             running[step.deployment_id].append(step)
     for deployment in found:
         deployment.running_steps = running[deployment.pk]
@@ -168,9 +193,7 @@ def _newest(environment: OuterRef) -> QuerySet[Deployment]:
 
 
 def _loaded(found: QuerySet[Deployment]) -> QuerySet[Deployment]:
-    return found.select_related("project", "environment", "requested_by").defer(
-        "plan", "observed", "environment__detected", "environment__proxy_state", "environment__compared"
-    )
+    return found.select_related("project", "environment", "requested_by").defer(*UNLISTED)
 
 
 def _commits(rows: Iterable[Sequence[object]]) -> list[Commit]:

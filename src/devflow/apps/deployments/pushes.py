@@ -126,6 +126,8 @@ def _deploy(source: Source, incoming: Sequence[Incoming]) -> None:
     """Queues what the pushes ask for, and sets the answers. Environments come in one order, whoever locks them."""
     found = Environment.objects.filter(project__source=source).select_related("project", "team").order_by("pk")
     environments = list(found.prefetch_related("servers"))
+    for environment in environments:
+        environment.project.source = source
     made: dict[UUID, list[str]] = {each.delivery.pk: [] for each in incoming}
     reasons: dict[UUID, list[str]] = {each.delivery.pk: [] for each in incoming}
     wanted: dict[UUID, list[Pushed]] = {}

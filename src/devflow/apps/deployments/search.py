@@ -12,7 +12,7 @@ from django_scopes import scope
 
 from devflow.apps.accounts.models import Membership
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.deployments.models import Deployment
+from devflow.apps.deployments.models import UNLISTED, Deployment
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.servers.models import Server
 
@@ -85,7 +85,7 @@ def _deployments(actor: Actor, words: list[str], limit: int) -> list[Deployment]
         if ids:
             fits |= Q(pk__range=ids)
         every = every.filter(fits)
-    return list(every.defer("plan", "observed").order_by("-id")[:limit])
+    return list(every.defer(*UNLISTED).order_by("-id")[:limit])
 
 
 def _ids(word: str) -> tuple[UUID, UUID] | None:

@@ -13,7 +13,7 @@ from django_scopes import scope, scopes_disabled
 from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor, Place
 from devflow.apps.containers.budgets import disk_warnings
-from devflow.apps.deployments.models import ENDED, Deployment, Event, Release, Status, Step, Trigger
+from devflow.apps.deployments.models import ENDED, UNLISTED, Deployment, Event, Release, Status, Step, Trigger
 from devflow.apps.deployments.planning import plan_deploy, recipe_of
 from devflow.apps.deployments.settings import file_of, plan_settings
 from devflow.apps.deployments.variables import missing_warnings
@@ -46,7 +46,7 @@ def deployment_list(
     instead of being listed, unless their status is asked for. Raises InvalidError (there is no such status, trigger).
     """
     with scope(team=actor.team):
-        every = Deployment.objects.select_related("project", "environment", "requested_by").defer("plan", "observed")
+        every = Deployment.objects.select_related("project", "environment", "requested_by").defer(*UNLISTED)
         found = actor.narrowed(every, "project")
         if project:
             found = found.filter(project=project)
@@ -94,7 +94,7 @@ def _fold(listed: list[Deployment], superseded: Iterable[tuple[UUID, UUID]]) -> 
 def deployment_newest(*, actor: Actor, environment: Environment) -> Deployment | None:
     """The newest deployment of the environment, with project, environment and requester loaded."""
     with scope(team=actor.team):
-        found = Deployment.objects.select_related("project", "environment", "requested_by").defer("plan", "observed")
+        found = Deployment.objects.select_related("project", "environment", "requested_by").defer(*UNLISTED)
         return actor.narrowed(found, "project").filter(environment=environment).order_by("-id").first()
 
 

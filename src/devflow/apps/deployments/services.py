@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, TextField
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -23,7 +23,7 @@ from devflow.apps.deployments import announce, events
 from devflow.apps.deployments.events import NewEvent
 from devflow.apps.deployments.models import ACTIVE, ENDED, STEERING, WAITING, Deployment, Release, Status, Trigger
 from devflow.apps.deployments.planning import release_name
-from devflow.apps.projects.models import Environment
+from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.windows import calendar_of, closed_now
 from devflow.apps.queue import MANUAL, WEBHOOK, enqueue
 from devflow.apps.servers.models import ServerStatus
@@ -320,10 +320,19 @@ def deployments_adopt(*, limit: int = 20) -> None:
     carried = Exists(carrying.filter(deployment=Cast(OuterRef("pk"), TextField())))
     _release_due()
     with scopes_disabled():
-        others = Deployment.objects.filter(environment=OuterRef("environment"), status__in=ACTIVE)
-        open_ones = Deployment.objects.filter(Q(status__in=ACTIVE) | Q(~Exists(others), status=Status.QUEUED))
-        for deployment in open_ones.filter(~carried).order_by("-priority", "created_at")[:limit]:
+        for deployment in _due().filter(~carried).order_by("-priority", "created_at")[:limit]:
             _enqueue(deployment)
+
+
+def deployment_is_due(deployment_id: str) -> bool:
+    """Whether it is under way, or queued where no other is: of a burst of pushes most were superseded meanwhile."""
+    with scopes_disabled():
+        return _due().filter(pk=deployment_id).exists()
+
+
+def _due() -> QuerySet[Deployment]:
+    others = Deployment.objects.filter(environment=OuterRef("environment"), status__in=ACTIVE)
+    return Deployment.objects.filter(Q(status__in=ACTIVE) | Q(~Exists(others), status=Status.QUEUED))
 
 
 def _new(environment: Environment, *, trigger: str, user: User | None, commit: str) -> Deployment:
@@ -354,7 +363,7 @@ def _queue(deployment: Deployment) -> Deployment:
     closed = _closed(deployment)
     if closed is not None:
         _wait(deployment, closed)
-    with transaction.atomic(), scope(team=deployment.team):
+    with transaction.atomic(savepoint=False), scope(team=deployment.team):
         # The environment's row is the turnstile: two requests at once supersede in order. Without its key: a worker's
         # commit looks whether the environment is still there, while we wait for the row of its deployment.
         if not Environment.objects.select_for_update(no_key=True).filter(pk=environment.pk).exists():
@@ -362,15 +371,16 @@ def _queue(deployment: Deployment) -> Deployment:
         for older in Deployment.objects.select_for_update(no_key=True).filter(
             environment=environment, status__in=(Status.QUEUED, Status.WAITING)
         ):
-            _end_waiting(older, Status.SUPERSEDED, _superseded_by(deployment), timezone.now())
+            _end_waiting(older, Status.SUPERSEDED, _superseded_by(deployment), timezone.now(), environment.project)
         deployment.save(force_insert=True)
         if closed is not None:
             _tell_waiting(deployment, closed)
         else:
             _tell_override(deployment)
             _enqueue(deployment)
+        event = announce.WAITING if closed else None
         announce.deployment_changed(
-            deployment_id=deployment.pk, team_id=deployment.team_id, event=announce.WAITING if closed else None
+            deployment_id=deployment.pk, team_id=deployment.team_id, event=event, project=environment.project
         )
     return deployment
 
@@ -452,11 +462,13 @@ def _enqueue(deployment: Deployment) -> None:
     )
 
 
-def _end_waiting(deployment: Deployment, status: Status, reason: str, now: datetime) -> None:
+def _end_waiting(
+    deployment: Deployment, status: Status, reason: str, now: datetime, project: Project | None = None
+) -> None:
+    """`project`, where it is at hand, spares announcing a statement."""
     deployment.status, deployment.error, deployment.finished_at = status, reason, now
     deployment.save(update_fields=["status", "error", "finished_at"])
     ended = NewEvent("deployment.completed", {"status": status.value, "error": reason})
     events.append(team_id=deployment.team_id, deployment_id=deployment.pk, events=[ended])
-    announce.deployment_changed(
-        deployment_id=deployment.pk, team_id=deployment.team_id, event=announce.ended_event(status)
-    )
+    event = announce.ended_event(status)
+    announce.deployment_changed(deployment_id=deployment.pk, team_id=deployment.team_id, event=event, project=project)

@@ -132,6 +132,10 @@ class Environment(models.Model):
         return list(dict.fromkeys(filter(None, (*self.servers.all(), self.balancer, self.builder))))
 
 
+ENVIRONMENT_BRIEF = ("id", "team", "project", "name", "branch", "is_protected")
+"""What lists show of an environment, and what rights ask for; forty fields more are its settings."""
+
+
 class Grant(models.Model):
     """A right (`action`, one of rights.GRANTABLE) that a member has beside their role: for an environment, or for the
     whole project where `environment` is None. It goes with the membership."""

@@ -6,11 +6,12 @@ from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db.models import Prefetch
 from django_scopes import scope
 
 from devflow.apps import replica
 from devflow.apps.accounts.rights import Actor, Place
-from devflow.apps.projects.models import Environment, Project
+from devflow.apps.projects.models import ENVIRONMENT_BRIEF, Environment, Project
 from devflow.apps.projects.variables import VariableDifference as VariableDifference
 from devflow.apps.projects.variables import variable_diff as variable_diff
 from devflow.apps.projects.variables import variable_list as variable_list
@@ -37,10 +38,15 @@ def project_list(*, actor: Actor, after: str = "", limit: int | None = None) -> 
 
 
 @replica.listed
-def projects_brief(*, actor: Actor, ids: Collection[UUID]) -> list[Project]:
-    """Those of the team with these ids, by slug, each with its environments loaded."""
+def projects_brief(
+    *, actor: Actor, ids: Collection[UUID] | None = None, after: str = "", limit: int | None = None
+) -> list[Project]:
+    """As `project_list`, or those with these ids; of their environments what ENVIRONMENT_BRIEF says, no servers."""
     with scope(team=actor.team):
-        return list(actor.narrowed(Project.objects.prefetch_related("environments"), "pk").filter(pk__in=ids))
+        brief = Prefetch("environments", Environment.objects.only(*ENVIRONMENT_BRIEF))
+        every = actor.narrowed(Project.objects.defer("deploy_key_public").prefetch_related(brief), "pk")
+        found = every.filter(slug__gt=after) if ids is None else every.filter(pk__in=ids)
+        return list(found[:limit])
 
 
 def project_names(*, actor: Actor) -> list[ProjectName]:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
-from django_scopes import scope
+from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor, Placed
@@ -43,6 +43,7 @@ REFUSED_KEPT = 20
 _REFUSED_SECONDS = 1
 """At most one of them is kept in this time: a stranger who knows the address must not keep the database busy."""
 _FORM = "application/x-www-form-urlencoded"
+_CLEANED_AT_ONCE = 1_000
 _NOT_KEPT = ("authorization", "proxy-authorization", "cookie")
 _LONGEST_KEY = 200
 
@@ -258,7 +259,7 @@ def deliveries_known(source: Source, incoming: Sequence[Incoming]) -> dict[str, 
 
 
 def deliveries_save(source: Source, incoming: Sequence[Incoming]) -> None:
-    """Remembers them with their answers, and forgets what is too old."""
+    """Remembers them with their answers; of those beyond KEPT only who, when and what came of it."""
     for each in incoming:
         assert each.answer
         each.delivery.answer_status, each.delivery.answer = each.answer.status, each.answer.document
@@ -266,8 +267,15 @@ def deliveries_save(source: Source, incoming: Sequence[Incoming]) -> None:
     ours = Delivery.objects.filter(source=source).order_by("-received_at", "-id")
     # what was beyond them before this was emptied then, so only the next ones have to be looked at
     beyond = ours.values_list("pk", flat=True)[KEPT : KEPT + 2 * len(incoming) + 10]
-    Delivery.objects.filter(pk__in=list(beyond)).exclude(body=b"").update(body=b"", headers={})
-    Delivery.objects.filter(source=source, received_at__lt=timezone.now() - REMEMBERED).delete()
+    Delivery.objects.filter(pk__in=beyond).exclude(body=b"").update(body=b"", headers={})
+
+
+def deliveries_clean() -> None:
+    """Forgets those of every team that are older than REMEMBERED."""
+    with scopes_disabled():
+        old = Delivery.objects.filter(received_at__lt=timezone.now() - REMEMBERED).values("pk")
+        while Delivery.objects.filter(pk__in=old[:_CLEANED_AT_ONCE]).delete()[0]:
+            pass
 
 
 def _incoming(source: Source, headers: dict[str, str], content: Content) -> Incoming:

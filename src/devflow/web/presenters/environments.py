@@ -9,8 +9,8 @@ from uuid import UUID
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
-from devflow.apps.deployments.models import Deployment, Release
-from devflow.apps.deployments.overview import deployments_recent, releases_serving
+from devflow.apps.deployments.models import Release
+from devflow.apps.deployments.overview import Recent, deployments_recent, releases_serving
 from devflow.apps.deployments.selectors import deployment_newest
 from devflow.apps.projects.models import Environment, Project
 
@@ -23,18 +23,18 @@ class Row:
     in force. `sources` are the other environments whose commit may be promoted here. `can_…`: who looks."""
 
     environment: Environment
-    recent: list[Deployment]
+    recent: list[Recent]
     serving: Release | None
     sources: list[Release]
     can_deploy: bool
     can_manage: bool
 
     @property
-    def last(self) -> Deployment | None:
+    def last(self) -> Recent | None:
         return self.recent[0] if self.recent else None
 
     @property
-    def open(self) -> Deployment | None:
+    def open(self) -> Recent | None:
         return self.last if self.last and not self.last.is_ended else None
 
 
@@ -55,7 +55,7 @@ def _row(
     actor: Actor,
     environment: Environment,
     siblings: Iterable[Environment],
-    recent: Mapping[UUID, list[Deployment]],
+    recent: Mapping[UUID, list[Recent]],
     serving: Mapping[UUID, Release],
 ) -> Row:
     here = serving.get(environment.pk)

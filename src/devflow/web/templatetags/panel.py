@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -22,7 +23,7 @@ from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
 from devflow.apps.accounts.models import User
-from devflow.apps.deployments.models import Deployment
+from devflow.apps.deployments.overview import Recent
 from devflow.web import language, looks
 from devflow.web.assets import asset_url
 from devflow.web.looks import Look
@@ -53,6 +54,7 @@ def script_texts() -> SafeString:
 
 
 @register.simple_tag
+@lru_cache(maxsize=1024, typed=True)
 def icon(name: str, extra: str = "") -> SafeString:
     """An icon of parts/icons.svg; it is decoration, a word stands beside it."""
     return format_html('<svg class="icon {}" aria-hidden="true"><use href="#i-{}"/></svg>', extra, name)
@@ -61,6 +63,11 @@ def icon(name: str, extra: str = "") -> SafeString:
 @register.simple_tag
 def status(kind: str, value: str, extra: str = "") -> SafeString:
     """A state as icon, word and colour: {% status "deployment" deployment.status %}."""
+    return _status(kind, value, extra, get_language())
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _status(kind: str, value: str, extra: str, _spoken: str | None) -> SafeString:
     look = looks.look(kind, value)
     return format_html('<span class="status {} {}">{}{}</span>', look.tone, extra, _look_icon(look), look.word)
 
@@ -122,7 +129,7 @@ def field(bound: BoundField, is_bare: bool = False) -> dict[str, Any]:
 
 
 @register.simple_tag
-def pulse(deployments: Sequence[Deployment]) -> SafeString:
+def pulse(deployments: Sequence[Recent]) -> SafeString:
     """The last deployments of an environment as bars, the oldest on the left, as high as they were long.
 
     Made here: a dashboard has hundreds of them, which a template takes ten times as long for.
@@ -146,9 +153,15 @@ def ago(moment: datetime | None) -> SafeString | str:
     if moment is None:
         return _("never")
     utc = moment.astimezone(UTC)
-    exact = date_format(utc, "SHORT_DATETIME_FORMAT")
+    exact = _short(utc.replace(second=0, microsecond=0), get_language())
     text = _time_ago((timezone.now() - utc).total_seconds())
     return format_html('<time datetime="{}" title="{} UTC" data-ago>{}</time>', utc.isoformat(), exact, text)
+
+
+@lru_cache(maxsize=4096)
+def _short(minute: datetime, _spoken: str | None) -> str:
+    """Date and time in short, kept: a dashboard shows hundreds, of which few are new the next time."""
+    return date_format(minute, "SHORT_DATETIME_FORMAT")
 
 
 def _time_ago(seconds: float) -> str:
@@ -235,12 +248,12 @@ def kilobytes(size: int | None) -> str:
     return amount(size * 1024) if size else ""
 
 
-def _bar(number: int, deployment: Deployment, longest: float) -> str:
+def _bar(number: int, deployment: Recent, longest: float) -> str:
     """As HTML; only the title could have anything to escape."""
     seconds = deployment.duration_seconds or 0
     height = round(5 + 21 * (seconds / longest if longest else 0), 1)
     look = looks.look("deployment", deployment.status)
-    at = date_format(deployment.created_at, "SHORT_DATETIME_FORMAT")
+    at = _short(deployment.created_at.replace(second=0, microsecond=0), get_language())
     title = escape(f"{look.word}, {at}, {duration(deployment.duration_seconds)}".rstrip(", "))
     return (
         f'<g class="status {look.tone}"><title>{title}</title>'

@@ -13,11 +13,9 @@ from django.utils.translation import gettext_lazy
 
 from devflow.apps.accounts import rights
 from devflow.apps.containers import budgets, cleaning, selectors, services
-from devflow.apps.containers.models import Snapshot
 from devflow.apps.containers.owners import LIVE
 from devflow.apps.containers.selectors import ContainerRow
 from devflow.apps.projects.selectors import environment_get, project_get
-from devflow.apps.servers.models import Server
 from devflow.apps.servers.selectors import server_get
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.web.access import TeamRequest, team_page
@@ -250,8 +248,9 @@ def _detail(request: TeamRequest, name: str, container: str) -> dict[str, Any]:
 def _environment(request: TeamRequest, slug: str, name: str) -> dict[str, Any]:
     environment = environment_get(actor=request.actor, slug=slug, name=name)
     actor = request.actor
-    snapshots, machines = _looked(request, environment)
-    rows, _, _ = selectors.environment_container_list(actor=actor, environment=environment)
+    rows, snapshots, machines = selectors.environment_container_list(actor=actor, environment=environment)
+    for machine in machines:
+        services.look_request(actor=actor, server=machine)
     problems = [(snapshot.server, problem) for snapshot in snapshots if (problem := selectors.problem_of(snapshot))]
     seen = [snapshot.seen_at for snapshot in snapshots if snapshot.seen_at]
     return {
@@ -265,13 +264,6 @@ def _environment(request: TeamRequest, slug: str, name: str) -> dict[str, Any]:
         "taken_at": all(snapshot.taken_at for snapshot in snapshots),
         "seen_at": min(seen, default=None),
     }
-
-
-def _looked(request: TeamRequest, environment: Any) -> tuple[list[Snapshot], list[Server]]:
-    _, snapshots, machines = selectors.environment_container_list(actor=request.actor, environment=environment)
-    for server in machines:
-        services.look_request(actor=request.actor, server=server)
-    return snapshots, machines
 
 
 def _cleanups(request: TeamRequest, context: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ PAGE_LENGTH = 50
 @kept_offline
 def project_list(request: TeamRequest) -> HttpResponse:
     after = request.GET.get("after", "").replace("\0", "")
-    found = selectors.project_list(actor=request.actor, after=after, limit=PAGE_LENGTH + 1)
+    found = selectors.projects_brief(actor=request.actor, after=after, limit=PAGE_LENGTH + 1)
     shown = found[:PAGE_LENGTH]
     following = shown[-1].slug if len(found) > len(shown) else None
     return render(request, "projects/list.html", {"projects": shown, "after": after, "next": following})
