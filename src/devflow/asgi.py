@@ -17,6 +17,7 @@ from django.conf import settings  # noqa: E402
 
 from devflow.api.cors import Cors  # noqa: E402
 from devflow.apps.audit import access_log  # noqa: E402
+from devflow.apps.sources.services import deliveries_trim  # noqa: E402
 from devflow.settings.base import WEB_THREADS  # noqa: E402
 from devflow.web.bodies import BoundedBodies, Memory  # noqa: E402
 from devflow.web.changes import ChangeStreams  # noqa: E402
@@ -49,7 +50,7 @@ class Application:
         self._streams = EventStreams()
         self._logs = log_streams()
         self._changes = ChangeStreams()
-        self._webhooks = Webhooks(memory=memory)
+        self._webhooks = Webhooks(trim=deliveries_trim, memory=memory)
         is_https = settings.PUBLIC_URL.startswith("https://")
         within = Fence(Cors(self._route, settings.CORS_ORIGINS), settings.ALLOWED_NETWORKS)
         self._answer = SafeHeaders(Guarded(within), is_https=is_https)

@@ -22,6 +22,12 @@ NOTE_WHEN_SHOWN = """
   new MutationObserver(look).observe(document, {subtree: true, childList: true, characterData: true});
 """
 """When the last line was there, in milliseconds since the page was asked for."""
+NOTE_SHIFTS = """
+  window.shifts = [];
+  new PerformanceObserver((list) => list.getEntries().forEach((shift) =>
+    window.shifts.push([shift.value, ...shift.sources.map((source) => source.node?.outerHTML?.slice(0, 200))])
+  )).observe({type: "layout-shift", buffered: true});
+"""
 IS_IN_THE_LIST = """
   (step) => step.getBoundingClientRect().bottom <= step.closest(".timeline").getBoundingClientRect().bottom
 """
@@ -73,6 +79,20 @@ def test_from_the_dashboard_to_the_cause(
         expect(page.get_by_text(re.compile("no hits|1 of"))).to_be_visible()
         assert violations(page) == []
         assert sideways(page) == 0
+
+
+@pytest.mark.parametrize("window", [DESKTOP, PHONE], ids=["desk", "phone"])
+def test_nothing_moves_while_a_page_comes(
+    browser: Browser, panel: Panel, fleet: dict[str, Any], window: dict[str, int]
+) -> None:
+    pages = ["/", "/projects/checkout/", "/deployments/", f"/deployments/{fleet['deployments']['failed']}/"]
+    with context(browser, panel.url, session=fleet["session"], viewport=window) as opened, watched(opened) as page:
+        page.add_init_script(NOTE_SHIFTS)
+        page.goto("/servers/")  # fonts come with the first page, and are used from the next one on
+        for address in pages:
+            page.goto(address, wait_until="load")
+            page.wait_for_timeout(700)  # scripts fill what they fill
+            assert page.evaluate("window.shifts") == [], address
 
 
 def test_going_back_to_what_served_before(browser: Browser, panel: Panel, fleet: dict[str, Any]) -> None:

@@ -195,6 +195,35 @@ async def test_what_comes_while_others_are_taken_is_taken_together_and_in_order(
     assert max(map(len, taken.batches)) <= webhooks.AT_ONCE
 
 
+async def test_old_payloads_that_stay_for_once_are_in_nobodys_way(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "TRIM_SECONDS", 0.0)
+    trimmed: list[tuple[str, str]] = []
+
+    def trim(provider: str, token: str) -> None:
+        trimmed.append((provider, token))
+        raise OperationalError("the connection is lost")
+
+    async with asking(only(Webhooks(Taken(), trim))) as client:
+        answers = [await client.post("/", content=text) for text in ("first", "second")]
+        for _ in range(100):
+            await asyncio.sleep(0.05 if len(trimmed) < 2 else 0)
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert trimmed == [("github", "token")] * 2
+    assert caplog.text.count("were not removed: the connection is lost") == 2
+
+
+async def test_nobody_waits_for_old_payloads_to_be_removed() -> None:
+    taken, gate = Taken(), threading.Event()
+    async with asking(only(Webhooks(taken, lambda provider, token: gate.wait(30) and None))) as client:
+        first = await client.post("/", content="first")
+        second = await client.post("/", content="second")
+        gate.set()
+    assert [first.status_code, second.status_code] == [202, 202]
+    assert taken.batches == [[b"first"], [b"second"]]
+
+
 async def test_one_that_does_harm_harms_no_other() -> None:
     taken = Taken()
 

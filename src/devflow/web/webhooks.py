@@ -7,6 +7,7 @@ transaction each would allow: a burst of pushes costs little more than one.
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -31,14 +32,17 @@ SMALL: Final = 1024 * 1024
 LARGE_AT_ONCE: Final = 2
 AT_ONCE: Final = 50
 """So many deliveries of one webhook are taken in one transaction at most."""
-REST_SECONDS: Final = 0.02
+REST_SECONDS: Final = 0.01
 """Between two transactions of one webhook where requests wait: what comes meanwhile is taken with them, which saves
 most of the work where they come fast. One that comes alone is taken at once."""
+TRIM_SECONDS: Final = 1.0
+"""Old payloads of one webhook are removed no more often than that."""
 BODY_SECONDS: Final = 60.0
 """How long a request may take to bring its body."""
 THREADS: Final = 4
 
 Take = Callable[..., list[Answer]]
+Trim = Callable[..., None]
 
 _log = logging.getLogger(__name__)
 
@@ -46,12 +50,14 @@ _log = logging.getLogger(__name__)
 class Webhooks:
     """The ASGI application of all webhooks of this process."""
 
-    def __init__(self, take: Take = deliveries_take, memory: Memory | None = None) -> None:
+    def __init__(self, take: Take = deliveries_take, trim: Trim | None = None, memory: Memory | None = None) -> None:
         self._memory = memory or Memory()
         self._take = take
+        self._trim = trim
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhooks")
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._lines: dict[tuple[str, str], list[tuple[Request, asyncio.Future[Answer]]]] = {}
+        self._trimmed: dict[tuple[str, str], float] = {}
         self._workers: set[asyncio.Task[None]] = set()
 
     async def __call__(self, provider: str, token: str, scope: Any, receive: Any, send: Any) -> None:
@@ -112,9 +118,22 @@ class Webhooks:
             batch = line[:AT_ONCE]
             await self._take_batch(provider, token, batch)
             del line[: len(batch)]
+            if not line:
+                del self._lines[provider, token]  # before anything is waited for: who comes now begins a new one
+            await self._trim_quietly(provider, token)
             if line:
                 await asyncio.sleep(REST_SECONDS)
-        del self._lines[provider, token]
+
+    async def _trim_quietly(self, provider: str, token: str) -> None:
+        """What nobody has to wait for; left undone, it is done the next time."""
+        now = time.monotonic()
+        if self._trim is None or now < self._trimmed.get((provider, token), 0.0) + TRIM_SECONDS:
+            return
+        self._trimmed[provider, token] = now
+        try:
+            await in_thread(self._trim, provider, token, pool=self._threads)
+        except Exception as error:
+            _log.warning("old payloads of a webhook of %s were not removed: %s", provider, error)
 
     async def _take_batch(self, provider: str, token: str, batch: list[tuple[Request, asyncio.Future[Answer]]]) -> None:
         try:

@@ -616,6 +616,7 @@ def test_payloads_of_the_last_ones_are_kept_and_ids_for_longer(hook: Hook, monke
     requests = [hook.request({}, event="ping", delivery=str(number)) for number in range(6)]
     for request in requests:
         hook.send_all([request])
+        services.deliveries_trim(hook.source.provider, hook.source.hook_token)
     assert [bool(delivery.body) for delivery in hook.deliveries] == [False] * 3 + [True] * 3
     source = hook.source
     assert len(selectors.delivery_list(actor=hook.shop.actor(), source=source)) == 6

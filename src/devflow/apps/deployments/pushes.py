@@ -7,12 +7,14 @@ from http import HTTPStatus
 from uuid import UUID
 
 from django.db import IntegrityError, OperationalError, transaction
+from django.db.models import Prefetch
 from django_scopes import scope
 
 from devflow.apps.accounts import rights
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.deployments.services import Pushed, deployments_push
 from devflow.apps.projects.models import Environment
+from devflow.apps.servers.models import Server
 from devflow.apps.sources.models import Delivery, Source
 from devflow.apps.sources.providers.base import Kind, Push
 from devflow.apps.sources.reports import is_own_tag
@@ -125,7 +127,8 @@ def _first_ones(source: Source, incoming: Sequence[Incoming]) -> list[Incoming]:
 def _deploy(source: Source, incoming: Sequence[Incoming]) -> None:
     """Queues what the pushes ask for, and sets the answers. Environments come in one order, whoever locks them."""
     found = Environment.objects.filter(project__source=source).select_related("project", "team").order_by("pk")
-    environments = list(found.prefetch_related("servers"))
+    servers = Server.objects.only("team", "name", "status")
+    environments = list(found.prefetch_related(Prefetch("servers", servers)))
     for environment in environments:
         environment.project.source = source
     made: dict[UUID, list[str]] = {each.delivery.pk: [] for each in incoming}

@@ -203,8 +203,7 @@ def deployments_push(*, environment: Environment, pushed: Sequence[Pushed]) -> l
         deployment.status, deployment.finished_at = Status.SUPERSEDED, timezone.now()
         deployment.error = _superseded_by(newest)
     with transaction.atomic(), scope(team=environment.team):
-        _queue(newest)
-        Deployment.objects.bulk_create(older)
+        _queue(newest, older)
         told: dict[str, object] = {"commit": newest.commit, "ref": newest.branch, "delivery": str(newest.delivery_id)}
         _record(None, newest, "deployment.requested", told)
     return made
@@ -358,7 +357,8 @@ def _new(environment: Environment, *, trigger: str, user: User | None, commit: s
     )
 
 
-def _queue(deployment: Deployment) -> Deployment:
+def _queue(deployment: Deployment, superseded: Sequence[Deployment] = ()) -> Deployment:
+    """Stores it, and with it those that it superseded before they were stored."""
     environment = deployment.environment
     closed = _closed(deployment)
     if closed is not None:
@@ -368,11 +368,10 @@ def _queue(deployment: Deployment) -> Deployment:
         # commit looks whether the environment is still there, while we wait for the row of its deployment.
         if not Environment.objects.select_for_update(no_key=True).filter(pk=environment.pk).exists():
             raise NotFoundError("This environment was removed.")
-        for older in Deployment.objects.select_for_update(no_key=True).filter(
-            environment=environment, status__in=(Status.QUEUED, Status.WAITING)
-        ):
+        waiting = Deployment.objects.filter(environment=environment, status__in=(Status.QUEUED, Status.WAITING))
+        for older in waiting.only("team", "status").select_for_update(no_key=True):
             _end_waiting(older, Status.SUPERSEDED, _superseded_by(deployment), timezone.now(), environment.project)
-        deployment.save(force_insert=True)
+        Deployment.objects.bulk_create([deployment, *superseded])
         if closed is not None:
             _tell_waiting(deployment, closed)
         else:

@@ -44,6 +44,7 @@ _REFUSED_SECONDS = 1
 """At most one of them is kept in this time: a stranger who knows the address must not keep the database busy."""
 _FORM = "application/x-www-form-urlencoded"
 _CLEANED_AT_ONCE = 1_000
+_TRIMMED_AT_ONCE = 2_000  # more than come until the next time, a second later (web/webhooks.py)
 _NOT_KEPT = ("authorization", "proxy-authorization", "cookie")
 _LONGEST_KEY = 200
 
@@ -259,15 +260,19 @@ def deliveries_known(source: Source, incoming: Sequence[Incoming]) -> dict[str, 
 
 
 def deliveries_save(source: Source, incoming: Sequence[Incoming]) -> None:
-    """Remembers them with their answers; of those beyond KEPT only who, when and what came of it."""
+    """Remembers them with their answers."""
     for each in incoming:
         assert each.answer
         each.delivery.answer_status, each.delivery.answer = each.answer.status, each.answer.document
     Delivery.objects.bulk_create([each.delivery for each in incoming])
-    ours = Delivery.objects.filter(source=source).order_by("-received_at", "-id")
-    # what was beyond them before this was emptied then, so only the next ones have to be looked at
-    beyond = ours.values_list("pk", flat=True)[KEPT : KEPT + 2 * len(incoming) + 10]
-    Delivery.objects.filter(pk__in=beyond).exclude(body=b"").update(body=b"", headers={})
+
+
+def deliveries_trim(provider: str, token: str) -> None:
+    """Empties what came to a webhook's address before the last KEPT: who, when and what came of it stays."""
+    with scopes_disabled():
+        ours = Delivery.objects.filter(source__provider=provider, source__hook_token=token)
+        beyond = ours.order_by("-received_at", "-id").values("pk")[KEPT : KEPT + _TRIMMED_AT_ONCE]
+        Delivery.objects.filter(pk__in=beyond).exclude(body=b"").update(body=b"", headers={})
 
 
 def deliveries_clean() -> None:
