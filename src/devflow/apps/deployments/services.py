@@ -366,7 +366,10 @@ def _queue(deployment: Deployment, superseded: Sequence[Deployment] = ()) -> Dep
     with transaction.atomic(savepoint=False), scope(team=deployment.team):
         # The environment's row is the turnstile: two requests at once supersede in order. Without its key: a worker's
         # commit looks whether the environment is still there, while we wait for the row of its deployment.
-        if not Environment.objects.select_for_update(no_key=True).filter(pk=environment.pk).exists():
+        active = Exists(Deployment.objects.filter(environment=OuterRef("pk"), status__in=ACTIVE))
+        locked = Environment.objects.select_for_update(no_key=True).filter(pk=environment.pk)
+        is_busy = locked.values_list(active, flat=True).first()
+        if is_busy is None:
             raise NotFoundError("This environment was removed.")
         waiting = Deployment.objects.filter(environment=environment, status__in=(Status.QUEUED, Status.WAITING))
         for older in waiting.only("team", "status").select_for_update(no_key=True):
@@ -376,7 +379,8 @@ def _queue(deployment: Deployment, superseded: Sequence[Deployment] = ()) -> Dep
             _tell_waiting(deployment, closed)
         else:
             _tell_override(deployment)
-            _enqueue(deployment)
+            if not is_busy:  # else it is taken up when the other has ended (deployments_adopt)
+                _enqueue(deployment)
         event = announce.WAITING if closed else None
         announce.deployment_changed(
             deployment_id=deployment.pk, team_id=deployment.team_id, event=event, project=environment.project

@@ -50,16 +50,16 @@ def counters(states: Sequence[State], projects: int) -> list[Counter]:
 
 
 def chosen_projects(
-    projects: Iterable[ProjectName], states: Sequence[State], *, state: str, query: str
+    projects: Sequence[ProjectName], states: Sequence[State], *, state: str, query: str
 ) -> list[ProjectName]:
     """The projects that fit the filters: those that fail first, then by slug."""
     failing = {each.project_id for each in states if each.is_failing}
     wanted = query.lower()
-    fitting = [each for each in projects if wanted in each.slug or wanted in each.name.lower()]
+    fitting = [each for each in projects if wanted in each.slug or wanted in each.name.lower()] if wanted else projects
     if state:
         there = {each.project_id for each in states if getattr(each, f"is_{state}")}
         fitting = [each for each in fitting if each.pk in there]
-    return sorted(fitting, key=lambda project: project.pk not in failing)
+    return [each for each in fitting if each.pk in failing] + [each for each in fitting if each.pk not in failing]
 
 
 def server_loads(servers: Iterable[Server]) -> list[ServerLoad]:
