@@ -10,6 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from django.core import signing
+from django.db.models import Q
+from django.db.models.functions import Left
 from django_scopes import scope
 
 from devflow.apps.accounts import rights
@@ -51,7 +53,8 @@ class Preview:
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """What is needed to go back to one of an environment's releases: `images` are ids that servers name. `deployments`
-    are all that there were, by their ids (`docker.identity`), their releases and the beginnings of their commits."""
+    are those that something on the server names, by their ids (`docker.identity`), their releases and the beginnings of
+    their commits."""
 
     releases: frozenset[str]
     deployment_ids: frozenset[str]
@@ -80,15 +83,7 @@ class _Kept:
         return self._deployment(found) is not None
 
     def _deployment(self, found: Mapping[str, Any]) -> Deployment | None:
-        labels = found["labels"]
-        tags = [docker.named_in(name)[1] for name in found.get("tags", ())]
-        words = (
-            docker.identity(labels.get(docker.DEPLOYMENT, "")),
-            labels.get(docker.RELEASE, ""),
-            *tags,
-            *(tag[:_COMMIT_IN_TAG] for tag in tags),
-        )
-        return next((self.deployments[word] for word in words if word and word in self.deployments), None)
+        return next((self.deployments[word] for word in _words(found) if word in self.deployments), None)
 
 
 def prune_preview(*, actor: Actor, server: Server, with_volumes: bool = False) -> Preview:
@@ -101,7 +96,7 @@ def prune_preview(*, actor: Actor, server: Server, with_volumes: bool = False) -
     with scope(team=actor.team):
         busy = _busy(environments)
         free = [environment for environment in environments if environment.pk not in busy]
-        kept = _kept(free, snapshot.content.get("roles", {}))
+        kept = _kept(free, snapshot.content)
         found = [
             candidate
             for environment in free
@@ -229,15 +224,27 @@ def _mine(rows: Iterable[Mapping[str, Any]], environment: Environment) -> list[M
     return [each for each in rows if identity_of(each) == docker.identity(environment.pk)]
 
 
-def _kept(environments: list[Environment], roles: Mapping[str, Any]) -> dict[UUID, _Kept]:
-    """Of each of them, by its id; `roles` have the ids of images that its kept releases name on the server. Within the
-    team's scope."""
+def _words(found: Mapping[str, Any]) -> list[str]:
+    """By which a container or an image may name its deployment: its id, its release, the beginning of its commit."""
+    labels = found["labels"]
+    tags = [docker.named_in(name)[1] for name in found.get("tags", ())]
+    named = (docker.identity(labels.get(docker.DEPLOYMENT, "")), labels.get(docker.RELEASE, ""))
+    return [word for word in (*named, *tags, *(tag[:_COMMIT_IN_TAG] for tag in tags)) if word]
+
+
+def _kept(environments: list[Environment], content: Mapping[str, Any]) -> dict[UUID, _Kept]:
+    """Of each of them, by its id; the `roles` of what was seen have the ids of images that its kept releases name there.
+    Within the team's scope."""
+    roles = content.get("roles", {})
+    words = {word for part in ("containers", "images") for each in content.get(part, []) for word in _words(each)}
     releases, deployments = defaultdict(list), defaultdict(list)
     of_them = Release.objects.filter(environment__in=environments, pruned_at=None)
     for release in of_them.select_related("deployment").defer("deployment__plan", "deployment__observed"):
         releases[release.environment_id].append(release)
     # the newest last: of two that have a commit or a release, it is the one that counts
-    every = Deployment.objects.filter(environment__in=environments).order_by("id")
+    names_it = Q(pk__in=filter(docker.identity, words)) | Q(release__in=words) | Q(commit_begins__in=words)
+    every = Deployment.objects.alias(commit_begins=Left("commit", _COMMIT_IN_TAG)).filter(names_it)
+    every = every.filter(environment__in=environments).order_by("id")
     for deployment in every.only("id", "release", "commit", "environment_id"):
         deployments[deployment.environment_id].append(deployment)
     return {

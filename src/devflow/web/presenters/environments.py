@@ -15,6 +15,8 @@ from devflow.apps.deployments.selectors import deployment_newest
 from devflow.apps.projects.models import Environment, Project
 
 PULSE_LENGTH = 12
+CARD_PULSE_LENGTH = 8
+"""On a card of the dashboard, which has dozens of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,13 @@ class Row:
         return self.last if self.last and not self.last.is_ended else None
 
 
-def environment_rows(actor: Actor, projects: Iterable[Project], *, has_releases: bool = True) -> dict[UUID, list[Row]]:
-    """The rows of each project, by its id, with `serving` and `sources` or without. Three queries, however many
-    projects there are."""
+def environment_rows(actor: Actor, projects: Iterable[Project], *, is_card: bool = False) -> dict[UUID, list[Row]]:
+    """The rows of each project, by its id; for cards with fewer deployments, and without `serving` and `sources`. Three
+    queries at most, however many projects there are."""
     listed = [(project, list(project.environments.all())) for project in projects]
     every = [environment for _, environments in listed for environment in environments]
-    recent = deployments_recent(actor=actor, environments=every, each=PULSE_LENGTH)
-    serving = releases_serving(actor=actor, environments=every) if has_releases else {}
+    recent = deployments_recent(actor=actor, environments=every, each=CARD_PULSE_LENGTH if is_card else PULSE_LENGTH)
+    serving = {} if is_card else releases_serving(actor=actor, environments=every)
     return {
         project.pk: [_row(actor, environment, environments, recent, serving) for environment in environments]
         for project, environments in listed

@@ -249,12 +249,19 @@ def kilobytes(size: int | None) -> str:
 
 
 def _bar(number: int, deployment: Recent, longest: float) -> str:
-    """As HTML; only the title could have anything to escape."""
-    seconds = deployment.duration_seconds or 0
-    height = round(5 + 21 * (seconds / longest if longest else 0), 1)
-    look = looks.look("deployment", deployment.status)
-    at = _short(deployment.created_at.replace(second=0, microsecond=0), get_language())
-    title = escape(f"{look.word}, {at}, {duration(deployment.duration_seconds)}".rstrip(", "))
+    seconds = deployment.duration_seconds
+    height = round(5 + 21 * ((seconds or 0) / longest if longest else 0), 1)
+    minute = deployment.created_at.replace(second=0, microsecond=0)
+    return _drawn_bar(number, deployment.status, height, minute, seconds, get_language())
+
+
+@lru_cache(maxsize=4096)
+def _drawn_bar(
+    number: int, status: str, height: float, minute: datetime, seconds: float | None, spoken: str | None
+) -> str:
+    """As HTML; only the title could have anything to escape. Kept, since a dashboard shows the same ones again."""
+    look = looks.look("deployment", status)
+    title = escape(f"{look.word}, {_short(minute, spoken)}, {duration(seconds)}".rstrip(", "))
     return (
         f'<g class="status {look.tone}"><title>{title}</title>'
         f'<rect x="{number * _BAR_STEP}" y="{round(26 - height, 1)}" width="4" height="{height}" rx="1.5"/></g>'

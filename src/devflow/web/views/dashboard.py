@@ -46,7 +46,7 @@ def _board(request: TeamRequest) -> dict[str, Any]:
     shown = [project.pk for project in fitting[begins : begins + SHOWN_PROJECTS]]
     ends = begins + len(shown)
     projects = {project.pk: project for project in projects_brief(actor=actor, ids=shown)}
-    rows = environment_rows(actor, projects.values(), has_releases=False)
+    rows = environment_rows(actor, projects.values(), is_card=True)
     filters = {name: asked[name] for name in ("state", "q") if asked[name]}
     return {
         "cards": [{"project": projects[pk], "rows": rows[pk]} for pk in shown if pk in projects],
