@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -233,8 +233,8 @@ def _words(found: Mapping[str, Any]) -> list[str]:
 
 
 def _kept(environments: list[Environment], content: Mapping[str, Any]) -> dict[UUID, _Kept]:
-    """Of each of them, by its id; the `roles` of what was seen have the ids of images that its kept releases name there.
-    Within the team's scope."""
+    """Of each of them, by its id; the `roles` of what was seen have the ids of images that kept releases name. Within the
+    team's scope."""
     roles = content.get("roles", {})
     words = {word for part in ("containers", "images") for each in content.get(part, []) for word in _words(each)}
     releases, deployments = defaultdict(list), defaultdict(list)
@@ -257,7 +257,7 @@ def _kept(environments: list[Environment], content: Mapping[str, Any]) -> dict[U
     }
 
 
-def _kept_of(releases: list[Release], deployments: list[Deployment], images: Iterable[str]) -> _Kept:
+def _kept_of(releases: Sequence[Release], deployments: Sequence[Deployment], images: Iterable[str]) -> _Kept:
     commits = {release.deployment.commit for release in releases if release.deployment.commit}
     return _Kept(
         releases=frozenset(release.name for release in releases),
