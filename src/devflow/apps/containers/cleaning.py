@@ -233,8 +233,8 @@ def _words(found: Mapping[str, Any]) -> list[str]:
 
 
 def _kept(environments: list[Environment], content: Mapping[str, Any]) -> dict[UUID, _Kept]:
-    """Of each of them, by its id; the `roles` of what was seen have the ids of images that kept releases name. Within the
-    team's scope."""
+    """Of each of them, by its id; the `roles` of what was seen have the ids of images that kept releases name.
+    Within the team's scope."""
     roles = content.get("roles", {})
     words = {word for part in ("containers", "images") for each in content.get(part, []) for word in _words(each)}
     releases, deployments = defaultdict(list), defaultdict(list)
