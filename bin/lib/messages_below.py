@@ -1,4 +1,4 @@
-"""The texts of the layers below the pages, which know no languages: web/told.py translates them where they are shown.
+"""The texts of the layers below the pages, which know no languages: apps/told.py translates them where they are shown.
 
 Declared ones (labels of plug-ins, causes) are read from what declares them, messages of errors from the
 code, a value in them as %(1)s, %(2)s … in its order.

@@ -48,7 +48,13 @@ def test_a_channel_lives(admin: Caller) -> None:
     assert (channel["address"], channel["project"], channel["generated"]) == ("hooks.slack.com", "shop", {})
     assert "secret-part" not in added.content.decode()
     assert admin.get("channels/%23ops").json()["id"] == channel["id"]
+    assert channel["language"] == "en"
+    assert admin.patch(f"channels/{channel['id']}", {"language": "de"}).json()["language"] == "de"
+    refused = admin.patch(f"channels/{channel['id']}", {"language": "tlh"})
+    assert_problem(refused, 422)
+    assert "Choose one of: en, de." in refused.content.decode()
     changed = admin.patch(f"channels/{channel['id']}", {"project": None, "is_enabled": False, "events": []}).json()
+    assert changed["language"] == "de"
     assert (changed["project"], changed["is_enabled"], changed["events"]) == (None, False, [])
     assert [each["name"] for each in admin.get("channels?project=shop").json()["items"]] == ["#ops"]
     test = admin.post(f"channels/{channel['id']}/test").json()

@@ -43,9 +43,9 @@ def test_a_channel_lives(cli: Cli, name: str) -> None:
     with receiver(port=slack.port):
         cli("channels", "retry", name, deliveries[0]["id"])
         wait_until(lambda: cli("channels", "deliveries", name, "--json").json[0]["status"] == "sent" or None, 20)
-    cli("channels", "set", name, "--off", "--events", "deployment.failed")
+    cli("channels", "set", name, "--off", "--events", "deployment.failed", "--language", "de")
     changed = cli("channels", "show", name, "--json").json
-    assert (changed["is_enabled"], changed["events"]) == (False, ["deployment.failed"])
+    assert (changed["is_enabled"], changed["events"], changed["language"]) == (False, ["deployment.failed"], "de")
     everything = "".join(each.out + each.err for each in (added, tested, shown, failed))
     assert "secret-part" not in everything
     cli("channels", "remove", name, "--yes")

@@ -50,6 +50,19 @@ def test_a_channel_is_added_and_its_secret_not_shown_again(owner: Client, world:
     assert "hooks.slack.com" in owner.get(f"/channels/{channel.pk}/").content.decode()
 
 
+def test_messages_are_in_the_language_that_is_chosen(owner: Client, world: World) -> None:
+    page = owner.get("/add/channel/slack/", headers={"accept-language": "de"}).content.decode()
+    assert '<option value="de" selected>Deutsch</option>' in page  # that of who adds it, until they choose another
+    owner.post("/add/channel/slack/", SLACK | {"language": "de"})
+    channel = find(world, "#deployments")
+    assert channel.language == "de"
+    owner.post(f"/channels/{channel.pk}/change/", {**SLACK, "setting_url": ""})
+    assert find(world, "#deployments").language == "de"
+    assert "Deutsch" in owner.get(f"/channels/{channel.pk}/").content.decode()
+    refused = owner.post(f"/channels/{channel.pk}/change/", {**SLACK, "setting_url": "", "language": "tlh"})
+    assert "tlh is not one of the available choices" in refused.content.decode()
+
+
 def test_a_change_keeps_the_secret(owner: Client, world: World) -> None:
     owner.post("/add/channel/slack/", SLACK)
     channel = find(world, "#deployments")

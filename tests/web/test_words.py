@@ -13,11 +13,12 @@ from django.utils.translation import gettext, ngettext, override
 from pytest_django.plugin import DjangoDbBlocker
 
 from devflow.apps.accounts.models import Role, User
+from devflow.apps.told import catalog as told_catalog
+from devflow.apps.told import told
 from devflow.recipes import RECIPES
 from devflow.web import language
 from devflow.web.looks import LOOKS, WORDS
 from devflow.web.templatetags.panel import ago, amount, duration
-from devflow.web.told import told
 from tests.support.pseudo import commas, marked, unmarked, words_in, words_of_data
 from tests.support.undone import undone
 from tests.web.walk import Page, ask, filling, pages
@@ -200,7 +201,7 @@ def test_a_page_brings_the_texts_of_its_scripts_along(client: Client, db: None) 
 def test_every_state_has_its_word() -> None:
     english = {look.english for looks in LOOKS.values() for look in looks.values()}
     english |= {word for words in WORDS.values() for word in words.values()}
-    catalog = language.catalog("de")
+    catalog = told_catalog("de")
     assert not {word for word in english if word not in catalog}
     with override("de"):
         assert LOOKS["deployment"]["failed"].word == gettext("Failed") != "Failed"

@@ -19,6 +19,10 @@ Events = Annotated[
     typer.Option(help="Events that it is told of, separated by commas. `devflow channels kinds` lists them."),
 ]
 
+Language = Annotated[
+    str | None, typer.Option(metavar="en|de", help="In which language the messages are; at first English.")
+]
+
 app = typer.Typer(help="Channels: where the team is told what happens.", no_args_is_help=True)
 
 
@@ -57,6 +61,7 @@ def channel_add(
     ] = None,
     project: Annotated[str | None, typer.Option(help="Only of this project (slug).")] = None,
     events: Events = None,
+    language: Language = None,
     as_json: Json = False,
 ) -> None:
     """Add a channel. Its secret settings are asked for; scripts give the one that is needed on stdin."""
@@ -65,6 +70,8 @@ def channel_add(
     body["settings"] = _settings(client, kind, settings or [])
     if events is not None:
         body["events"] = _listed(events)
+    if language is not None:
+        body["language"] = language
     channel = client.post("channels", body=body)
     if as_json:
         print_json(channel)
@@ -97,7 +104,8 @@ def channel_show(channel: Channel, as_json: Json = False) -> None:
     if as_json:
         print_json(found)
         return
-    fields = {name: found[name] for name in ("name", "id", "kind", "address", "project", "events", "problem")}
+    shown = ("name", "id", "kind", "address", "project", "events", "language", "problem")
+    fields = {name: found[name] for name in shown}
     print_fields(fields | {"state": _state(found), "added": moment(found["created_at"])})
 
 
@@ -131,6 +139,7 @@ def channel_update(
     enabled: Annotated[bool | None, typer.Option("--on/--off", help="Switch it on or off.")] = None,
     events: Events = None,
     name: Annotated[str | None, typer.Option(help="Another name.")] = None,
+    language: Language = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="SETTING=VALUE", help="A setting that is no secret; may be repeated."),
@@ -144,7 +153,7 @@ def channel_update(
 ) -> None:
     """Change what is given: switch it on or off, its name, events, address and settings."""
     client = Client()
-    body: dict[str, Any] = {"is_enabled": enabled, "name": name}
+    body: dict[str, Any] = {"is_enabled": enabled, "name": name, "language": language}
     body |= {"events": _listed(events) if events is not None else None}
     if settings or secret or forget:
         kind = client.get("channels", channel)["kind"]

@@ -29,8 +29,8 @@ from devflow.apps.changes.selectors import Mark, mark_now
 from devflow.apps.deployments import selectors as deployments
 from devflow.apps.notifications.selectors import channel_get
 from devflow.apps.projects import selectors as projects
+from devflow.apps.told import told
 from devflow.core.errors import ForbiddenError, NotFoundError, SecondFactorError
-from devflow.web.told import told
 
 View = Callable[..., HttpResponseBase]
 

@@ -22,13 +22,13 @@ from django.utils.translation import override
 from django.views import csrf, defaults
 
 from devflow.apps.readiness import is_unstorable, why_unavailable
+from devflow.apps.told import told
 from devflow.core.error_id import begin, current_id, identified
 from devflow.core.errors import TooManyError
 from devflow.core.problems import CONTENT_TYPE, problem
 from devflow.web.answers import send_body, send_problem
 from devflow.web.language import language_asked
 from devflow.web.threads import in_thread
-from devflow.web.told import told
 from devflow.web.views.theme import theme_of
 
 API: Final = "/api/"

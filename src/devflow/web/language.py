@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import gettext
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -16,7 +14,8 @@ from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.translation.trans_real import parse_accept_lang_header
 
-ENGLISH: Final = "en"
+from devflow.apps.told import ENGLISH, catalog
+
 API: Final = "/api/"
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -59,12 +58,6 @@ def with_chosen_language(get_response: GetResponse) -> GetResponse:
         return get_response(request)
 
     return middleware
-
-
-def catalog(language: str, domain: str = "django") -> dict[str | tuple[str, int], str]:
-    """The translations of ours, by the English text; of a text that counts, each form by its number."""
-    found: Any = gettext.translation(domain, Path(settings.LOCALE_PATHS[0]), [language], fallback=True)
-    return dict(getattr(found, "_catalog", {}))
 
 
 @cache

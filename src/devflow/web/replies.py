@@ -11,9 +11,9 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
+from devflow.apps.told import told
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.web.forms.base import PanelForm
-from devflow.web.told import told
 
 
 @dataclass(frozen=True, slots=True)

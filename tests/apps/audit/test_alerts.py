@@ -8,10 +8,11 @@ import pytest
 from django.conf import LazySettings
 from django.core import mail
 from django.db import connection
+from django.utils import translation
 from django_scopes import scopes_disabled
 
 from devflow.apps.accounts.models import Role
-from devflow.apps.accounts.services import token_create
+from devflow.apps.accounts.services import language_choose, token_create
 from devflow.apps.audit import jobs
 from devflow.apps.audit.context import request_context
 from devflow.apps.audit.devices import device_seen, family_of, network_of
@@ -19,6 +20,7 @@ from devflow.apps.audit.models import Event
 from devflow.apps.audit.services import audit_record, person_record
 from devflow.apps.notifications.models import Notification
 from devflow.apps.notifications.services import channel_add
+from devflow.apps.told import told as told_in
 from tests.support.shop import Shop
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
@@ -109,6 +111,39 @@ def test_a_token_is_told_of_by_channel_and_mail(shop: Shop, settings: LazySettin
     assert told() == [("security.token_made", "developer@example.test made the API token ci")]
     assert sorted(message.to[0] for message in mail.outbox) == ["developer@example.test", "owner@example.test"]
     assert "/audit/" in mail.outbox[0].body
+
+
+def test_each_person_is_written_to_in_their_language(shop: Shop, settings: LazySettings) -> None:
+    settings.HAS_MAIL = True
+    language_choose(user=shop.people[Role.OWNER], language="de")
+    with request_context(address="192.0.2.7"):
+        token_create(actor=shop.actor(Role.DEVELOPER), name="ci", scopes=["read"])
+    work()
+    mails = {message.to[0]: message for message in mail.outbox}
+    english, german = mails["developer@example.test"], mails["owner@example.test"]
+    assert english.subject == "[DevFlow Pro] developer@example.test made the API token ci"
+    assert english.body.startswith("developer@example.test made the API token ci.\nIts scopes: read.\n\nTeam: ")
+    assert german.subject == "[DevFlow Pro] developer@example.test hat das API-Token ci angelegt"
+    assert "Seine Rechte: read." in german.body
+    assert "Ändern Sie" in german.body
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", ""])
+def test_all_of_an_alert_is_in_the_catalogs(shop: Shop, address: str) -> None:
+    for agent in (FIREFOX, CHROME):
+        log_in(shop.people[Role.DEVELOPER], address, agent)
+    with request_context(address=address):
+        for _ in range(5):
+            audit_record(team=None, who="x", action="login.failed", target="owner@example.test", outcome="failed")
+        roles: dict[str, Any] = {"before": {"role": "viewer"}, "after": {"role": "admin"}}
+        audit_record(team=shop.team, actor=shop.actor(), action="member.role_changed", target="x@example.test", **roles)
+    work()
+    texts = [each["text"] for each in Notification.objects.values_list("message", flat=True)]
+    assert len(texts) == 3, texts
+    with translation.override("de"):
+        for text in texts:
+            assert " from " not in told_in(text), told_in(text)
+            assert told_in(text) != text
 
 
 def test_a_job_that_runs_twice_tells_once(shop: Shop) -> None:

@@ -60,6 +60,27 @@ def test_a_message_is_sent_and_signed(channels: Channels, channel: Channel, serv
     assert row.finished_at is not None
 
 
+def test_languages_of_channels_do_not_mix(channels: Channels, service: Receiver) -> None:
+    """Two are sent at a time, by one worker; what machines read of a message stays as it is."""
+    settings = {"url": service.url}
+    german = channels.add("webhook", "german", settings=settings, language="de")
+    english = channels.add("webhook", "english", settings=settings)
+    slack = channels.add("slack", settings=settings, language="de")
+    channels.tell("Deployment of shop to production failed", status="failed", trigger="manual", url="/x")
+
+    async def both() -> None:
+        await asyncio.gather(*(jobs.send(channel_id=str(each.pk)) for each in (german, english, slack)))
+
+    run(both())
+    told = [json.loads(got.body) for got in service.got]
+    [buttons] = [each["attachments"][0]["blocks"][-1]["elements"] for each in told if "attachments" in each]
+    assert buttons[0]["text"]["text"] == "In DevFlow öffnen"
+    assert {(each["title"], each["status"], each["trigger"]) for each in told if "title" in each} == {
+        ("Deployment von shop nach production ist fehlgeschlagen", "failed", "manual"),
+        ("Deployment of shop to production failed", "failed", "manual"),
+    }
+
+
 def test_only_channels_that_want_it_are_told(channels: Channels, service: Receiver) -> None:
     blog = channels.shop.add_environment("blog")  # of the same project
     settings = {"url": service.url}

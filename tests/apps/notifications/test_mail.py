@@ -56,8 +56,27 @@ def test_a_mail_goes_over_starttls_with_a_login(channels: Channels, authority: A
     html = mail.get_body(("html",))
     assert text is not None
     assert html is not None
-    assert "npm: not found" in text.get_content()
+    assert "npm: not found" in text.get_content().replace("\r\n", "\n")
     assert "npm: not found" in html.get_content()
+
+
+def test_a_mail_is_in_the_language_of_the_channel(channels: Channels) -> None:
+    with mail_server(None) as box:
+        settings = {"to": ["ada@example.com"], "host": "localhost", "port": box.port, "encryption": "none"}
+        settings["sender"] = "devflow@example.com"
+        channel = channels.add("email", settings=settings, language="de")
+        title = "Deployment of shop to production failed"
+        channels.tell(title, project="shop", failed_step="build", failed_server="web1", duration_seconds=61, url="/x")
+        channels.send(channel)
+    [mail] = box.mails
+    assert mail["Subject"] == "Deployment von shop nach production ist fehlgeschlagen"
+    text, html = mail.get_body(("plain",)), mail.get_body(("html",))
+    assert text is not None
+    assert html is not None
+    assert "Projekt: shop\nDauer: 1 min 1 s\nFehlgeschlagener Schritt: build auf web1\n" in text.get_content().replace("\r\n", "\n")
+    assert '<html lang="de">' in html.get_content()
+    assert "In DevFlow öffnen" in html.get_content()
+    assert channels.row(channel).message["title"] == title  # as it was, for who reads it in another language
 
 
 def test_a_mail_goes_over_tls_from_the_start(channels: Channels, authority: Authority) -> None:

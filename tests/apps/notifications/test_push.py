@@ -19,6 +19,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from pytest_django.fixtures import Settings
 
 from devflow.apps.accounts.models import Membership, Role, Team
+from devflow.apps.accounts.services import language_choose
 from devflow.apps.deployments import announce, services
 from devflow.apps.deployments.models import Deployment, Status, Step, StepStatus
 from devflow.apps.notifications import devices, push
@@ -28,7 +29,7 @@ from devflow.worker.app import app
 from tests.apps.notifications.conftest import run
 from tests.support.event_writer import log_in
 from tests.support.push_service import AGENT, Browser, add_device, claims_of
-from tests.support.receivers import HANGS, Receiver, make_authority, receiver
+from tests.support.receivers import HANGS, Got, Receiver, make_authority, receiver
 from tests.support.shop import Shop, at_once
 
 SAID = "connection to postgres://shop:hunter2@db refused"
@@ -88,6 +89,10 @@ class Phones:
         """Who was told something, by the address it went to."""
         return sorted(got.path.removeprefix("/push/") for got in self.service.got)
 
+    def got_by(self, role: str) -> Got:
+        [got] = [got for got in self.service.got if got.path == f"/push/{role}"]
+        return got
+
     def devices(self) -> list[PushDevice]:
         with scopes_disabled():
             return list(PushDevice.objects.select_related("user").order_by("id"))
@@ -111,7 +116,7 @@ def test_a_failed_deployment_is_told_and_only_the_browser_can_read_it(phones: Ph
     browser = phones.browsers[Role.OWNER]
     assert browser.message(got.body) == {
         "title": "Deployment of shop to production failed",
-        "body": "after migrate on web1",
+        "body": "Failed: after migrate on web1",
         "url": f"/deployments/{row.pk}/",
         "tag": str(row.pk),
     }
@@ -198,6 +203,22 @@ def test_a_team_that_wants_second_factors_tells_nobody_without(phones: Phones) -
     assert (phones.told(), phones.waiting(), len(phones.devices())) == ([], [], 1)
 
 
+def test_each_person_reads_it_in_the_language_of_their_pages(phones: Phones) -> None:
+    phones.add()
+    phones.add(Role.VIEWER)
+    language_choose(user=phones.shop.people[Role.VIEWER], language="de")
+    phones.tell()
+    phones.work()
+    told = {role: browser.message(phones.got_by(role).body) for role, browser in phones.browsers.items()}
+    assert {role: (each["title"], each["body"]) for role, each in told.items()} == {
+        Role.OWNER: ("Deployment of shop to production failed", "Failed: after migrate on web1"),
+        Role.VIEWER: (
+            "Deployment von shop nach production ist fehlgeschlagen",
+            "Fehlgeschlagen: after migrate auf web1",
+        ),
+    }
+
+
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_device_that_is_gone_is_forgotten(phones: Phones, status: int) -> None:
     phones.add()
@@ -235,7 +256,7 @@ def test_what_is_too_large_is_said_in_short(phones: Phones) -> None:
     phones.tell()
     phones.work()
     full, short = (phones.browsers[Role.OWNER].message(got.body) for got in phones.service.got)
-    assert full["body"] == "after migrate on web1"
+    assert full["body"] == "Failed: after migrate on web1"
     assert short == {**full, "body": ""}
     phones.service.answer(413)
     phones.tell()

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Final, Self
 from uuid import UUID
 
+from django.conf import settings
 from ninja import Router
 from pydantic import BaseModel, Field
 
@@ -17,6 +18,7 @@ from devflow.apps.notifications.channels import base as kinds
 from devflow.apps.notifications.events import EVENTS, default_events
 from devflow.apps.notifications.models import Channel, Notification
 from devflow.apps.projects.selectors import project_get
+from devflow.apps.told import ENGLISH
 
 router = Router(tags=["channels"])
 
@@ -56,12 +58,16 @@ def _settings_schema(kind: kinds.ChannelKind) -> dict[str, Any]:
 _SETTINGS: Final[dict[str, Any]] = {"anyOf": [_settings_schema(kind) for kind in CHANNELS.values()]}
 
 
+_LANGUAGES: Final[dict[str, Any]] = {"enum": [language for language, _ in settings.LANGUAGES]}
+
+
 class ChannelIn(Input):
     kind: str = Field(json_schema_extra={"enum": list(CHANNELS)}, examples=["slack"])
     name: str = Field(examples=["#deployments"])
     settings: dict[str, Any] = Field(description="Those of the kind.", json_schema_extra=_SETTINGS)
     project: str | None = Field(None, description="Slug of the one project that it is told of; null for all.")
     events: list[str] = Field(default_factory=default_events, json_schema_extra={"items": {"enum": list(EVENTS)}})
+    language: str = Field(ENGLISH, json_schema_extra=_LANGUAGES, description="Of what is written for people.")
 
 
 class ChannelPatch(Input):
@@ -72,6 +78,7 @@ class ChannelPatch(Input):
     )
     project: str | None = Field(None, description="Slug of a project; null for all.")
     events: list[str] = UNCHANGED
+    language: str = Field(UNCHANGED, json_schema_extra=_LANGUAGES)
     is_enabled: bool = UNCHANGED
 
 
@@ -84,6 +91,7 @@ class ChannelOut(BaseModel):
     address: str
     project: str | None
     events: list[str]
+    language: str
     is_enabled: bool
     problem: str | None
     failing_since: datetime | None = Field(description="Since when a message is tried again and again.")
@@ -99,6 +107,7 @@ class ChannelOut(BaseModel):
             address=channel.address,
             project=channel.project.slug if channel.project else None,
             events=channel.events,
+            language=channel.language,
             is_enabled=channel.is_enabled,
             problem=channel.problem or None,
             failing_since=channel.failing_since,
@@ -225,6 +234,7 @@ def channel_add(request: ApiRequest, payload: ChannelIn) -> ChannelCreated:
         settings=payload.settings,
         project_id=_project_id(request.auth, payload.project),
         events=payload.events,
+        language=payload.language,
     )
     return ChannelCreated.of(_channel(request, str(channel.pk)), generated=made)
 

@@ -9,14 +9,17 @@ from typing import Final
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import connection, transaction
+from django.utils.translation import gettext as _
 from django_scopes import scope, scopes_disabled
 
+from devflow.apps.accounts.logins import paragraphs, written_for
 from devflow.apps.accounts.models import Membership, Role, Team
 from devflow.apps.audit.models import Event
 from devflow.apps.audit.services import audit_record
 from devflow.apps.notifications.messages import Message
 from devflow.apps.notifications.services import notify
 from devflow.apps.queue import BACKGROUND, enqueue
+from devflow.apps.told import told
 
 NEW_DEVICE, FAILURES = "security.new_device", "security.repeated_failures"
 ROLE_RAISED, TOKEN_MADE = "security.role_raised", "security.token_made"
@@ -37,19 +40,23 @@ class Alert:
 def look(event: Event) -> Alert | None:
     """The alert that the event gives reason for, if any. Reads, and changes nothing."""
     after, before = event.after or {}, event.before or {}
+    place = f"from the address {event.address}" if event.address else "from an unknown address"
     if event.action == "login.succeeded" and after.get("is_new_device"):
-        return Alert(NEW_DEVICE, f"{event.who} logged in with a new device", f"{after.get('device')}, {_from(event)}.")
+        return Alert(NEW_DEVICE, f"{event.who} logged in with a new device", f"Device: {after.get('device')}, {place}.")
     if event.action == "login.failed" and _has_failed_often(event):
         minutes = FAILURES_WITHIN.seconds // 60
-        times = f"{FAILURES_AT_LEAST} times or more within {minutes} minutes, last {_from(event)}"
-        return Alert(FAILURES, f"Logging in as {event.who} fails again and again", f"{times}.")
+        return Alert(
+            FAILURES,
+            f"Logging in as {event.who} fails again and again",
+            f"{FAILURES_AT_LEAST} times or more within {minutes} minutes, last {place}.",
+        )
     if event.action == "token.created":
         scopes = ", ".join(map(str, after.get("scopes") or ()))
         return Alert(
-            TOKEN_MADE, f"{event.who} made the API token {event.target}", f"It may: {scopes or 'see the log'}."
+            TOKEN_MADE, f"{event.who} made the API token {event.target}", f"Its scopes: {scopes or 'see the log'}."
         )
     if event.action in ("member.role_changed", "member.added", "invitation.accepted"):
-        return _raised(event, str(before.get("role", "")), str(after.get("role", "")))
+        return _raised(event, str(before.get("role", "")), str(after.get("role", "")), place)
     return None
 
 
@@ -82,17 +89,25 @@ def mail(event: Event, alert: Alert) -> int:
     team = Team.objects.get(pk=event.team_id)
     with scope(team=team):
         members = list(Membership.objects.filter(user__is_active=True).select_related("user"))
-    people = [member.user.email for member in members if member.role == Role.OWNER or member.user_id == event.user_id]
-    people = [address for address in people if "@" in address]
-    text = (
-        f"{alert.title}.\n{alert.text}\n\nTeam: {team.name}\nWhen: {event.at:%Y-%m-%d %H:%M} UTC\n"
-        f"Audit log: {_url(event)}\n\nIf nobody of you did this, change the password, end the sessions and revoke the "
-        "tokens of this account.\n"
-    )
-    subject = " ".join(f"[DevFlow Pro] {alert.title}".split())[:200]
-    for address in people:
-        EmailMessage(subject=subject, body=text, to=[address]).send()
+    people = [member.user for member in members if member.role == Role.OWNER or member.user_id == event.user_id]
+    people = [user for user in people if "@" in user.email]
+    for user in people:
+        with written_for(user):
+            subject = " ".join(f"[DevFlow Pro] {told(alert.title)}".split())[:200]
+            EmailMessage(subject=subject, body=_mail_text(team, event, alert), to=[user.email]).send()
     return len(people)
+
+
+def _mail_text(team: Team, event: Event, alert: Alert) -> str:
+    facts = [
+        f"{_('Team')}: {team.name}",
+        f"{_('When')}: {event.at:%Y-%m-%d %H:%M} UTC",
+        f"{_('Audit log')}: {_url(event)}",
+    ]
+    advice = _(
+        "If nobody of you did this, change the password, end the sessions and revoke the tokens of this account."
+    )
+    return paragraphs([f"{told(alert.title)}.\n{told(alert.text)}", "\n".join(facts), advice])
 
 
 def message_of(team: Team, event: Event, alert: Alert) -> Message:
@@ -107,12 +122,12 @@ def message_of(team: Team, event: Event, alert: Alert) -> Message:
     )
 
 
-def _raised(event: Event, before: str, after: str) -> Alert | None:
+def _raised(event: Event, before: str, after: str, place: str) -> Alert | None:
     """Of who became admin or owner, whichever way."""
     if after not in _RANKS[2:] or (before in _RANKS and _RANKS.index(Role(before)) >= _RANKS.index(Role(after))):
         return None
     was = f"Before: {before}. " if before else ""
-    return Alert(ROLE_RAISED, f"{event.target} is now {after}", f"{was}Changed by {event.who}, {_from(event)}.")
+    return Alert(ROLE_RAISED, f"{event.target} is now {after}", f"{was}Changed by {event.who}, {place}.")
 
 
 def _has_failed_often(event: Event) -> bool:
@@ -136,10 +151,6 @@ def _was_raised(event: Event, alert: Alert) -> bool:
             return True
         recent = raised.filter(at__gt=event.at - FAILURES_WITHIN, after__kind=FAILURES)
         return alert.kind == FAILURES and recent.filter(after__about=str(event.user_id)).exists()
-
-
-def _from(event: Event) -> str:
-    return f"from {event.address}" if event.address else "from an unknown address"
 
 
 def _url(event: Event) -> str:

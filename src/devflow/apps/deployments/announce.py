@@ -93,7 +93,7 @@ def _push(deployment: Deployment, message: Message, event: str, by: UUID | None)
     if event == WAITING:
         right = rights.DEPLOY if deployment.status in ACTIVE else rights.APPROVE
     step = message.failed_step.partition(":")[0]  # of a hook its place: its command follows
-    failed = f"{step} on {message.failed_server}" if step else ""
+    failed = f"Failed: {step} on {message.failed_server}" if step else ""
     push.push(
         team=deployment.team,
         environment_id=deployment.environment_id,

@@ -13,7 +13,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 from django.db.models import Case, Q, When
-from django.utils import timezone
+from django.utils import timezone, translation
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps.notifications.channels import CHANNELS
@@ -79,10 +79,12 @@ async def send(*, channel_id: str) -> None:
 async def _attempt(claimed: _Claimed) -> bool:
     """True where the next may follow."""
     row = claimed.notification
-    delivery = Delivery(str(row.pk), row.event, row.subject, Message.from_json(row.message))
     try:
         settings = json.loads(claimed.channel.settings)
-        receipt = await CHANNELS[claimed.channel.kind].send(settings, delivery)
+        with translation.override(claimed.channel.language):
+            message = Message.from_json(row.message).in_language()
+            delivery = Delivery(str(row.pk), row.event, row.subject, message)
+            receipt = await CHANNELS[claimed.channel.kind].send(settings, delivery)
     except OutgoingError as error:
         return await sync_to_async(_failed)(claimed, error)
     except DevflowError as error:

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
+
+from django.utils.translation import gettext as _
+
+from devflow.apps.told import told
 
 _UNWANTED = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours of a terminal
@@ -23,7 +27,8 @@ Tone = Literal["neutral", "good", "warning", "bad"]
 class Message:
     """One thing that happened. `text` is a sentence in addition to the title, `url` the page that shows it in full.
 
-    Errors are masked before they come here. Times are in ISO 8601.
+    Errors are masked before they come here. Times are in ISO 8601. It is stored in English, and put into the reader's
+    language when it is sent.
     """
 
     title: str
@@ -58,20 +63,25 @@ class Message:
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in document.items() if name in known})
 
+    def in_language(self) -> Message:
+        """What people read of it in the language of now; commit messages, names and what machines read stay."""
+        return replace(self, title=told(self.title), text=told(self.text), error=told(self.error))
+
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """What is known, as short labels and values in the order in which to show them."""
-        failed = f"{self.failed_step} on {self.failed_server}" if self.failed_server else self.failed_step
+        """What is known, as short labels in the language of now and values, in the order in which to show them."""
+        place = _("%(step)s on %(server)s") % {"step": self.failed_step, "server": self.failed_server}
+        failed = place if self.failed_server else self.failed_step
         found = [
-            ("Project", self.project),
-            ("Environment", self.environment),
-            ("Server", self.server),
-            ("Branch", self.branch),
-            ("Commit", self.commit[:10]),
-            ("Author", self.author),
-            ("Requested by", self.requested_by),
-            ("Duration", duration(self.duration_seconds)),
-            ("Failed step", failed),
+            (_("Project"), self.project),
+            (_("Environment"), self.environment),
+            (_("Server"), self.server),
+            (_("Branch"), self.branch),
+            (_("Commit"), self.commit[:10]),
+            (_("Author"), self.author),
+            (_("Requested by"), self.requested_by),
+            (_("Duration"), duration(self.duration_seconds)),
+            (_("Failed step"), failed),
         ]
         return [(label, value) for label, value in found if value]
 

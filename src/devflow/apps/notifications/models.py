@@ -13,13 +13,14 @@ from django_scopes import ScopedManager
 from devflow.apps.accounts.models import Team, User
 from devflow.apps.accounts.rights import Place
 from devflow.apps.sealed import Sealed
+from devflow.apps.told import ENGLISH
 from devflow.core.names import uuid7
 
 
 class Channel(models.Model):
     """`kind` is a key of CHANNELS, `settings` its fields in JSON (they hold secrets), `address` what may be shown
-    of them; `project` None for all of the team's projects. `problem` says why the service refused the last message for
-    good; '' once it takes one again."""
+    of them; `project` None for all of the team's projects. `language` is what messages are written in. `problem` says
+    why the service refused the last message for good; '' once it takes one again."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     team = models.ForeignKey(Team, models.CASCADE, related_name="channels")
@@ -29,6 +30,7 @@ class Channel(models.Model):
     settings_sealed = models.BinaryField(default=bytes, blank=True)
     address = models.CharField(max_length=300, blank=True)
     events = ArrayField(models.CharField(max_length=50), default=list, blank=True)
+    language = models.CharField(max_length=10, default=ENGLISH)
     is_enabled = models.BooleanField(default=True)
     problem = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -24,13 +24,15 @@ from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps import outgoing
+from devflow.apps.accounts.logins import written_for
 from devflow.apps.accounts.models import Team, User
 from devflow.apps.accounts.second_factor import require_second_factor
 from devflow.apps.accounts.selectors import actor_get
 from devflow.apps.notifications.devices import UNSEEN_DAYS, device_get, is_told, push_key
-from devflow.apps.notifications.messages import cut, one_line
+from devflow.apps.notifications.messages import Message, cut, one_line
 from devflow.apps.notifications.models import PushDevice, PushMessage
 from devflow.apps.queue import BACKGROUND, MANUAL, enqueue, enqueue_each
+from devflow.apps.told import told
 from devflow.core import webpush
 from devflow.core.error_id import fault_text
 from devflow.core.errors import ConflictError, ForbiddenError, NotFoundError, OutgoingError
@@ -77,8 +79,9 @@ def push(
     """Queues a message for every device of the team whose person has the right in the environment when it is sent; the
     number of devices. `url` is a path of the panel's, `but` whom it need not be told to.
 
-    Writes rows and jobs in the caller's transaction, and sends nothing. A newer message on the same `subject` takes the
-    place of an older one on the device. Give no secrets: it is shown on locked screens.
+    Give English texts: each person reads them in the language that they chose for the pages. Give no secrets: it is
+    shown on locked screens. Writes rows and jobs in the caller's transaction, and sends nothing. A newer message on the
+    same `subject` takes the place of an older one on the device.
     """
     document = {"title": _line(title, _LONGEST_TITLE), "body": _line(text, _LONGEST_TEXT), "url": url, "tag": subject}
     with scope(team=team):
@@ -98,12 +101,11 @@ def push_test(*, user: User, device_id: UUID) -> None:
     """Has a worker send the person's device a message at once. Raises NotFoundError, ConflictError (one is on its
     way)."""
     device = device_get(user=user, device_id=device_id)
-    document = {
-        "title": "This is a test",
-        "body": f"This device is told when a deployment of {device.team} fails or waits for you.",
-        "url": "/account/#devices",
-        "tag": "test",
-    }
+    message = Message(
+        title="This is a test",
+        text=f"This device is told when a deployment of {device.team} fails or waits for you.",
+    )
+    document = {"title": message.title, "body": message.text, "url": "/account/#devices", "tag": "test"}
     with transaction.atomic(), scope(team=device.team):
         PushDevice.objects.select_for_update(no_key=True).get(pk=device.pk)
         if PushMessage.objects.filter(device=device, environment=None).exists():
@@ -186,9 +188,10 @@ def _may_know(message: PushMessage) -> bool:
 
 async def _post(message: PushMessage) -> None:
     """Raises OutgoingError."""
-    answer = await _request(message, message.document)
+    document = _in_language(message)
+    answer = await _request(message, document)
     if answer.status == _TOO_LARGE:
-        short = {**message.document, "title": cut(message.document["title"], _SHORT_TITLE), "body": ""}
+        short = {**document, "title": cut(document["title"], _SHORT_TITLE), "body": ""}
         answer = await _request(message, short)
     if not answer.is_success:
         raise OutgoingError(  # what it said is left out: the address is whatever a browser gave
@@ -197,6 +200,12 @@ async def _post(message: PushMessage) -> None:
             status=answer.status,
             retry_after_seconds=answer.retry_after_seconds,
         )
+
+
+def _in_language(message: PushMessage) -> dict[str, Any]:
+    with written_for(message.device.user):
+        read = {"title": told(message.document["title"]), "body": told(message.document["body"])}
+    return {**message.document, **read}
 
 
 async def _request(message: PushMessage, document: dict[str, Any]) -> outgoing.Response:

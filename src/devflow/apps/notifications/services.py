@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings as django_settings
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, TextField
 from django.db.models.fields.json import KeyTextTransform
@@ -32,6 +33,7 @@ from devflow.apps.notifications.models import (
 )
 from devflow.apps.notifications.selectors import channels_wanting
 from devflow.apps.queue import BACKGROUND, MANUAL, enqueue, enqueue_each
+from devflow.apps.told import ENGLISH
 from devflow.core import names
 from devflow.core.errors import ConflictError, InvalidError
 
@@ -71,11 +73,13 @@ def channel_add(
     settings: Mapping[str, Any],
     project_id: UUID | None = None,
     events: Iterable[str] | None = None,
+    language: str = ENGLISH,
 ) -> tuple[Channel, dict[str, str]]:
     """A new channel, and the secrets that the panel made for it, by setting: they are not shown again.
 
     `project_id` must be of a project of the team, which the caller has looked up; None stands for all projects.
-    Without `events` it is told of the usual ones. Raises ForbiddenError, InvalidError, ConflictError.
+    Without `events` it is told of the usual ones, in this `language` (a key of LANGUAGES). Raises ForbiddenError,
+    InvalidError, ConflictError.
     """
     actor.require(rights.MANAGE, Place(actor.team.pk, project_id))
     if kind not in CHANNELS:
@@ -84,6 +88,7 @@ def channel_add(
     clean = CHANNELS[kind].clean(settings)
     channel = Channel(team=actor.team, project_id=project_id, name=names.single_line(name, "name"), kind=kind)
     channel.events = _events(default_events() if events is None else events)
+    channel.language = _language(language)
     _put_settings(channel, clean)
     with _unique_name(channel.name), transaction.atomic(), scope(team=actor.team):
         channel.save(force_insert=True)
@@ -104,6 +109,7 @@ def channel_update(
     settings: Mapping[str, Any] | None = None,
     project_id: UUID | None = _UNSET,
     events: Iterable[str] | None = None,
+    language: str | None = None,
     is_enabled: bool | None = None,
 ) -> Channel:
     """Changes what is given. Settings that are left out stay, as do secrets that are given empty; one that is given as
@@ -121,6 +127,8 @@ def channel_update(
             channel.name = names.single_line(name, "name")
         if events is not None:
             channel.events = _events(events)
+        if language is not None:
+            channel.language = _language(language)
         if project_id is not _UNSET:
             channel.project_id = project_id
         if is_enabled is not None:
@@ -199,6 +207,7 @@ def notification_retry(*, actor: Actor, notification: Notification) -> Notificat
 
 def _record(actor: Actor, channel: Channel, action: str, **more: Any) -> None:
     told = {"kind": channel.kind, "address": channel.address, "events": channel.events, "is_on": channel.is_enabled}
+    told["language"] = channel.language
     audit_record(
         team=actor.team,
         actor=actor,
@@ -236,6 +245,14 @@ def _events(given: Iterable[str]) -> list[str]:
         message = f"There is no event {', '.join(unknown)}. Choose of: {', '.join(EVENTS)}."
         raise InvalidError(message, {"events": message})
     return [name for name in EVENTS if name in wanted]
+
+
+def _language(given: str) -> str:
+    known = dict(django_settings.LANGUAGES)
+    if given not in known:
+        message = f"Choose one of: {', '.join(known)}."
+        raise InvalidError(message, {"language": message})
+    return given
 
 
 class _unique_name:  # noqa: N801 - reads as a function

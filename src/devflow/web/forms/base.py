@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from django import forms
 
+from devflow.apps.told import told
 from devflow.core.errors import ConflictError, InvalidError
-from devflow.web.told import told
 
 T = TypeVar("T")
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django import forms
-from django.utils.translation import gettext
+from django.conf import settings
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from devflow.apps.accounts.rights import Actor
@@ -17,9 +18,9 @@ from devflow.apps.notifications.channels.base import SETTING_PREFIX, ChannelKind
 from devflow.apps.notifications.events import EVENTS, default_events
 from devflow.apps.notifications.models import Channel
 from devflow.apps.projects.selectors import project_names
+from devflow.apps.told import told
 from devflow.core.errors import InvalidError
 from devflow.web.forms.base import PanelForm, code_line, secret_line
-from devflow.web.told import told
 
 T = TypeVar("T")
 _SETTING = "setting_"
@@ -34,6 +35,11 @@ class ChannelForm(PanelForm):
     name = forms.CharField(label=_("Name"), max_length=300, help_text=_("How the channel is called here."))
     project = forms.ChoiceField(
         label=_("Told of"), required=False, help_text=_("Servers are told of by channels of all projects only.")
+    )
+    language = forms.ChoiceField(
+        label=_("Language of the messages"),
+        required=False,
+        help_text=_("Names, commit messages and what programs print stay."),
     )
     events = forms.MultipleChoiceField(label=_("When"), required=False, widget=forms.CheckboxSelectMultiple)
 
@@ -51,6 +57,7 @@ class ChannelForm(PanelForm):
         self._projects = {each.slug: each for each in project_names(actor=actor)}
         names = [(slug, each.name) for slug, each in self._projects.items()]
         self.fields["project"].choices = [("", _("All projects and servers")), *names]  # type: ignore[attr-defined]
+        self.fields["language"].choices = settings.LANGUAGES  # type: ignore[attr-defined]
         titles = [(name, told(each.title)) for name, each in EVENTS.items()]
         self.fields["events"].choices = titles  # type: ignore[attr-defined]
         known = json.loads(channel.settings) if channel else {}
@@ -58,9 +65,9 @@ class ChannelForm(PanelForm):
             self.fields[_SETTING + declared.name] = _form_field(declared, known)
         if channel is not None:
             slug = channel.project.slug if channel.project else ""
-            self.initial.update(name=channel.name, events=channel.events, project=slug)
+            self.initial.update(name=channel.name, events=channel.events, language=channel.language, project=slug)
         else:
-            self.initial.update(events=default_events(), project=project)
+            self.initial.update(events=default_events(), language=get_language(), project=project)
 
     @property
     def setting_fields(self) -> list[forms.BoundField]:
@@ -88,6 +95,8 @@ class ChannelForm(PanelForm):
             "project_id": project.pk if (project := self._projects.get(self.cleaned_data["project"])) else None,
             "settings": {declared.name: self.cleaned_data[_SETTING + declared.name] for declared in self._kind.fields},
         }
+        if self.cleaned_data["language"]:
+            given["language"] = self.cleaned_data["language"]
         if self._channel is None:
             return self.submit(services.channel_add, kind=self._kind.name, **given)
         changed = self.submit(services.channel_update, channel=self._channel, **given)

@@ -12,6 +12,7 @@ from devflow.apps.accounts.rights import Actor
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.services import environment_add, environment_update
 from devflow.apps.servers.selectors import server_list
+from devflow.apps.told import told
 from devflow.engine.plan import COMMAND_PHASES
 from devflow.engine.task import Task
 from devflow.recipes import RECIPES
@@ -26,7 +27,6 @@ from devflow.web.forms.recipes import (
     strategy_values,
 )
 from devflow.web.looks import word
-from devflow.web.told import told
 
 _PLAIN = (
     *("branch", "root", "servers", "strategy", "keep"),

@@ -13,9 +13,9 @@ from devflow.apps.accounts.rights import Actor
 from devflow.apps.accounts.selectors import member_list
 from devflow.apps.projects.grants import grants_add
 from devflow.apps.projects.models import Grant, Project
+from devflow.apps.told import told
 from devflow.web.forms.base import PanelForm
 from devflow.web.looks import word
-from devflow.web.told import told
 
 
 class GrantForm(PanelForm):

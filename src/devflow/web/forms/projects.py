@@ -11,9 +11,9 @@ from django.utils.translation import gettext_lazy as _
 from devflow.apps.accounts.rights import Actor
 from devflow.apps.projects.models import Project
 from devflow.apps.projects.services import project_add, project_update
+from devflow.apps.told import told
 from devflow.recipes import RECIPES
 from devflow.web.forms.base import PanelForm, code_line, secret_area
-from devflow.web.told import told
 
 
 def _recipe_choices() -> list[tuple[str, str]]:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from django import forms
 
+from devflow.apps.told import told
 from devflow.engine.task import LONGEST_OPTION, Option
 from devflow.recipes import RECIPES
 from devflow.strategies import STRATEGIES
 from devflow.web.forms.base import code_line, code_select
-from devflow.web.told import told
 
 PREFIX = "recipe_options."
 STRATEGY_PREFIX = "strategy_options."

@@ -13,8 +13,8 @@ from devflow.apps.projects.models import Project
 from devflow.apps.projects.services import project_source
 from devflow.apps.sources.models import Source
 from devflow.apps.sources.reports import Shown, source_update
+from devflow.apps.told import told
 from devflow.web.forms.base import PanelForm, code_line
-from devflow.web.told import told
 
 
 class AccessForm(PanelForm):

@@ -13,8 +13,8 @@ from devflow.apps.projects.models import Project
 from devflow.apps.projects.services import project_source
 from devflow.apps.sources.providers import PROVIDERS, guess
 from devflow.apps.sources.services import webhook_set
+from devflow.apps.told import told
 from devflow.web.forms.base import PanelForm
-from devflow.web.told import told
 
 
 def _choices() -> list[tuple[str, str]]:

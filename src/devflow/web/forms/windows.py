@@ -14,10 +14,10 @@ from devflow.apps.deployments.services import deployment_override
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.services import environment_update
 from devflow.apps.projects.windows import calendar_of, environment_freeze
+from devflow.apps.told import told
 from devflow.core.errors import InvalidError
 from devflow.core.windows import parse_window
 from devflow.web.forms.base import PanelForm, code_area, code_select, lines
-from devflow.web.told import told
 
 
 class WindowsForm(PanelForm):

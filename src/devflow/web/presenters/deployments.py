@@ -14,11 +14,11 @@ from devflow.apps.deployments.lines import Line
 from devflow.apps.deployments.models import Deployment, Release, Step
 from devflow.apps.deployments.overview import Usual
 from devflow.apps.deployments.settings import plan_settings
+from devflow.apps.told import told
 from devflow.core.causes import Cause, likely_cause, plain
 from devflow.engine.plan import Plan
 from devflow.engine.task import Phase
 from devflow.web.looks import DEPLOYMENT, tab_state
-from devflow.web.told import told
 
 PHASES: dict[str, tuple[str, str]] = {
     Phase.PREFLIGHT: (gettext_noop("Preflight"), gettext_noop("is everything there?")),

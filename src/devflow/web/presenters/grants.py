@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from devflow.apps.accounts.models import Membership
 from devflow.apps.accounts.rights import GRANT_LABELS
 from devflow.apps.projects.grants import Access, Right
-from devflow.web.told import told
+from devflow.apps.told import told
 
 
 @dataclass(frozen=True, slots=True)

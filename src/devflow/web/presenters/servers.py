@@ -10,10 +10,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from devflow.apps.servers.models import CheckStep, Server, ServerStatus
+from devflow.apps.told import told
 from devflow.core.shell import quote
 from devflow.remote.facts import TOOLS
 from devflow.web.templatetags.panel import amount, duration
-from devflow.web.told import told
 
 _VERSIONED = ("git", "php", "node")
 _PACKAGES = {"git": "git", "curl": "curl", "tar": "tar", "flock": "util-linux", "setsid": "util-linux"}

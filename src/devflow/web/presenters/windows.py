@@ -10,7 +10,7 @@ from devflow.apps.deployments.models import Deployment, Status
 from devflow.apps.deployments.selectors import waiting_reason
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.windows import calendar_of
-from devflow.web.told import told
+from devflow.apps.told import told
 
 
 @dataclass(frozen=True, slots=True)

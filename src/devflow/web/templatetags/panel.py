@@ -24,11 +24,12 @@ from django.utils.translation import gettext as _
 
 from devflow.apps.accounts.models import User
 from devflow.apps.deployments.overview import Recent
+from devflow.apps.told import ENGLISH
+from devflow.apps.told import told as told_in_language
 from devflow.web import language, looks
 from devflow.web.assets import asset_url
 from devflow.web.looks import Look
 from devflow.web.replies import undo_read
-from devflow.web.told import told as told_in_language
 
 register = template.Library()
 
@@ -49,7 +50,7 @@ def asset(name: str) -> str:
 @register.simple_tag
 def script_texts() -> SafeString:
     """What lib/words.js reads: the scripts' texts in the page's language; nothing on an English page."""
-    texts = language.script_texts(get_language() or language.ENGLISH)
+    texts = language.script_texts(get_language() or ENGLISH)
     return json_script(texts, "words") if texts else SafeString()
 
 

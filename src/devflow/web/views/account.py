@@ -16,12 +16,12 @@ from devflow.apps.accounts.second_factor import factors_of, has_second_factor
 from devflow.apps.accounts.selectors import SESSION_TEAM, team_list
 from devflow.apps.accounts.services import keys_switch, language_choose
 from devflow.apps.notifications.devices import device_list, push_key
+from devflow.apps.told import told
 from devflow.core.errors import InvalidError
 from devflow.web.access import AccountRequest, account_page, recently_authenticated
 from devflow.web.forms.people import NameForm
 from devflow.web.language import language_asked
 from devflow.web.replies import Undo, act_and_go, form_page, tell_done
-from devflow.web.told import told
 
 
 @account_page("GET")

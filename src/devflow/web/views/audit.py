@@ -15,11 +15,11 @@ from django.utils.translation import ngettext
 from devflow.apps.accounts import rights
 from devflow.apps.audit import selectors
 from devflow.apps.audit.selectors import FORMATS
+from devflow.apps.told import told
 from devflow.core.errors import NotFoundError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.audit import FilterForm
 from devflow.web.replies import form_page
-from devflow.web.told import told
 
 SHOWN = 50
 _TYPES = {"jsonl": "application/jsonl", "csv": "text/csv"}

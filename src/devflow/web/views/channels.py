@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -138,6 +139,7 @@ def _state(request: TeamRequest, channel: Channel) -> dict[str, Any]:
         "channel": channel,
         "kind": CHANNELS[channel.kind],
         "state": _look(channel),
+        "language": dict(settings.LANGUAGES).get(channel.language, channel.language),
         "events": [each.title for name, each in EVENTS.items() if name in channel.events],
         "deliveries": [{"row": row, "title": row.message.get("title", "")} for row in shown],
         "next": shown[-1].pk if len(rows) > len(shown) else None,

@@ -14,11 +14,11 @@ from devflow.apps.accounts import rights
 from devflow.apps.servers import clusters
 from devflow.apps.servers.models import Cluster
 from devflow.apps.servers.selectors import server_get, server_list
+from devflow.apps.told import told
 from devflow.core.errors import NotFoundError
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.clusters import ClusterForm, JoinForm, ScaleForm
 from devflow.web.replies import Undo, act_and_go, form_page, tell_done
-from devflow.web.told import told
 
 NODE_ACTS = {"drain": clusters.node_drain, "activate": clusters.node_activate, "leave": clusters.node_leave}
 

@@ -17,13 +17,13 @@ from devflow.apps.containers.owners import LIVE
 from devflow.apps.containers.selectors import ContainerRow
 from devflow.apps.projects.selectors import environment_get, project_get
 from devflow.apps.servers.selectors import server_get
+from devflow.apps.told import told
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.containers import BudgetForm
 from devflow.web.looks import CONTAINER
 from devflow.web.presenters.environments import environment_head
 from devflow.web.replies import Undo, form_page, tell_done
-from devflow.web.told import told
 
 TABS = (
     ("containers", gettext_lazy("Containers")),

@@ -28,6 +28,7 @@ from devflow.apps.deployments.models import Deployment, Step
 from devflow.apps.deployments.overview import commits_recent, durations_usual, releases_serving
 from devflow.apps.projects.selectors import environment_get, project_get
 from devflow.apps.sources.reports import report_last
+from devflow.apps.told import told
 from devflow.core.causes import plain
 from devflow.core.errors import ConflictError, InvalidError, NotFoundError
 from devflow.engine.plan import Plan
@@ -39,7 +40,6 @@ from devflow.web.presenters.deployments import plan_context, plan_step, problem_
 from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.windows import wait_of, window_state
 from devflow.web.replies import act_and_go, form_page
-from devflow.web.told import told
 
 PAGE_LENGTH = 50
 PAGE_LINES = 500

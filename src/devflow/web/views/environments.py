@@ -16,6 +16,7 @@ from devflow.apps.deployments.services import inspection_request
 from devflow.apps.deployments.variables import variables_undeployed
 from devflow.apps.projects import selectors, services
 from devflow.apps.projects.models import Environment
+from devflow.apps.told import told
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.environments import EnvironmentForm, EnvironmentSettingsForm
@@ -25,7 +26,6 @@ from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.files import file_state
 from devflow.web.presenters.windows import window_state
 from devflow.web.replies import act_and_go, form_page
-from devflow.web.told import told
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
 SHOWN_DEPLOYMENTS = 20

@@ -14,6 +14,7 @@ from devflow.apps.accounts import rights
 from devflow.apps.projects import hooks
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.selectors import environment_get
+from devflow.apps.told import told
 from devflow.core.errors import ConflictError
 from devflow.engine.hooks import HOOK_PHASES
 from devflow.web.access import TeamRequest, team_page
@@ -21,7 +22,6 @@ from devflow.web.forms.hooks import HookForm
 from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.files import file_state
 from devflow.web.replies import Undo, form_page, tell_done
-from devflow.web.told import told
 
 
 @team_page("GET")

@@ -12,11 +12,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from devflow.apps.accounts.invitations import invitation_accept, invitation_find
 from devflow.apps.accounts.models import Invitation
 from devflow.apps.accounts.selectors import SESSION_TEAM
+from devflow.apps.told import told
 from devflow.core.errors import ConflictError, ForbiddenError, NotFoundError
 from devflow.web.access import public_page
 from devflow.web.forms.people import JoinForm
 from devflow.web.replies import form_page
-from devflow.web.told import told
 
 _SESSION_KEY = "invitation"
 

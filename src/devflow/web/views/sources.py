@@ -15,11 +15,11 @@ from devflow.apps.projects.models import Project
 from devflow.apps.projects.selectors import project_get
 from devflow.apps.sources import reports
 from devflow.apps.sources.models import Source
+from devflow.apps.told import told
 from devflow.core.errors import ConflictError, OutgoingError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.sources import AccessForm
 from devflow.web.replies import form_page
-from devflow.web.told import told
 
 
 @sensitive_post_parameters("access_token")

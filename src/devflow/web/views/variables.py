@@ -20,12 +20,12 @@ from devflow.apps.deployments.variables import comparison_request, environments_
 from devflow.apps.projects import variables
 from devflow.apps.projects.models import Environment, Project
 from devflow.apps.projects.selectors import environment_get, project_get
+from devflow.apps.told import told
 from devflow.core.errors import ConflictError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.variables import ImportForm, RequireForm, VariableForm
 from devflow.web.presenters.environments import environment_head
 from devflow.web.replies import Undo, act_and_go, form_page
-from devflow.web.told import told
 from devflow.web.waiting import is_waiting, redirect_and_wait, since
 
 SHOWN_CHANGES = 100

@@ -19,12 +19,12 @@ from devflow.apps.projects.services import project_source
 from devflow.apps.sources import selectors, services
 from devflow.apps.sources.models import Delivery
 from devflow.apps.sources.providers import PROVIDERS
+from devflow.apps.told import told
 from devflow.core.errors import ConflictError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
 from devflow.web.forms.webhooks import WebhookForm
 from devflow.web.presenters.webhooks import pretty
 from devflow.web.replies import form_page
-from devflow.web.told import told
 
 PAGE_LENGTH = 50
 

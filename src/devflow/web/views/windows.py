@@ -17,13 +17,13 @@ from devflow.apps.deployments import selectors
 from devflow.apps.projects import windows
 from devflow.apps.projects.models import Environment
 from devflow.apps.projects.selectors import environment_get
+from devflow.apps.told import told
 from devflow.core.errors import NotFoundError
 from devflow.web.access import TeamRequest, team_page
 from devflow.web.forms.windows import FreezeForm, OverrideForm, WindowsForm
 from devflow.web.presenters.environments import environment_head
 from devflow.web.presenters.windows import window_state
 from devflow.web.replies import Undo, form_page, tell_done
-from devflow.web.told import told
 
 _LIFTED = {
     "in force": gettext_lazy("The freeze is lifted; what waited for it begins."),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from devflow.apps import outgoing
 from devflow.apps.notifications.channels.base import ChannelKind, Delivery, Field, Receipt, host_of
 from devflow.apps.notifications.messages import Message, cut, one_line
@@ -59,7 +61,7 @@ def payload(message: Message) -> dict[str, Any]:
         fenced = message.error.replace("```", "'''")  # not an end of the code before its end
         blocks.append(_section(f"```{escape_within(fenced, SECTION - 6)}```"))
     if message.url:
-        button = {"type": "button", "text": _plain("Open in DevFlow"), "url": message.url}
+        button = {"type": "button", "text": _plain(_("Open in DevFlow")), "url": message.url}
         blocks.append({"type": "actions", "elements": [button]})
     return {
         "text": escape_within(one_line(message.title), FALLBACK),

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from devflow.apps import outgoing
 from devflow.apps.notifications.channels.base import ChannelKind, Delivery, Field, Receipt, host_of
 from devflow.apps.notifications.messages import Message, cut, one_line
@@ -78,7 +80,7 @@ def _document(message: Message, error_room: int) -> dict[str, Any]:
         "body": body,
     }
     if message.url:
-        card["actions"] = [{"type": "Action.OpenUrl", "title": "Open in DevFlow", "url": message.url}]
+        card["actions"] = [{"type": "Action.OpenUrl", "title": _("Open in DevFlow"), "url": message.url}]
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
     return {"type": "message", "attachments": [attachment]}
 

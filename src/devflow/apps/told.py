@@ -1,4 +1,4 @@
-"""What the layers below say (errors, causes, labels of plug-ins) in the page's language.
+"""What the layers below say (errors, causes, labels of plug-ins) in the language of a page, or of who is told.
 
 They know no languages: what they say is English, for the API and the command line too. bin/messages takes their texts
 into the catalogs, under the context `told`, as they are written in the code: a value stands there as %(1)s, %(2)s … in
@@ -8,15 +8,17 @@ so do the names of steps: devflow.yml and logs call them so.
 
 from __future__ import annotations
 
+import gettext
 import re
 from functools import cache
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
+from django.conf import settings
 from django.utils.translation import get_language, pgettext
 from django.utils.translation.trans_real import CONTEXT_SEPARATOR
 
-from devflow.web.language import ENGLISH, catalog
-
+ENGLISH: Final = "en"
 CONTEXT: Final = "told"
 _VALUE: Final = re.compile(r"%\((\d+)\)s")
 _MOST: Final = 1000
@@ -24,7 +26,7 @@ _MOST: Final = 1000
 
 
 def told(text: str) -> str:
-    """`text` in the page's language, as far as the catalogs have it."""
+    """`text` in the language of now, as far as the catalogs have it."""
     language = get_language() or ENGLISH
     if language == ENGLISH or not text or len(text) > _MOST:
         return text
@@ -35,6 +37,12 @@ def told(text: str) -> str:
             values = {number.removeprefix("v"): told(value) for number, value in match.groupdict().items()}
             return _filled(pgettext(CONTEXT, english), values)
     return text
+
+
+def catalog(language: str, domain: str = "django") -> dict[str | tuple[str, int], str]:
+    """The translations of ours, by the English text; of a text that counts, each form by its number."""
+    found: Any = gettext.translation(domain, Path(settings.LOCALE_PATHS[0]), [language], fallback=True)
+    return dict(getattr(found, "_catalog", {}))
 
 
 @cache
