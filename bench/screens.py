@@ -8,6 +8,7 @@ before), and the bytes those of a first visit.
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from bench.filled import Size, filling
 from bench.sizes import Cost, ask
 from tests.support.addresses import PAGES, SELDOM
 from tests.support.browser import DESKTOP, PHONE, context, launch
+from tests.support.docker_engine import install_packages
 from tests.support.panel import Panel
 
 SIZE = Size(projects=200, servers=10, deployments=4_000)
@@ -42,6 +44,8 @@ BYTES = """() => performance.getEntries().reduce((sum, each) => sum + (each.enco
 
 
 def main() -> None:
+    if not shutil.which("chromium"):
+        install_packages("chromium", "fonts-dejavu-core")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="devflow-bench-")))
         panel = stack.enter_context(Panel(folder / "data", DEVFLOW_API_LIMIT="0"))

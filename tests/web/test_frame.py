@@ -128,6 +128,11 @@ def test_durations_read_well(seconds: float | None, shown: str) -> None:
     assert panel.duration(seconds) == shown
 
 
+def test_what_has_begun_is_shown_with_how_long_ago() -> None:
+    assert panel.elapsed(timezone.now() - timedelta(minutes=3, seconds=5)) == "3 min 05 s"
+    assert panel.elapsed(timezone.now() + timedelta(seconds=2)) == "0.0 s"  # clocks differ
+
+
 @pytest.mark.parametrize(
     ("size", "shown"),
     [(None, ""), (0, "0 B"), (512, "512 B"), (2048, "2.0 kB"), (150 * 1024, "150 kB"), (3 * 1024**4, "3.0 TB")],

@@ -209,6 +209,12 @@ def iso(moment: datetime | None) -> str:
 
 
 @register.filter
+def elapsed(since: datetime) -> str:
+    """How long ago it began; the script counts on from there, by `data-elapsed-since`."""
+    return duration(max(0.0, (timezone.now() - since).total_seconds()))
+
+
+@register.filter
 def duration(seconds: float | None) -> str:
     """0.4 s, 12 s, 3 min 05 s, 1 h 02 min; the same as `duration` of lib/time.js."""
     if seconds is None:
