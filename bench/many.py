@@ -93,7 +93,9 @@ def needs(panel: Panel) -> Iterator[list[Needed]]:
     is_over = threading.Event()
 
     def look() -> None:
-        while not is_over.wait(0.5):
+        is_last = False
+        while not is_last:
+            is_last = is_over.wait(0.5)  # at the end, too: what is short is looked at once
             for name, pid in pids.items():
                 most[name] = max(most[name], pss_bytes(pid))
 
