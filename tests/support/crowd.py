@@ -10,6 +10,7 @@ from django.apps import apps
 from django.db import connection
 from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
 from devflow.apps.accounts import services as accounts
@@ -166,6 +167,7 @@ def _deployments(world: World, number: int) -> None:
                 status=Status.SUCCESS if number % 2 else Status.SUPERSEDED,
                 requested_by=person,
                 release=f"20260101-0000{number:02}-abcdef",
+                due_at=None if number % 2 else timezone.now(),  # some waited for a window
             )
             is_first = not Release.objects.filter(environment=environment, is_current=True).exists()
             Release.objects.create(**same, deployment=deployment, name=deployment.release, is_current=is_first)

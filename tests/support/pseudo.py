@@ -11,6 +11,8 @@ from typing import Any, Final
 from django.apps import apps
 from django.utils.translation import trans_real
 
+from devflow.web.templatetags import panel
+
 LANGUAGE: Final = "de"
 """It stands in for German."""
 _SHOWN: Final = ("title", "aria-label", "aria-description", "placeholder", "alt", "data-label", "data-done")
@@ -45,10 +47,19 @@ def marked() -> Iterator[None]:
     loaded: dict[str, trans_real.DjangoTranslation] = vars(trans_real)["_translations"]
     before = trans_real.translation(LANGUAGE)
     loaded[LANGUAGE] = _Marked(LANGUAGE)
+    _forget_kept()
     try:
         yield
     finally:
         loaded[LANGUAGE] = before
+        _forget_kept()
+
+
+def _forget_kept() -> None:
+    """What pages keep in the words of a language."""
+    for each in vars(panel).values():
+        if hasattr(each, "cache_clear"):
+            each.cache_clear()
 
 
 def unmarked(html: str, known: Iterable[str]) -> list[str]:

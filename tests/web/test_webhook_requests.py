@@ -206,22 +206,57 @@ async def test_old_payloads_that_stay_for_once_are_in_nobodys_way(
         raise OperationalError("the connection is lost")
 
     async with asking(only(Webhooks(Taken(), trim))) as client:
-        answers = [await client.post("/", content=text) for text in ("first", "second")]
-        for _ in range(100):
-            await asyncio.sleep(0.05 if len(trimmed) < 2 else 0)
+        answers = []
+        for number, text in enumerate(("first", "second"), 1):
+            answers.append(await client.post("/", content=text))
+            for _ in range(100):
+                await asyncio.sleep(0.05 if len(trimmed) < number else 0)
     assert [answer.status_code for answer in answers] == [202, 202]
     assert trimmed == [("github", "token")] * 2
     assert caplog.text.count("were not removed: the connection is lost") == 2
 
 
-async def test_nobody_waits_for_old_payloads_to_be_removed() -> None:
-    taken, gate = Taken(), threading.Event()
-    async with asking(only(Webhooks(taken, lambda provider, token: gate.wait(30) and None))) as client:
+async def test_nobody_waits_for_old_payloads_to_be_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "TRIM_SECONDS", 0.0)
+    taken, began, gate = Taken(), threading.Event(), threading.Event()
+
+    def trim(provider: str, token: str) -> None:
+        began.set()
+        gate.wait(30)
+
+    async with asking(only(Webhooks(taken, trim))) as client:
         first = await client.post("/", content="first")
+        assert await asyncio.to_thread(began.wait, 10)
         second = await client.post("/", content="second")
         gate.set()
     assert [first.status_code, second.status_code] == [202, 202]
     assert taken.batches == [[b"first"], [b"second"]]
+
+
+async def test_old_payloads_are_removed_once_for_all_that_come_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the last of them, too: nobody may come for long."""
+    monkeypatch.setattr(webhooks, "TRIM_SECONDS", 0.5)
+    taken = Taken()
+    seen: list[int] = []
+    async with asking(only(Webhooks(taken, lambda provider, token: seen.append(len(taken.batches))))) as client:
+        for number in range(5):
+            await client.post("/", content=str(number))
+        await asyncio.sleep(1.5)
+    assert seen == [5]
+
+
+async def test_what_strangers_send_leaves_nothing_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "TRIM_SECONDS", 60.0)
+    trimmed: list[str] = []
+    for status, kept in ((404, 0), (401, 0), (202, 1)):
+        application = Webhooks(
+            lambda status=status, **given: [Answer(status, {})], lambda provider, token: trimmed.append(token)
+        )
+        async with asking(only(application)) as client:
+            assert (await client.post("/", content="{}")).status_code == status
+        assert len(application._trims) == kept
+        assert not application._lines
+    assert trimmed == []
 
 
 async def test_one_that_does_harm_harms_no_other() -> None:

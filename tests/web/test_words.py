@@ -224,6 +224,13 @@ def test_a_message_within_a_message_is_found_too() -> None:
     assert message == "Die Einstellungen des Kanals sind nicht gültig. Das ist keine E-Mail-Adresse."
 
 
+def test_names_stay_whatever_they_are_called() -> None:
+    with override("de"):
+        assert told("Static site") != "Static site"
+        message = told("Deployment of Static site to production failed", names=("Static site", "production"))
+    assert message == "Deployment von Static site nach production ist fehlgeschlagen"
+
+
 @pytest.mark.parametrize(
     "text", ["", "Something that no catalog has", "%(1)s", "%s %(name)s {0}", "x" * 100_000, "There is no server"]
 )

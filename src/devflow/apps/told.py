@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gettext
 import re
+from collections.abc import Container
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -25,8 +26,9 @@ _MOST: Final = 1000
 """Longer messages are what a program printed."""
 
 
-def told(text: str) -> str:
-    """`text` in the language of now, as far as the catalogs have it."""
+def told(text: str, *, names: Container[str] = ()) -> str:
+    """`text` in the language of now, as far as the catalogs have it; values in it that are `names` stay, whatever they
+    are called."""
     language = get_language() or ENGLISH
     if language == ENGLISH or not text or len(text) > _MOST:
         return text
@@ -34,7 +36,8 @@ def told(text: str) -> str:
         return found
     for pattern, english in _patterns(language):
         if match := pattern.fullmatch(text):
-            values = {number.removeprefix("v"): told(value) for number, value in match.groupdict().items()}
+            found_values = {number.removeprefix("v"): value for number, value in match.groupdict().items()}
+            values = {number: value if value in names else told(value) for number, value in found_values.items()}
             return _filled(pgettext(CONTEXT, english), values)
     return text
 

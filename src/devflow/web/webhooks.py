@@ -7,7 +7,6 @@ transaction each would allow: a burst of pushes costs little more than one.
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -36,10 +35,13 @@ REST_SECONDS: Final = 0.01
 """Between two transactions of one webhook where requests wait: what comes meanwhile is taken with them, which saves
 most of the work where they come fast. One that comes alone is taken at once."""
 TRIM_SECONDS: Final = 1.0
-"""Old payloads of one webhook are removed no more often than that."""
+"""So long after a delivery old payloads of its webhook are removed: once for all that came meanwhile."""
 BODY_SECONDS: Final = 60.0
 """How long a request may take to bring its body."""
 THREADS: Final = 4
+
+_NOT_KEPT: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.UNAUTHORIZED)
+"""What is answered so left nothing: anybody may send it."""
 
 Take = Callable[..., list[Answer]]
 Trim = Callable[..., None]
@@ -57,8 +59,8 @@ class Webhooks:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhooks")
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._lines: dict[tuple[str, str], list[tuple[Request, asyncio.Future[Answer]]]] = {}
-        self._trimmed: dict[tuple[str, str], float] = {}
         self._workers: set[asyncio.Task[None]] = set()
+        self._trims: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def __call__(self, provider: str, token: str, scope: Any, receive: Any, send: Any) -> None:
         if scope["method"] != "POST":
@@ -120,18 +122,20 @@ class Webhooks:
             del line[: len(batch)]
             if not line:
                 del self._lines[provider, token]  # before anything is waited for: who comes now begins a new one
-            await self._trim_quietly(provider, token)
-            if line:
+            else:
                 await asyncio.sleep(REST_SECONDS)
 
-    async def _trim_quietly(self, provider: str, token: str) -> None:
-        """What nobody has to wait for; left undone, it is done the next time."""
-        now = time.monotonic()
-        if self._trim is None or now < self._trimmed.get((provider, token), 0.0) + TRIM_SECONDS:
-            return
-        self._trimmed[provider, token] = now
+    def _trim_later(self, provider: str, token: str) -> None:
+        address = provider, token
+        if self._trim is not None and address not in self._trims:
+            self._trims[address] = asyncio.create_task(self._trim_quietly(self._trim, provider, token))
+
+    async def _trim_quietly(self, trim: Trim, provider: str, token: str) -> None:
+        """What nobody has to wait for; left undone, it is done the next time, or by a worker (`deliveries_clean`)."""
+        await asyncio.sleep(TRIM_SECONDS)
+        del self._trims[provider, token]  # before it begins: it may miss what is taken from now on
         try:
-            await in_thread(self._trim, provider, token, pool=self._threads)
+            await in_thread(trim, provider, token, pool=self._threads)
         except Exception as error:
             _log.warning("old payloads of a webhook of %s were not removed: %s", provider, error)
 
@@ -151,6 +155,8 @@ class Webhooks:
             for (_, place), answer in zip(batch, answers, strict=True):
                 if not place.done():
                     place.set_result(answer)
+            if any(answer.status not in _NOT_KEPT for answer in answers):
+                self._trim_later(provider, token)
 
     def _call(self, provider: str, token: str, requests: list[Request]) -> list[Answer]:
         return self._take(provider=provider, token=token, requests=requests)

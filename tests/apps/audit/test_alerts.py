@@ -102,7 +102,7 @@ def test_a_raised_role_is_told_of(shop: Shop, before: str, after: str, count: in
         before={"role": before},
         after={"role": after},
     )
-    assert told() == [("security.role_raised", f"x@example.test is now {after}")] * count
+    assert told() == [("security.role_raised", f"x@example.test is now {after} of the team")] * count
 
 
 def test_a_token_is_told_of_by_channel_and_mail(shop: Shop, settings: LazySettings) -> None:
@@ -138,10 +138,12 @@ def test_all_of_an_alert_is_in_the_catalogs(shop: Shop, address: str) -> None:
         roles: dict[str, Any] = {"before": {"role": "viewer"}, "after": {"role": "admin"}}
         audit_record(team=shop.team, actor=shop.actor(), action="member.role_changed", target="x@example.test", **roles)
     work()
-    texts = [each["text"] for each in Notification.objects.values_list("message", flat=True)]
-    assert len(texts) == 3, texts
+    token_create(actor=shop.actor(), name="ci", scopes=["read"])
+    work()
+    messages = list(Notification.objects.values_list("message", flat=True))
+    assert len(messages) == 4, messages
     with translation.override("de"):
-        for text in texts:
+        for text in (text for each in messages for text in (each["title"], each["text"])):
             assert " from " not in told_in(text), told_in(text)
             assert told_in(text) != text
 

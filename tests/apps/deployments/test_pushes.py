@@ -631,6 +631,20 @@ def test_payloads_of_the_last_ones_are_kept_and_ids_for_longer(hook: Hook, monke
         delivery_redeliver(actor=hook.shop.actor(), delivery=hook.deliveries[0])
 
 
+def test_what_was_not_emptied_in_time_is_emptied_by_a_worker(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the newest of each webhook, in several goes."""
+    monkeypatch.setattr(services, "KEPT", 2)
+    monkeypatch.setattr(services, "_TRIMMED_AT_ONCE", 2)
+    for number in range(7):
+        hook.send_all([hook.request({}, event="ping", delivery=str(number))])
+    with scope(team=hook.shop.team):
+        Delivery.objects.filter(key="4").update(body=b"", headers={})
+    services.deliveries_clean()
+    assert [bool(delivery.body) for delivery in hook.deliveries] == [False] * 5 + [True] * 2
+    assert [bool(delivery.headers) for delivery in hook.deliveries] == [False] * 5 + [True] * 2
+    services.deliveries_trim("github", "no\x00such")  # an address is whatever came
+
+
 # --- once more --------------------------------------------------------------------------------------------------------
 
 

@@ -127,6 +127,37 @@ def test_a_newer_request_never_touches_the_running_one(shop: Shop) -> None:
     assert statuses(shop) == ["running", "superseded", "queued"]
 
 
+def test_one_behind_another_gets_no_job_until_that_has_ended(open_for_many: Shop) -> None:
+    shop = open_for_many
+    first = request(shop)
+    with scope(team=shop.team):
+        Deployment.objects.filter(pk=first.pk).update(status=Status.RUNNING)
+    behind = request(shop)
+    assert [deployment for deployment, _, _ in jobs()] == [str(first.pk)]
+    with scope(team=shop.team):
+        Deployment.objects.filter(pk=first.pk).update(status=Status.SUCCESS)
+    services.deployments_adopt()
+    assert [deployment for deployment, _, _ in jobs()] == [str(first.pk), str(behind.pk)]
+
+
+def test_one_that_is_asked_for_while_the_one_before_ends_does_not_wait_for_the_sweep(open_for_many: Shop) -> None:
+    shop = open_for_many
+    first = request(shop)
+    with scope(team=shop.team):
+        Deployment.objects.filter(pk=first.pk).update(status=Status.RUNNING)
+
+    def end(_: int) -> None:
+        """What the worker does that carried it."""
+        with scope(team=shop.team):
+            Deployment.objects.filter(pk=first.pk).update(status=Status.SUCCESS)
+        services.deployments_adopt()
+
+    with transaction.atomic():
+        behind = request(shop)
+        assert at_once(1, end) == [None]
+    assert [deployment for deployment, _, _ in jobs()] == [str(first.pk), str(behind.pk)]
+
+
 def test_other_environments_are_left_alone(shop: Shop) -> None:
     staging = shop.add_environment("staging")
     request(shop)

@@ -65,16 +65,22 @@ def test_a_mail_is_in_the_language_of_the_channel(channels: Channels) -> None:
         settings = {"to": ["ada@example.com"], "host": "localhost", "port": box.port, "encryption": "none"}
         settings["sender"] = "devflow@example.com"
         channel = channels.add("email", settings=settings, language="de")
-        title = "Deployment of shop to production failed"
-        channels.tell(title, project="shop", failed_step="build", failed_server="web1", duration_seconds=61, url="/x")
+        title = "Deployment of Static site to production failed"
+        step = {"failed_step": "build", "failed_server": "web1"}
+        channels.tell(title, project="Static site", environment="production", duration_seconds=61, url="/x", **step)
         channels.send(channel)
     [mail] = box.mails
-    assert mail["Subject"] == "Deployment von shop nach production ist fehlgeschlagen"
+    assert mail["Subject"] == "Deployment von Static site nach production ist fehlgeschlagen"
     text, html = mail.get_body(("plain",)), mail.get_body(("html",))
     assert text is not None
     assert html is not None
-    facts = ["Projekt: shop", "Dauer: 1 min 1 s", "Fehlgeschlagener Schritt: build auf web1"]
-    assert text.get_content().splitlines()[2:5] == facts
+    facts = [
+        "Projekt: Static site",
+        "Umgebung: production",
+        "Dauer: 1 min 1 s",
+        "Fehlgeschlagener Schritt: build auf web1",
+    ]
+    assert text.get_content().splitlines()[2:6] == facts
     assert '<html lang="de">' in html.get_content()
     assert "In DevFlow öffnen" in html.get_content()
     assert channels.row(channel).message["title"] == title  # as it was, for who reads it in another language

@@ -52,9 +52,8 @@ def look(event: Event) -> Alert | None:
         )
     if event.action == "token.created":
         scopes = ", ".join(map(str, after.get("scopes") or ()))
-        return Alert(
-            TOKEN_MADE, f"{event.who} made the API token {event.target}", f"Its scopes: {scopes or 'see the log'}."
-        )
+        text = f"Its scopes: {scopes}." if scopes else "Its scopes are in the audit log."
+        return Alert(TOKEN_MADE, f"{event.who} made the API token {event.target}", text)
     if event.action in ("member.role_changed", "member.added", "invitation.accepted"):
         return _raised(event, str(before.get("role", "")), str(after.get("role", "")), place)
     return None
@@ -93,12 +92,13 @@ def mail(event: Event, alert: Alert) -> int:
     people = [user for user in people if "@" in user.email]
     for user in people:
         with written_for(user):
-            subject = " ".join(f"[DevFlow Pro] {told(alert.title)}".split())[:200]
-            EmailMessage(subject=subject, body=_mail_text(team, event, alert), to=[user.email]).send()
+            EmailMessage(*_mail(team, event, alert), to=[user.email]).send()
     return len(people)
 
 
-def _mail_text(team: Team, event: Event, alert: Alert) -> str:
+def _mail(team: Team, event: Event, alert: Alert) -> tuple[str, str]:
+    """Subject and text, in the language of now."""
+    title = told(alert.title, names=(event.who, event.target))
     facts = [
         f"{_('Team')}: {team.name}",
         f"{_('When')}: {event.at:%Y-%m-%d %H:%M} UTC",
@@ -107,7 +107,8 @@ def _mail_text(team: Team, event: Event, alert: Alert) -> str:
     advice = _(
         "If nobody of you did this, change the password, end the sessions and revoke the tokens of this account."
     )
-    return paragraphs([f"{told(alert.title)}.\n{told(alert.text)}", "\n".join(facts), advice])
+    text = paragraphs([f"{title}.\n{told(alert.text)}", "\n".join(facts), advice])
+    return " ".join(f"[DevFlow Pro] {title}".split())[:200], text
 
 
 def message_of(team: Team, event: Event, alert: Alert) -> Message:
@@ -127,7 +128,7 @@ def _raised(event: Event, before: str, after: str, place: str) -> Alert | None:
     if after not in _RANKS[2:] or (before in _RANKS and _RANKS.index(Role(before)) >= _RANKS.index(Role(after))):
         return None
     was = f"Before: {before}. " if before else ""
-    return Alert(ROLE_RAISED, f"{event.target} is now {after}", f"{was}Changed by {event.who}, {place}.")
+    return Alert(ROLE_RAISED, f"{event.target} is now {after} of the team", f"{was}Changed by {event.who}, {place}.")
 
 
 def _has_failed_often(event: Event) -> bool:

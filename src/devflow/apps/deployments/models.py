@@ -149,9 +149,15 @@ class Deployment(models.Model):
         return seconds_between(self.started_at, self.finished_at)
 
 
+_LISTED_OF_ENVIRONMENT = (*ENVIRONMENT_BRIEF, "windows", "freezes", "time_zone")
+"""The last three tell what a deployment waits for."""
 UNLISTED = (
     *("plan", "observed"),
-    *(f"environment__{each.name}" for each in Environment._meta.concrete_fields if each.name not in ENVIRONMENT_BRIEF),
+    *(
+        f"environment__{each.name}"
+        for each in Environment._meta.concrete_fields
+        if each.name not in _LISTED_OF_ENVIRONMENT
+    ),
 )
 """What lists do not read of a deployment, with its environment."""
 

@@ -379,7 +379,9 @@ def _queue(deployment: Deployment, superseded: Sequence[Deployment] = ()) -> Dep
             _tell_waiting(deployment, closed)
         else:
             _tell_override(deployment)
-            if not is_busy:  # else it is taken up when the other has ended (deployments_adopt)
+            if is_busy:  # it is taken up when the other has ended (deployments_adopt); unless that is while we commit
+                transaction.on_commit(lambda: _enqueue_where_due(deployment), robust=True)
+            else:
                 _enqueue(deployment)
         event = announce.WAITING if closed else None
         announce.deployment_changed(
@@ -452,6 +454,11 @@ def _append(deployment: Deployment, new: list[NewEvent]) -> None:
 def _said(text: str) -> NewEvent:
     """A line of the log that is the panel's own word."""
     return NewEvent("deployment.log", {"server": "panel", "step": None}, f"{text}\n", 1)
+
+
+def _enqueue_where_due(deployment: Deployment) -> None:
+    if deployment_is_due(str(deployment.pk)):
+        _enqueue(deployment)
 
 
 def _enqueue(deployment: Deployment) -> None:

@@ -18,7 +18,7 @@ _UNWANTED = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours of a terminal
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"  # controls, also of the text's direction
 )
-_LONGEST = 20_000
+_LONGEST, _LONGEST_OF_OURS = 20_000, 300
 
 Tone = Literal["neutral", "good", "warning", "bad"]
 
@@ -65,7 +65,13 @@ class Message:
 
     def in_language(self) -> Message:
         """What people read of it in the language of now; commit messages, names and what machines read stay."""
-        return replace(self, title=told(self.title), text=told(self.text), error=told(self.error))
+        names = (self.project, self.environment, self.server, self.team, self.requested_by, self.failed_server)
+        title, text = told(self.title, names=names), told(self.text, names=names)
+        return replace(self, title=title, text=text, error=self._error_in_language())
+
+    def _error_in_language(self) -> str:
+        """What is longer than our own sentences is what a program printed: not looked for in them."""
+        return told(self.error) if len(self.error) <= _LONGEST_OF_OURS else self.error
 
     @property
     def facts(self) -> list[tuple[str, str]]:

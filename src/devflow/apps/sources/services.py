@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 from django_scopes import scope, scopes_disabled
 
@@ -24,6 +25,7 @@ from devflow.apps.sources.models import Delivery, Source
 from devflow.apps.sources.providers import PROVIDERS
 from devflow.apps.sources.providers.base import Content, MalformedError, Provider, Push
 from devflow.apps.sources.reports import access_home, access_of, hook_create, token_forget_elsewhere
+from devflow.apps.sources.selectors import source_find
 from devflow.core.errors import ConflictError, InvalidError
 from devflow.core.names import uuid7
 from devflow.core.shell import MASK
@@ -269,18 +271,28 @@ def deliveries_save(source: Source, incoming: Sequence[Incoming]) -> None:
 
 def deliveries_trim(provider: str, token: str) -> None:
     """Empties what came to a webhook's address before the last KEPT: who, when and what came of it stays."""
-    with scopes_disabled():
-        ours = Delivery.objects.filter(source__provider=provider, source__hook_token=token)
-        beyond = ours.order_by("-received_at", "-id").values("pk")[KEPT : KEPT + _TRIMMED_AT_ONCE]
-        Delivery.objects.filter(pk__in=beyond).exclude(body=b"").update(body=b"", headers={})
+    source = source_find(provider=provider, token=token)
+    if source is None:
+        return
+    with scope(team=source.team):
+        newest_first = Delivery.objects.filter(source=source).order_by("-received_at", "-id")
+        _empty(newest_first.values("pk")[KEPT : KEPT + _TRIMMED_AT_ONCE])
 
 
 def deliveries_clean() -> None:
-    """Forgets those of every team that are older than REMEMBERED."""
+    """Forgets those of every team that are older than REMEMBERED, and empties what `deliveries_trim` has left."""
     with scopes_disabled():
-        old = Delivery.objects.filter(received_at__lt=timezone.now() - REMEMBERED).values("pk")
-        while Delivery.objects.filter(pk__in=old[:_CLEANED_AT_ONCE]).delete()[0]:
+        old = Delivery.objects.filter(received_at__lt=timezone.now() - REMEMBERED).order_by().values("pk")
+        while Delivery.objects.filter(pk__in=old[:_CLEANED_AT_ONCE]).only("pk").delete()[0]:
             pass
+        place = Window(RowNumber(), partition_by="source", order_by=[F("received_at").desc(), F("id").desc()])
+        whole = Delivery.objects.exclude(body=b"").annotate(place=place).order_by()
+        while _empty(whole.filter(place__gt=KEPT).values("pk")[:_TRIMMED_AT_ONCE]):
+            pass
+
+
+def _empty(chosen: QuerySet[Delivery, Any]) -> int:
+    return Delivery.objects.filter(pk__in=chosen).exclude(body=b"").update(body=b"", headers={})
 
 
 def _incoming(source: Source, headers: dict[str, str], content: Content) -> Incoming:
