@@ -410,6 +410,7 @@ def test_too_few_would_be_ready(settled: Park, deployer: Deployer) -> None:
     third.run("systemctl start app", user="root")
     assert ended.status == "failed", deployer.describe(ended)
     assert "only 1 of at least 2 servers would be ready" in ended.error
+    wait_until(lambda: settled.versions()[2], 30)  # it listens a moment after systemd has started it
     assert settled.versions() == ["good"] * 3
     assert load.failed == []
 

@@ -128,7 +128,10 @@ def test_refused_connections_are_seen(server: FaultyServer) -> None:
         traffic.run_for(0.3)
         server.refuse(0.2)
         traffic.run_for(0.3)
-    assert {answer.failure for answer in traffic.failed} == {"refused"}, traffic.summary()
+    failures = Counter(answer.failure for answer in traffic.failed)
+    # one may have been taken by the kernel already, for a server that never took it: that is reset
+    assert failures.keys() <= {"refused", "reset"}, traffic.summary()
+    assert failures["reset"] <= 1, traffic.summary()
     assert 15 <= len(traffic.failed) <= 25, "half of 200 requests/s need a new connection"
 
 
