@@ -191,6 +191,14 @@ class Plan:
         steps = tuple(step for step in self.steps if step.task.phase is not Phase.UNDO)
         return Group(name="1-forward", steps=steps, servers=tuple(target.name for target in self.site.everyone))
 
+    @property
+    def last_word(self) -> Group:
+        """The last group, to be said once more by itself: each step whatever became of the one before, and nothing is
+        taken back."""
+        last = self.groups[-1]
+        steps = tuple(replace(step, task=replace(step.task, phase=Phase.UNDO)) for step in last.steps)
+        return Group(name=f"{len(self.groups) + 1}-finish", steps=steps, servers=last.servers)
+
     def groups_of(self, server: str) -> tuple[int, ...]:
         """The numbers, from 1, of the groups that `server` takes part in."""
         return tuple(number for number, group in enumerate(self.groups, 1) if server in group.servers)

@@ -180,6 +180,9 @@ class Runner:
             failure = await self._go_forward()
             if failure is None:
                 return Outcome("success", "")
+            if self._is_past_going_back():
+                await self._clean_up()
+                return Outcome("success", "")
             await self._decide(*failure)
         await self._take_back()
         return self._outcome()
@@ -499,6 +502,29 @@ class Runner:
         """A line of our own in the deployment's log."""
         name = self._plan.forward.name
         self._recorder.record(target.name, name, [Line(text)], self._recorder.progress(target.name, name))
+
+    def _is_past_going_back(self) -> bool:
+        """True where all of several servers have done everything and some was let clean up: it may have forgotten by
+        now what it served before. One that went back by itself takes the others with it all the same."""
+        last = {step.position for step in self._plan.groups[-1].steps}
+        has_begun = bool(last & set(self._observed.failed_step.values()))
+        return len(self._plan.groups) > 1 and has_begun and not self._observed.undoing
+
+    async def _clean_up(self) -> None:
+        """Has the servers that went down or away while they cleaned up do it once more. What one keeps that stays away,
+        the next deployment takes over (commands/lock.py)."""
+        left = [target for name, target in self._targets.items() if not self._has_ended(name, well=True)]
+        errors = await asyncio.gather(*(self._clean_up_on(target) for target in left))
+        for target, error in zip(left, errors, strict=True):
+            if error:
+                self._tell(target, f"{error} All was done there but cleaning up: the next deployment does that.")
+
+    async def _clean_up_on(self, target: Target) -> str:
+        if target.name in self._lost:
+            return f"{target.name} does not answer any more."
+        if why := await self._end_forward(target):
+            return why
+        return "" if self._has_ended(target.name, well=True) else await self._settle(self._plan.last_word, target)
 
     async def _take_back(self) -> None:
         """Undoes on every server that was reached and has not undone it all by itself."""

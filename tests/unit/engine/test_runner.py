@@ -315,6 +315,59 @@ async def test_a_run_that_was_shot_is_undone_by_a_run_of_its_own() -> None:
     assert house.ran()[-3:] == undo(house.plan)
 
 
+@pytest.mark.parametrize("step", ["", "prune", "unlock"])
+async def test_a_server_that_goes_down_when_another_has_cleaned_up_cleans_up_again(step: str) -> None:
+    """The other has forgotten what it served before: nobody goes back, else two versions would serve. Without a step it
+    goes down before it hears that it may."""
+    gate = asyncio.Event()
+    house = House(deploy_plan("web1", "web2"), {"web2": {step: Act(gate=gate)}})
+    number, web2 = len(house.plan.groups), house.servers["web2"]
+    if not step:
+        web2.deaf_at = number
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: house.notebook.runs.get(("web1", "1-forward"), RunProgress()).exit_code == 0)
+    await eventually(lambda: not step or step in house.ran("web2"))
+    web2.shoot()
+    gate.set()
+    assert await carrying == Outcome("success", "")
+    assert "take back" not in house.ran("web1") + house.ran("web2")
+    assert house.ran("web2")[-2:] == ["prune", "unlock"]
+    assert list(web2.runs) == ["d2-idweb2-1-forward", f"d2-idweb2-{number + 1}-finish"]
+    assert house.notebook.decided == []
+
+
+async def test_servers_that_go_down_before_any_was_let_clean_up_go_back() -> None:
+    house = House(deploy_plan("web1", "web2"))
+    for server in house.servers.values():
+        server.deaf_at = len(house.plan.groups)
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(
+        lambda: len([name for name in house.ran("web1") + house.ran("web2") if name == "health check"]) == 2
+    )
+    await asyncio.sleep(0.05)
+    for server in house.servers.values():
+        server.shoot()
+    assert (await carrying).status == "failed"
+    for name in house.servers:
+        assert house.ran(name)[-3:] == undo(house.plan)
+
+
+async def test_a_server_that_stays_away_when_another_has_cleaned_up_is_left_to_the_next_deployment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LOST_CONTACT_SECONDS", 0.3)
+    gate = asyncio.Event()
+    house = House(deploy_plan("web1", "web2"), {"web2": {"prune": Act(gate=gate)}})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "prune" in house.ran("web2"))
+    house.reach.away.add("idweb2")
+    house.reach.cut("idweb2")
+    assert await carrying == Outcome("success", "")
+    assert house.notebook.lines("web2")[-1].endswith(
+        "All was done there but cleaning up: the next deployment does that."
+    )
+
+
 async def test_what_cannot_be_taken_back_is_said() -> None:
     acts = {"build": Act(code=None), "clean up": Act(code=5)}
     outcome = await House(deploy_plan("web1"), {"web1": acts}).carry_out()
