@@ -90,6 +90,23 @@ def test_one_server_goes_down_and_comes_back(site: Site, deployer: Deployer) -> 
     third.run(f"rm {site.notes}/hold-*")
 
 
+def test_one_server_goes_down_when_the_others_have_cleaned_up(site: Site, deployer: Deployer) -> None:
+    """They have forgotten what they served before: it goes on with them instead of going back alone."""
+    first, second, third = site.servers
+    pipe = f"{site.root}/.devflow/reload"  # what unlocking writes, and waits at until somebody reads
+    third.run(f"rm -f {pipe}; mkfifo {pipe}")
+    deployment = site.request()
+    deployer.wait(deployment, lambda _: all(site.left(deployment, it).lock == "" for it in (first, second)), 30)
+    deployer.wait_for_step(deployment, "unlock")
+    third.stop()
+    third.start()
+    third.serve(WEB_ROOT)
+    third.run(f"timeout 30 cat {pipe} >/dev/null; rm {pipe}")
+    deployer.wait_ended(deployment, 30)
+    site.check(deployment, status="success", serves="after")
+    assert site.deploy().status == "success"
+
+
 def test_one_server_cannot_be_reached(site: Site, deployer: Deployer) -> None:
     third = site.servers[2]
     third.disconnect()
