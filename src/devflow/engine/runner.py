@@ -591,21 +591,20 @@ class Runner:
         await self._recorder.decide(ending, error)
 
     def _outcome(self) -> Outcome:
-        if (
-            not self._plan.is_rollback
-            and not self._left
-            and all(self._has_kept(target.name) for target in self._plan.site.targets)
-        ):
+        if not self._left and all(self._has_kept(target.name) for target in self._plan.site.targets):
             return Outcome("success", "")  # stopped or interrupted when all was done: nothing was left to take back
         if self._ending == "failed" and self._observed.took_back and not self._left:
             return Outcome("rolled_back", self._error)
         return Outcome(self._ending, self._error)
 
     def _has_kept(self, server: str) -> bool:
-        """True where undoing went well and left the new release in place."""
+        """True where undoing went well and left the release in place. One that is gone back to may have served before,
+        too: there the last step must have begun."""
         observed = self._observed
         is_undone = server in observed.undone and server not in observed.failed_undo
-        return is_undone and observed.current.get(server) == self._plan.release
+        last = max(step.position for step in self._plan.forward.steps if server in step.servers)
+        is_done = not self._plan.is_rollback or observed.failed_step.get(server) == last
+        return is_undone and is_done and observed.current.get(server) == self._plan.release
 
     def _explain(self, group: Group, target: Target, code: int) -> str:
         """What went wrong in a run, as a person wants to hear it."""

@@ -575,14 +575,39 @@ async def test_cancelling_what_several_servers_have_verified_comes_too_late() ->
     assert house.servers["web2"].killed == []
 
 
-async def test_cancelling_what_could_not_go_back_any_more_is_a_success() -> None:
+@pytest.mark.parametrize("plan", [deploy_plan("web1"), rollback_plan("web1")], ids=["deployment", "rollback"])
+async def test_cancelling_what_could_not_go_back_any_more_is_a_success(plan: Plan) -> None:
     """The kill came when the release before was forgotten already: undoing finds the new one serving."""
-    acts = {"unlock": Act(gate=asyncio.Event()), "clean up": Act(notes=("current r2", "release r2"))}
-    house = House(deploy_plan("web1"), {"web1": acts})
+    notes = (f"current {plan.release}", f"release {plan.release}")
+    house = House(plan, {"web1": {"unlock": Act(gate=asyncio.Event()), "clean up": Act(notes=notes)}})
     carrying = asyncio.create_task(house.carry_out())
     await eventually(lambda: "unlock" in house.ran())
     house.cancelled.set()
     assert await carrying == Outcome("success", "")
+
+
+async def test_a_cancel_that_is_heard_when_a_rollback_has_ended_comes_too_late() -> None:
+    """Nobody had read that it ended: the worker was taken for dead, or the database was away."""
+    gate = asyncio.Event()
+    acts = {"unlock": Act(gate=gate), "clean up": Act(notes=("current r1", "release r1"))}
+    house = House(rollback_plan("web1"), {"web1": acts})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "unlock" in house.ran())
+    carrying.cancel()
+    await asyncio.gather(carrying, return_exceptions=True)
+    gate.set()
+    await eventually(lambda: all(run.is_over for run in house.servers["web1"].runs.values()))
+    house.cancelled.set()
+    assert await house.carry_out() == Outcome("success", "")
+
+
+async def test_a_rollback_to_what_serves_already_that_is_cancelled_stays_cancelled() -> None:
+    acts = {"reload": Act(gate=asyncio.Event()), "clean up": Act(notes=("current r1", "release r1"))}
+    house = House(rollback_plan("web1"), {"web1": acts})
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: "reload" in house.ran())
+    house.cancelled.set()
+    assert (await carrying).status == "cancelled"
 
 
 # --- another worker takes over ----------------------------------------------------------------------------------------
