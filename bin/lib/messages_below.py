@@ -45,9 +45,11 @@ def _declared() -> Iterator[str]:
     from devflow.apps.accounts.rights import GRANT_LABELS
     from devflow.apps.notifications.channels import CHANNELS
     from devflow.apps.notifications.events import EVENTS
+    from devflow.apps.servers.models import THIS_MACHINE
     from devflow.apps.sources.api import APIS
     from devflow.apps.sources.providers import PROVIDERS
     from devflow.core.causes import RULES
+    from devflow.engine.runner import CANCELLED
     from devflow.recipes import RECIPES
     from devflow.strategies import STRATEGIES
 
@@ -68,6 +70,7 @@ def _declared() -> Iterator[str]:
     yield from (event.title for event in EVENTS.values())
     yield from (api.token_help for api in APIS.values())
     yield from GRANT_LABELS.values()
+    yield from (CANCELLED[1], THIS_MACHINE)
     for provider in PROVIDERS.values():
         yield from (provider.title, *map(_numbered, provider.steps))
 

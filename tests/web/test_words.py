@@ -228,7 +228,9 @@ def test_names_stay_whatever_they_are_called() -> None:
     with override("de"):
         assert told("Static site") != "Static site"
         message = told("Deployment of Static site to production failed", names=("Static site", "production"))
+        whole = told("Deployment of Back to school to production failed", names=("production", "Back to school"))
     assert message == "Deployment von Static site nach production ist fehlgeschlagen"
+    assert whole == "Deployment von Back to school nach production ist fehlgeschlagen"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gettext
 import re
-from collections.abc import Container
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -26,9 +26,10 @@ _MOST: Final = 1000
 """Longer messages are what a program printed."""
 
 
-def told(text: str, *, names: Container[str] = ()) -> str:
+def told(text: str, *, names: Iterable[str] = ()) -> str:
     """`text` in the language of now, as far as the catalogs have it; values in it that are `names` stay, whatever they
     are called."""
+    names = {name for name in names if name}
     language = get_language() or ENGLISH
     if language == ENGLISH or not text or len(text) > _MOST:
         return text
@@ -36,6 +37,7 @@ def told(text: str, *, names: Container[str] = ()) -> str:
         return found
     for pattern, english in _patterns(language):
         if match := pattern.fullmatch(text):
+            match = _pattern_with(english, frozenset(names)).fullmatch(text) or match
             found_values = {number.removeprefix("v"): value for number, value in match.groupdict().items()}
             values = {number: value if value in names else told(value) for number, value in found_values.items()}
             return _filled(pgettext(CONTEXT, english), values)
@@ -57,11 +59,18 @@ def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
     return [(re.compile(_pattern(key), re.DOTALL), key) for key in with_values]
 
 
-def _pattern(english: str) -> str:
+def _pattern_with(english: str, names: frozenset[str]) -> re.Pattern[str]:
+    """Where a value may be one of these, it is: "a to b" is one name where there is such a project."""
+    known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.compile(_pattern(english, f"{known}|.+?" if known else ".+?"), re.DOTALL)
+
+
+def _pattern(english: str, value: str = ".+?") -> str:
     """%% is a sign of percent there, as in every text with values."""
     parts = _VALUE.split(english)
     return "".join(
-        f"(?P<v{part}>.+?)" if number % 2 else re.escape(part.replace("%%", "%")) for number, part in enumerate(parts)
+        f"(?P<v{part}>{value})" if number % 2 else re.escape(part.replace("%%", "%"))
+        for number, part in enumerate(parts)
     )
 
 

@@ -305,7 +305,10 @@ def _servers(now: "Condition") -> Finding:
 
 
 def _backup(now: "Condition") -> Finding:
-    mend = "devflow admin backup FILE, best by a timer; and keep the file on another machine."
+    mend = (
+        "devflow admin backup FILE, with a passphrase in DEVFLOW_BACKUP_PASSPHRASE, best by a timer; and keep the file"
+        " on another machine."
+    )
     if now.backed_up_at is None:
         return Finding("backup", "warning", "the panel was never backed up", mend)
     age = datetime.now(UTC) - now.backed_up_at

@@ -33,7 +33,7 @@ NOTICE_SECONDS = 3
 STEADY_SECONDS = 10
 """A connection that held so long counts as good again: waiting for the server starts anew when it is lost."""
 STOP_AGAIN_SECONDS = 0.5
-_CANCELLED = ("cancelled", "Cancelled.")
+CANCELLED = ("cancelled", "Cancelled.")
 _LEFT = "It was sent this deployment and never answered; the next one ends what may have begun there."
 _RUNS_ON = "Nothing was taken back there, and what still runs is ended by the next deployment."
 _UNDRAINED = "it serves the new release, and the balancer could not do without it. Deploy again when that is mended."
@@ -191,7 +191,7 @@ class Runner:
         """Runs the plan everywhere; None when it ended well on all servers, else the ending and what went wrong."""
         if self._cancelled.is_set() and not self._is_past_cancelling():  # an earlier worker may have started it
             await self._stop()
-            return _CANCELLED
+            return CANCELLED
         runs = {name: asyncio.ensure_future(self._begin(target)) for name, target in self._targets.items()}
         try:
             await self._watch(runs)
@@ -207,7 +207,7 @@ class Runner:
             await asyncio.gather(*runs.values(), return_exceptions=True)
         if not errors and all(self._has_ended(name, well=True) for name in runs):
             return None
-        return _CANCELLED if self._cancelled.is_set() else ("failed", "\n".join(errors))
+        return CANCELLED if self._cancelled.is_set() else ("failed", "\n".join(errors))
 
     async def _watch(self, runs: Mapping[str, asyncio.Future[str]]) -> None:
         """Opens gates until all runs have ended, one that failed has brought the others to rest, or it is cancelled."""

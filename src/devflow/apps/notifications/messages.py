@@ -65,9 +65,15 @@ class Message:
 
     def in_language(self) -> Message:
         """What people read of it in the language of now; commit messages, names and what machines read stay."""
-        names = (self.project, self.environment, self.server, self.team, self.requested_by, self.failed_server)
-        title, text = told(self.title, names=names), told(self.text, names=names)
-        return replace(self, title=title, text=text, error=self._error_in_language())
+        text = told(self.text, names=self._names)
+        return replace(self, title=self.title_in_language(), text=text, error=self._error_in_language())
+
+    def title_in_language(self) -> str:
+        return told(self.title, names=self._names)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (self.project, self.environment, self.server, self.team, self.requested_by, self.failed_server)
 
     def _error_in_language(self) -> str:
         """What is longer than our own sentences is what a program printed: not looked for in them."""

@@ -156,7 +156,7 @@ def _load(message_id: str) -> PushMessage | None:
     """The message, with its device; None where it is gone, or where nobody may be told any more."""
     close_old_connections()
     with scopes_disabled():
-        found = PushMessage.objects.select_related("device__user", "device__team", "environment")
+        found = PushMessage.objects.select_related("device__user", "device__team", "environment__project")
         message = found.filter(pk=message_id).first()
         if message is None:
             return None
@@ -203,8 +203,10 @@ async def _post(message: PushMessage) -> None:
 
 
 def _in_language(message: PushMessage) -> dict[str, Any]:
+    place = message.environment
+    names = (place.name, place.project.name) if place else (message.device.team.name,)
     with written_for(message.device.user):
-        read = {"title": told(message.document["title"]), "body": told(message.document["body"])}
+        read = {part: told(message.document[part], names=names) for part in ("title", "body")}
     return {**message.document, **read}
 
 

@@ -12,6 +12,9 @@ from devflow.apps.accounts.rights import Place
 from devflow.apps.sealed import Sealed
 from devflow.core.names import uuid7
 
+THIS_MACHINE = "this machine"
+"""The address of the panel's own."""
+
 
 class ServerStatus(models.TextChoices):
     UNKNOWN = "unknown", "Not checked yet"
@@ -97,7 +100,7 @@ class Server(models.Model):
     @property
     def address(self) -> str:
         """`user@host:port`, or `this machine`."""
-        return "this machine" if self.is_local else f"{self.user}@{self.host}:{self.port}"
+        return THIS_MACHINE if self.is_local else f"{self.user}@{self.host}:{self.port}"
 
     @property
     def machine(self) -> tuple[str, int]:

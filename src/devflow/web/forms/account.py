@@ -39,7 +39,7 @@ class ResetForm(forms.Form):
     """Asks for a link by mail. It looks nobody up: what it answers is the same for every address."""
 
     email = forms.EmailField(
-        label="E-mail", max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "username"})
+        label=_("E-mail"), max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "username"})
     )
 
     def save(self, request: HttpRequest, **_others: Any) -> str:

@@ -108,6 +108,12 @@ def channel_kinds() -> list[ChannelKind]:
     return list(CHANNELS.values())
 
 
+def _kept_help(declared: Field, help_text: str) -> str:
+    """What is made where nothing is given is made once."""
+    stays = gettext("Empty: it stays as it is.")
+    return stays if declared.is_generated else " ".join([help_text, stays]).strip()
+
+
 def _form_field(declared: Field, known: dict[str, Any]) -> forms.Field:
     """`known` are the settings of the channel that is changed; a secret among them is never sent to the browser."""
     is_kept = declared.is_secret and bool(known.get(declared.name))
@@ -116,7 +122,7 @@ def _form_field(declared: Field, known: dict[str, Any]) -> forms.Field:
     common: dict[str, Any] = {
         "label": told(declared.label),
         "required": declared.is_required and not is_kept,
-        "help_text": " ".join([help_text, gettext("Empty: it stays as it is.")]).strip() if is_kept else help_text,
+        "help_text": _kept_help(declared, help_text) if is_kept else help_text,
         "initial": "" if declared.is_secret else " ".join(initial) if isinstance(initial, list) else initial,
     }
     attrs = {"placeholder": declared.placeholder} if declared.placeholder else {}

@@ -15,7 +15,8 @@ from devflow.apps.accounts import rights
 from devflow.apps.notifications import selectors, services
 from devflow.apps.notifications.channels import CHANNELS
 from devflow.apps.notifications.events import EVENTS, TEST_EVENT
-from devflow.apps.notifications.models import Channel
+from devflow.apps.notifications.messages import Message
+from devflow.apps.notifications.models import Channel, Notification
 from devflow.apps.projects.selectors import project_get
 from devflow.core.errors import NotFoundError
 from devflow.web.access import TeamRequest, recently_authenticated, team_page
@@ -141,12 +142,16 @@ def _state(request: TeamRequest, channel: Channel) -> dict[str, Any]:
         "state": _look(channel),
         "language": dict(settings.LANGUAGES).get(channel.language, channel.language),
         "events": [each.title for name, each in EVENTS.items() if name in channel.events],
-        "deliveries": [{"row": row, "title": row.message.get("title", "")} for row in shown],
+        "deliveries": [{"row": row, "title": _title(row)} for row in shown],
         "next": shown[-1].pk if len(rows) > len(shown) else None,
         "since": since(request),
         "is_sending": is_sending,
         "test": test if since(request) and test and test.finished_at and not is_sending else None,
     }
+
+
+def _title(row: Notification) -> str:
+    return Message.from_json({"title": "", **row.message}).title_in_language()
 
 
 def _look(channel: Channel) -> str:

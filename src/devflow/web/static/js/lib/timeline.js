@@ -25,14 +25,14 @@ export class Timeline {
       const row = event.target.closest("[data-step]");
       if (row) onPick(row.dataset.step);
     });
-    this.#showFailed();
+    this.#showCurrent();
   }
 
-  /** Where the list scrolls by itself it begins at what failed. */
-  #showFailed() {
-    const failed = this.#list.querySelector("[data-status=failed]");
-    if (!failed) return;
-    const below = failed.getBoundingClientRect().bottom - this.#list.getBoundingClientRect().bottom;
+  /** Where the list scrolls by itself it begins at what failed, or runs. */
+  #showCurrent() {
+    const current = this.#list.querySelector("[data-status=failed]") ?? this.#list.querySelector("[data-status=running]");
+    if (!current) return;
+    const below = current.getBoundingClientRect().bottom - this.#list.getBoundingClientRect().bottom;
     if (below > 0) this.#list.scrollTop += below + this.#list.clientHeight / 3;
   }
 
