@@ -29,17 +29,16 @@ _MOST: Final = 1000
 def told(text: str, *, names: Iterable[str] = ()) -> str:
     """`text` in the language of now, as far as the catalogs have it; values in it that are `names` stay, whatever they
     are called."""
-    names = {name for name in names if name}
     language = get_language() or ENGLISH
     if language == ENGLISH or not text or len(text) > _MOST:
         return text
-    if (found := pgettext(CONTEXT, text)) != text:
-        return found
+    if (whole := pgettext(CONTEXT, text)) != text:
+        return whole
     for pattern, english in _patterns(language):
         if match := pattern.fullmatch(text):
-            match = _pattern_with(english, frozenset(names)).fullmatch(text) or match
-            found_values = {number.removeprefix("v"): value for number, value in match.groupdict().items()}
-            values = {number: value if value in names else told(value) for number, value in found_values.items()}
+            known = {name for name in names if name}
+            found = (_pattern_with(english, known).fullmatch(text) or match).groupdict() if known else match.groupdict()
+            values = {key.removeprefix("v"): value if value in known else told(value) for key, value in found.items()}
             return _filled(pgettext(CONTEXT, english), values)
     return text
 
@@ -59,10 +58,10 @@ def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
     return [(re.compile(_pattern(key), re.DOTALL), key) for key in with_values]
 
 
-def _pattern_with(english: str, names: frozenset[str]) -> re.Pattern[str]:
+def _pattern_with(english: str, names: set[str]) -> re.Pattern[str]:
     """Where a value may be one of these, it is: "a to b" is one name where there is such a project."""
     known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.compile(_pattern(english, f"{known}|.+?" if known else ".+?"), re.DOTALL)
+    return re.compile(_pattern(english, f"{known}|.+?"), re.DOTALL)
 
 
 def _pattern(english: str, value: str = ".+?") -> str:
