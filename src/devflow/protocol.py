@@ -20,6 +20,9 @@ LARGEST_DROPPED: Final = 16 * 1024 * 1024
 """So much of a body is taken and dropped after its request was answered, so that the answer is read; then it is cut."""
 READ_SECONDS: Final = 60.0
 """How long an answer may lie unread before the connection is cut."""
+LAST_SECONDS: Final = 0.3
+"""What a stop leaves to a connection without a request: the request may be on its way, and a proxy that lost it would
+answer 502. It is answered, and the connection closed."""
 
 
 class RefusedError(Exception):
@@ -37,6 +40,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unheard_bytes = 0
         self._waiting: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
+        self._is_ending = False
 
     # --- the connection ----------------------------------------------------------------------------------------------
 
@@ -72,6 +76,17 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
         self._stop_unread()
 
+    def shutdown(self) -> None:
+        """The server stops: what was asked is answered, also what comes within `LAST_SECONDS`."""
+        if self._is_ending:
+            super().shutdown()
+            return
+        self._is_ending = True
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(LAST_SECONDS, self.shutdown)
+        else:
+            super().shutdown()
+
     def send_400_response(self, msg: str) -> None:
         """For what the parser refused, and we in it."""
         too_large = self._head_bytes > LARGEST_HEAD
@@ -98,6 +113,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._was_heard, self._is_head = True, False
         self._check_framing()
         super().on_headers_complete()
+        if self._is_ending:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._was_heard = True

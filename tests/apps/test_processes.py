@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -128,6 +131,23 @@ def test_a_killed_child_is_started_again(panel: Panel, name: str) -> None:
 def test_connections_wait_while_web_restarts(panel: Panel) -> None:
     kill_hard(panel.child("web"))
     assert httpx.get(f"{panel.url}/healthz", timeout=15).status_code == 200
+
+
+def test_a_request_on_its_way_when_web_stops_is_answered(panel: Panel) -> None:
+    """As a proxy sends it: it connects first, and in the moment between web is told to stop."""
+    with ExitStack() as stack:
+        kept, *_ = connections = [HTTPConnection("127.0.0.1", panel.port, timeout=15) for _ in range(4)]
+        for connection in connections:
+            connection.connect()
+            stack.enter_context(closing(connection))
+        kept.request("GET", "/healthz")
+        kept.getresponse().read()
+        os.kill(panel.child("web"), signal.SIGTERM)
+        time.sleep(0.15)  # it looks every 0.1 s whether it is to stop
+        for connection in connections:
+            connection.request("GET", "/healthz")
+        answers = [connection.getresponse() for connection in connections]
+        assert [(answer.status, answer.headers["connection"]) for answer in answers] == [(200, "close")] * 4
 
 
 def test_a_term_signal_ends_all_within_five_seconds(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ SHOW = """\
 echo "token is $TOKEN"; printf '%s\\n' "$TOKEN" "$MULTI" "$QUOTED" "$BASE" "$UNUSUAL"
 cat "$FILE"; echo; printf %s "$TOKEN" | base64; printf %s "$TOKEN" | od -An -tx1 | tr -d ' \\n'; echo
 printf '{"token": "%s"}\\n' "$TOKEN"; env | sort; set; export -p; sleep 0.3"""
+# Programs say what they were given when they fail; a command of the user's own that had it as argument would show it.
+FAIL = 'printf "%s\\n" "$TOKEN" | sh; cd "/no/$TOKEN/$QUOTED"'
 SECOND_FACTORS = """
 import django; django.setup()
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
@@ -185,7 +187,7 @@ class Scene:
         self.set_commands({"prepare": [SHOW, 'echo "refused: $TOKEN" >&2; exit 3']})
         failed = self.wait_ended(self.ok(self.api.post(f"{place}/deployments", json={}))["id"])
         assert failed["status"] == "failed", failed
-        self.set_commands({"verify": ['ls "/no/$TOKEN/$QUOTED"', SHOW, 'curl "http://127.0.0.1:1/?key=$TOKEN"']})
+        self.set_commands({"verify": [SHOW, FAIL]})
         assert self.wait_ended(self.ok(self.api.post(f"{place}/deployments", json={}))["id"])["status"] == "rolled_back"
         self.set_commands({"prepare": [SHOW, "sleep 60"]})
         running = self.ok(self.api.post(f"{place}/deployments", json={}))["id"]

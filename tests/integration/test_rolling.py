@@ -198,6 +198,19 @@ def test_no_request_fails(settled: Park, deployer: Deployer, kind: str) -> None:
     print(kind, len(load.answers), "answers,", load.opened_anew, "connections opened anew")
 
 
+def test_what_haproxy_began_before_its_reload_is_finished(settled: Park, deployer: Deployer) -> None:
+    """The first server is drained just after a reload, and its requests are of the process of before."""
+    settled.use("haproxy")
+    first = settled.deploy("before")
+    assert first.status == "success", deployer.describe(first)
+    settled.use("haproxy", check_path="/well")
+    with settled.load(slow=9) as load:
+        time.sleep(1)
+        ended = settled.deploy("after")
+    assert ended.status == "success", deployer.describe(ended)
+    assert load.failed == []
+
+
 def test_a_server_that_is_back_gets_more_requests_little_by_little(settled: Park, deployer: Deployer) -> None:
     settled.use("haproxy", warm_seconds="4")
     show = "echo 'show stat' | socat - /run/haproxy/admin.sock | cut -d, -f 2,19 >>/run/weights"

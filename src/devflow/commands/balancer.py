@@ -247,6 +247,7 @@ def check(
         part = haproxy.part(environment_id=environment_id, nodes=nodes, port=port, path=path, host=host)
         settings |= {"backend": backend or haproxy.backend_of(environment_id), "is_ours": "" if backend else "1"}
         settings |= {"socket": socket, "config": haproxy.CONFIG, "part": part.rstrip("\n")}
+        settings |= {"master_socket": haproxy.MASTER_SOCKET}
         settings |= {"lock_seconds": str(haproxy.LOCK_SECONDS), "nginx_folder": nginx.FOLDER}
     else:
         file = nginx_file(environment_id=environment_id, nodes=nodes, port=port, domains=domains, upload_mb=upload_mb)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 CONFIG = "/etc/haproxy/haproxy.cfg"
+MASTER_SOCKET = "/run/haproxy-master.sock"
+"""Of the process over all workers, where Debian's and Ubuntu's service has it; for root only."""
 LOCK_SECONDS = 120
 """How long is waited for another environment that changes the file."""
 
@@ -53,11 +55,12 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n -- "$@"; fi; }
 is_master() { [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }; }
 begins="# begin $backend: made by DevFlow Pro, changed there only"
 ends="# end $backend"
-hap() {
-  if command -v socat >/dev/null; then printf '%s\\n' "$1" | $way socat -t 5 - "UNIX-CONNECT:$socket"
-  else printf '%s\\n' "$1" | $way perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "$!\\n"; print $s <STDIN>; $s->flush; print while <$s>' "$socket"
+ask() {
+  if command -v socat >/dev/null; then printf '%s\\n' "$2" | $way socat -t 5 - "UNIX-CONNECT:$1"
+  else printf '%s\\n' "$2" | $way perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "$!\\n"; print $s <STDIN>; $s->flush; print while <$s>' "$1"
   fi
 }
+hap() { ask "$socket" "$1"; }
 find_way() {
   way=''
   [ -S "$socket" ] || $1 "HAProxy on $server has no socket $socket. Is it running? It needs this line in the section global of $config: stats socket $socket mode 660 level admin"
@@ -73,7 +76,21 @@ hap_server() {
     $1 ~ /^[0-9]+$/ { if ($4 == name) named = $4; if ($5 ":" $19 == at || "[" $5 "]:" $19 == at) placed = $4 }
     END { print named != "" ? named : placed }'
 }
-hap_field() { hap 'show stat -1 4 -1' | awk -F, -v at="$backend" -v name="$(hap_server "$1")" -v field="$2" '$1 == at && $2 == name { print $field }'; }
+hap_field() { hap 'show stat -1 4 -1' | field_of "$1" "$2"; }
+field_of() { awk -F, -v at="$backend" -v name="$(hap_server "$1")" -v field="$2" '$1 == at && $2 == name { print $field }'; }
+# Workers that a reload has left behind finish what they began, and hear nothing of what the one of now is told.
+hap_master() { ( way=as_root; ask "$master_socket" "$1" 2>/dev/null ) || :; }
+old_workers() { [ ! -S "$master_socket" ] || ! is_master || hap_master 'show proc' | awk '/^#/ { is_old = / old / } is_old && $1 ~ /^[0-9]+$/ { print $1 }'; }
+drain_old() { for worker in $(old_workers); do hap_master "@!$worker set server $backend/$(hap_server "$1") state drain" >/dev/null; done; }
+# How many requests are under way on the node NAME.
+under_way() {
+  many=$(hap_field "$1" 5)
+  for worker in $(old_workers); do
+    left=$(hap_master "@!$worker show stat -1 4 -1" | field_of "$1" 5)
+    [ -z "$many" ] || many=$((many + ${left:-0}))
+  done
+  echo "$many"
+}
 hap_set() {
   said=$(hap "set server $backend/$(hap_server "$1") state $2" 2>&1) || said="no answer${said:+: $said}"
   [ -z "$said" ] || explain "HAProxy on $server refused to set $1 to $2: $said"
@@ -208,12 +225,13 @@ new_haproxy() {
 take_out() {
   for name in "$@"; do
     case $(hap_field "$name" 18) in MAINT*) ;; *) hap_set "$name" drain ;; esac
+    drain_old "$name"
     : >"$state/out.$name"
   done
   since=$(uptime_seconds)
   for name in "$@"; do
-    until [ "$(hap_field "$name" 5)" = 0 ]; do
-      if [ $(($(uptime_seconds) - since)) -ge "$drain_seconds" ]; then echo "$name still has $(hap_field "$name" 5) requests after $drain_seconds s; going on"; break; fi
+    until [ "$(under_way "$name")" = 0 ]; do
+      if [ $(($(uptime_seconds) - since)) -ge "$drain_seconds" ]; then echo "$name still has $(under_way "$name") requests after $drain_seconds s; going on"; break; fi
       sleep 0.2
     done
     hap_set "$name" maint  # unlike drain, that holds for requests with a cookie of this server too
