@@ -108,6 +108,15 @@ def test_nobody_takes_the_address_of_a_server_that_is_away(
     assert vps.run("hostname -i").stdout.split()[0] == address
 
 
+def test_a_lower_address_that_becomes_free_is_not_taken(make_vps: Callable[..., Vps]) -> None:
+    lower, vps = make_vps(), make_vps()
+    address = vps.address
+    vps.stop()
+    lower.stop()  # like one that is removed
+    vps.start()
+    assert vps.address == address
+
+
 def test_the_clock_can_be_off(vps: Vps) -> None:
     vps.set_clock(-600)
     assert abs(int(vps.run("date +%s").stdout) - (time.time() - 600)) < 5

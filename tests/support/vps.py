@@ -35,8 +35,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +55,7 @@ QUICK = ("-o", "KexAlgorithms=curve25519-sha256")
 PORTS = range(20000, 32000)
 # How long others wait at most for a server without power or network to come back to its address.
 ADDRESS_TIMEOUT_SECONDS = 30
+MOST_LOWER_ADDRESSES = 20
 # systemd as PID 1 without --privileged. An engine on a mixed cgroup host has the version 2 tree in a folder of its own.
 SYSTEMD_CGROUP = "/sys/fs/cgroup/unified" if Path("/sys/fs/cgroup/unified").exists() else "/sys/fs/cgroup"
 SYSTEMD_OPTIONS = (
@@ -133,6 +134,7 @@ class Vps:
         self._systemd = systemd
         self._docker = docker
         self._tmpfs = tmpfs or {}
+        self._address_before = ""
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix=self.name)
@@ -282,12 +284,13 @@ class Vps:
 
     def disconnect(self) -> None:
         """Takes the server off the network: open connections are closed, new ones refused, until `reconnect`."""
-        _addresses.keep(self.name)
+        self._leave_address()
         self._engine.output("network", "disconnect", "bridge", self.name)
 
     def reconnect(self) -> None:
         """Ends `disconnect`; returns when ssh answers on the same port."""
-        self._engine.output("network", "connect", "bridge", self.name)
+        with self._lower_addresses_taken():
+            self._engine.output("network", "connect", "bridge", self.name)
         _addresses.let_go(self.name)
         self._wait_for_ssh()
 
@@ -309,19 +312,45 @@ class Vps:
 
     def stop(self) -> None:
         """Power off, without warning: every process is gone."""
-        _addresses.keep(self.name)
+        self._leave_address()
         self._engine.output("kill", self.name)
 
     def start(self) -> None:
         """Power on; returns when ssh (and Docker, where it is wanted) answers, on the same ports as before."""
         _addresses.keep(self.name)
-        self._engine.output("start", self.name)
+        with self._lower_addresses_taken():
+            self._engine.output("start", self.name)
         _addresses.let_go(self.name)
         self._wait_for_ssh()
         if self._docker:
             _wait_until(self._has_docker, f"docker on {self.name}", timeout_seconds=READY_TIMEOUT_SECONDS)
 
     # --- the container ---
+
+    def _leave_address(self) -> None:
+        _addresses.keep(self.name)
+        self._address_before = self._address_of(self.name)
+
+    def _address_of(self, container: str) -> str:
+        return self._engine.output("inspect", "--format", "{{.NetworkSettings.IPAddress}}", container)
+
+    @contextmanager
+    def _lower_addresses_taken(self) -> Iterator[None]:
+        """The engine gives the lowest free address: those below ours that became free are taken meanwhile."""
+        taken: list[str] = []
+        try:
+            while self._address_before and len(taken) < MOST_LOWER_ADDRESSES:
+                name = f"{NAME_PREFIX}{secrets.token_hex(4)}"
+                labels = ("--name", name, "--label", f"{OWNER_LABEL}={owner()}")
+                self._engine.output("run", "--detach", *labels, "--entrypoint", "sleep", self._image, "60")
+                taken.append(name)
+                if self._address_of(name) == self._address_before:
+                    self._engine.output("rm", "--force", taken.pop())
+                    break
+            yield
+        finally:
+            for name in taken:
+                self._engine.run("rm", "--force", name, check=False)
 
     def _create(self) -> None:
         if self._docker and not self._systemd:
