@@ -179,6 +179,19 @@ def test_repositories_that_cannot_be_fetched(estate: Estate, vps: Vps, deployer:
         site.check(deployer.wait_ended(deployment), status="failed", serves="before", error=words)
 
 
+def test_a_host_of_the_repository_that_falls_silent(estate: Estate, vps: Vps, deployer: Deployer) -> None:
+    """In the middle of a fetch, which everybody else who wants the repository on this server waits for."""
+    private, public = make_key_pair()
+    vps.run("cat >>~/.ssh/authorized_keys", stdin=f'command="kill -STOP $PPID; sleep 99" {public}\n')
+    project = deployer.add_project("silent", f"deploy@localhost:{estate.repository.path}", deploy_key=private)
+    environment = deployer.add_environment(project, "production", servers=[vps.name], root="/srv/www/silent")
+    try:
+        ended = deployer.deploy(environment, timeout_seconds=120)
+    finally:
+        vps.run("sed -i '/^command=/d' ~/.ssh/authorized_keys; pkill -CONT -x sshd-session", check=False)
+    assert (ended.status, "cannot reach the repository's host" in ended.error) == ("failed", True), ended.error
+
+
 def test_a_commit_that_is_not_there(site: Site) -> None:
     commit = "0123456789" * 4
     error = [f"There is no commit {commit}", "Push it first"]

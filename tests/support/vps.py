@@ -38,6 +38,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_interface
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -55,7 +56,6 @@ QUICK = ("-o", "KexAlgorithms=curve25519-sha256")
 PORTS = range(20000, 32000)
 # How long others wait at most for a server without power or network to come back to its address.
 ADDRESS_TIMEOUT_SECONDS = 30
-MOST_LOWER_ADDRESSES = 20
 # systemd as PID 1 without --privileged. An engine on a mixed cgroup host has the version 2 tree in a folder of its own.
 SYSTEMD_CGROUP = "/sys/fs/cgroup/unified" if Path("/sys/fs/cgroup/unified").exists() else "/sys/fs/cgroup"
 SYSTEMD_OPTIONS = (
@@ -336,21 +336,25 @@ class Vps:
 
     @contextmanager
     def _lower_addresses_taken(self) -> Iterator[None]:
-        """The engine gives the lowest free address: those below ours that became free are taken meanwhile."""
-        taken: list[str] = []
+        """The engine gives the lowest free address: those below ours that became free are taken meanwhile. Ours is not,
+        not for a moment: who had it would refuse what belongs to connections that wait for this server."""
+        taken = [f"{NAME_PREFIX}{secrets.token_hex(4)}" for _ in range(self._free_lower_addresses())]
         try:
-            while self._address_before and len(taken) < MOST_LOWER_ADDRESSES:
-                name = f"{NAME_PREFIX}{secrets.token_hex(4)}"
+            for name in taken:
                 labels = ("--name", name, "--label", f"{OWNER_LABEL}={owner()}")
                 self._engine.output("run", "--detach", *labels, "--entrypoint", "sleep", self._image, "60")
-                taken.append(name)
-                if self._address_of(name) == self._address_before:
-                    self._engine.output("rm", "--force", taken.pop())
-                    break
             yield
         finally:
             for name in taken:
                 self._engine.run("rm", "--force", name, check=False)
+
+    def _free_lower_addresses(self) -> int:
+        if not self._address_before:
+            return 0
+        shown = "{{range .IPAM.Config}}{{.Gateway}} {{end}}{{range .Containers}}{{.IPv4Address}} {{end}}"
+        given = self._engine.output("network", "inspect", "bridge", "--format", shown).split()
+        ours, *others = (int(ip_interface(address)) for address in (self._address_before, *given))
+        return ours - 1 - min(others) - sum(min(others) < other < ours for other in others)
 
     def _create(self) -> None:
         if self._docker and not self._systemd:

@@ -6,13 +6,19 @@ from collections.abc import Iterable
 
 from devflow.core.shell import quote
 
-_ACCESS = """\
+SILENT_SECONDS = 60
+"""A host that has not sent a byte for so long is given up: all others who want the repository on this server wait for it."""
+
+_ACCESS = f"""\
+GIT_SSH_COMMAND=${{GIT_SSH_COMMAND:-$(git config core.sshCommand || echo ssh)}}
 if [ -n "$deploy_key" ]; then
   ( umask 077; printf '%s' "$deploy_key" >"$run/deploy_key" )
   GIT_SSH_COMMAND="ssh -i '$run/deploy_key' -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=15"
   GIT_SSH_COMMAND="$GIT_SSH_COMMAND -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile='$devflow/known_hosts'"
-  export GIT_SSH_COMMAND
 fi
+GIT_SSH_COMMAND="$GIT_SSH_COMMAND -o ServerAliveInterval={SILENT_SECONDS // 4} -o ServerAliveCountMax=4"
+GIT_HTTP_LOW_SPEED_LIMIT=1 GIT_HTTP_LOW_SPEED_TIME={SILENT_SECONDS}
+export GIT_SSH_COMMAND GIT_HTTP_LOW_SPEED_LIMIT GIT_HTTP_LOW_SPEED_TIME
 export GIT_TERMINAL_PROMPT=0 LC_ALL=C
 """
 """How git reaches the repository, for each step that does: a step is a process of its own. ssh wants the key 0600."""
@@ -64,7 +70,7 @@ not_fetched() {
     *"Permission denied"*|*"could not read Username"*|*"Authentication failed"*|*"publickey"*) explain "The repository refused $server. Add the project's deploy key to the repository (read access is enough), or check its address." ;;
     *"not found"*|*"does not exist"*|*"does not appear to be a git repository"*) explain "There is no git repository at $repository, as $server sees it. Check the address and the deploy key." ;;
     *"No space left"*|*"Disk quota"*) explain "The disk of $server is full: $(df -Pk "$devflow" | tail -n 1). Free some space and deploy again." ;;
-    *"Could not resolve host"*|*"timed out"*|*"Connection refused"*|*"No route to host"*|*"Failed to connect"*|*"Could not connect"*) explain "$server cannot reach the repository's host. Check DNS and firewall on the server, and the address." ;;
+    *"Could not resolve host"*|*"timed out"*|*"Connection refused"*|*"No route to host"*|*"Failed to connect"*|*"Could not connect"*|*"not responding"*|*"too slow"*) explain "$server cannot reach the repository's host. Check DNS and firewall on the server, and the address." ;;
     *)
       # git's last words are its advice ("… and the repository exists."), which is the same for many reasons
       why=$(grep -aiE '^(remote: )?(fatal|error): ' "$run/fetch" | head -n 1) || why=''

@@ -463,7 +463,7 @@ class Runner:
 
     async def _insist(self, target: Target, attempt: Callable[[Connection], Awaitable[int]]) -> int:
         """Tries until it works, the error is not one of the way, or the server was away for too long."""
-        lost_since, pause, is_told = 0.0, 0.2, False
+        lost_since, pause, is_told, has_lost = 0.0, 0.2, False, False
         while True:
             connection = None
             began = time.monotonic()
@@ -478,8 +478,11 @@ class Runner:
                 now = time.monotonic()
                 if connection is not None:
                     self._reach.drop(target.id, connection)
-                    if now - began > STEADY_SECONDS and self._has_answered(target.name):
+                    is_steady = now - began > STEADY_SECONDS and self._has_answered(target.name)
+                    if is_steady or not (has_lost or self._cancelled.is_set()):
+                        # that an open connection is dead may have taken long to notice: a new one is tried as well
                         lost_since, pause, is_told = now, 0.2, False
+                    has_lost = True
                 lost_since = lost_since or began
                 waited, patience = now - lost_since, self._patience(target.name, lost_since)
                 if not error.transient or isinstance(error, HostKeyError) or waited > patience:

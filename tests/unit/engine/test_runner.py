@@ -426,6 +426,19 @@ async def test_a_lost_connection_is_made_anew_and_nothing_is_lost_or_doubled() -
     assert house.ran() == forward(house.plan)
 
 
+async def test_a_dead_connection_that_was_noticed_late_is_made_anew() -> None:
+    """Noticing it took as long as a server is tried at first."""
+    house = House(deploy_plan("web1"))
+    house.servers["web1"].is_frozen = True
+    carrying = asyncio.create_task(house.carry_out())
+    await eventually(lambda: house.reach.connections)
+    await asyncio.sleep(2 * module.FIRST_CONTACT_SECONDS)
+    house.servers["web1"].is_frozen = False
+    house.reach.cut()
+    assert (await carrying).status == "success"
+    assert house.reach.connections == 2
+
+
 async def test_a_run_goes_on_while_its_server_is_away() -> None:
     gate = asyncio.Event()
     house = House(deploy_plan("web1"), {"web1": {"build": Act(gate=gate)}})
