@@ -10,7 +10,7 @@ SILENT_SECONDS = 60
 """A host that has not sent a byte for so long is given up: all others who want the repository on this server wait for it."""
 
 _ACCESS = f"""\
-GIT_SSH_COMMAND=${{GIT_SSH_COMMAND:-$(git config core.sshCommand || echo ssh)}}
+GIT_SSH_COMMAND=${{GIT_SSH_COMMAND:-$(git config core.sshCommand 2>/dev/null || echo ssh)}}
 if [ -n "$deploy_key" ]; then
   ( umask 077; printf '%s' "$deploy_key" >"$run/deploy_key" )
   GIT_SSH_COMMAND="ssh -i '$run/deploy_key' -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=15"
