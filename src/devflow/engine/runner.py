@@ -463,7 +463,7 @@ class Runner:
 
     async def _insist(self, target: Target, attempt: Callable[[Connection], Awaitable[int]]) -> int:
         """Tries until it works, the error is not one of the way, or the server was away for too long."""
-        lost_since, pause, is_told, has_lost = 0.0, 0.2, False, False
+        silent_since, lost_since, pause, is_told, has_lost = 0.0, 0.0, 0.2, False, False
         while True:
             connection = None
             began = time.monotonic()
@@ -479,17 +479,19 @@ class Runner:
                 if connection is not None:
                     self._reach.drop(target.id, connection)
                     is_steady = now - began > STEADY_SECONDS and self._has_answered(target.name)
+                    if is_steady:
+                        silent_since = now
                     if is_steady or not (has_lost or self._cancelled.is_set()):
                         # that an open connection is dead may have taken long to notice: a new one is tried as well
                         lost_since, pause, is_told = now, 0.2, False
                     has_lost = True
-                lost_since = lost_since or began
-                waited, patience = now - lost_since, self._patience(target.name, lost_since)
-                if not error.transient or isinstance(error, HostKeyError) or waited > patience:
+                silent_since, lost_since = silent_since or began, lost_since or began
+                until = lost_since + self._patience(target.name, lost_since)
+                if not error.transient or isinstance(error, HostKeyError) or now > until:
                     raise
-                if waited > NOTICE_SECONDS and not is_told:
+                if now - silent_since > NOTICE_SECONDS and not is_told:
                     is_told = True
-                    self._tell(target, _waiting(target.name, waited, patience))
+                    self._tell(target, _waiting(target.name, now - silent_since, until - now))
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))
                 pause = min(pause * 2, 3.0)
 
@@ -628,9 +630,10 @@ class Runner:
         )
 
 
-def _waiting(server: str, waited: float, patience: float) -> str:
+def _waiting(server: str, waited: float, left: float) -> str:
+    """Both in seconds."""
     now = datetime.now(UTC)
-    since, until = now - timedelta(seconds=waited), now + timedelta(seconds=patience - waited)
+    since, until = now - timedelta(seconds=waited), now + timedelta(seconds=left)
     return f"Waiting for {server}: no answer since {since:%H:%M:%S}, until {until:%H:%M:%S} (UTC)."
 
 

@@ -426,8 +426,9 @@ async def test_a_lost_connection_is_made_anew_and_nothing_is_lost_or_doubled() -
     assert house.ran() == forward(house.plan)
 
 
-async def test_a_dead_connection_that_was_noticed_late_is_made_anew() -> None:
-    """Noticing it took as long as a server is tried at first."""
+async def test_a_dead_connection_that_was_noticed_late_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noticing it took as long as a server is tried at first; the log says so at once."""
+    monkeypatch.setattr(module, "NOTICE_SECONDS", module.FIRST_CONTACT_SECONDS)
     house = House(deploy_plan("web1"))
     house.servers["web1"].is_frozen = True
     carrying = asyncio.create_task(house.carry_out())
@@ -437,6 +438,7 @@ async def test_a_dead_connection_that_was_noticed_late_is_made_anew() -> None:
     house.reach.cut()
     assert (await carrying).status == "success"
     assert house.reach.connections == 2
+    assert house.notebook.lines()[0].startswith("Waiting for web1: no answer since ")
 
 
 async def test_a_run_goes_on_while_its_server_is_away() -> None:
