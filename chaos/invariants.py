@@ -91,15 +91,21 @@ def nothing_twice(picture: Picture) -> Iterator[str]:
 
 
 def nothing_left_on_servers(picture: Picture) -> Iterator[str]:
-    """No lock, process, half-made release, script or link in the making."""
+    """No lock, process, half-made release, script or link in the making.
+
+    A release that served, and could not be taken back from a full disk, the second deployment after it removes."""
     kept = {each.site: each for each in picture.kept}
     for place in picture.places:
         where = f"{place.site} on {place.server}"
         if place.lock:
             yield f"{where} is locked: {place.lock}"
         yield from (f"{where} has {name}" for name in place.litter)
-        extra = set(place.releases) - set(kept[place.site].releases)
-        yield from (f"{where} has the release {name}, which the panel does not know" for name in sorted(extra))
+        successes = kept[place.site].releases
+        yield from (
+            f"{where} has the release {name}, which the panel does not know"
+            for name in sorted(set(place.releases) - set(successes))
+            if name not in place.unfinished or sum(success > name for success in successes) > 1
+        )
     for machine in picture.machines:
         yield from (f"{machine.name} runs {line}" for line in machine.processes)
         yield from (f"{machine.name} has {name}" for name in machine.litter)

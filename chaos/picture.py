@@ -56,6 +56,7 @@ class Place:
     current: str = ""
     lock: str = ""
     releases: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
     litter: tuple[str, ...] = ()
     shown: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
@@ -258,6 +259,7 @@ cd /srv/www/SITE || exit 0
 echo "lock $(cat .devflow/lock 2>/dev/null)"
 echo "current $(readlink current | cut -d/ -f2)"
 for folder in releases/* releases/.[!.]*; do [ ! -e "$folder" ] || echo "releases ${folder#releases/}"; done
+for file in .devflow/making.*; do [ ! -e "$file" ] || echo "unfinished $(cat "$file")"; done
 for file in current.next.* shared/.env.next.* .devflow/before.* .devflow/traffic.*; do
   [ ! -e "$file" ] && [ ! -L "$file" ] || echo "litter $file"
 done
@@ -292,6 +294,7 @@ def _place(world: World, site: str, server: str) -> Place:
         current="".join(found.get("current", ())),
         lock="".join(found.get("lock", ())),
         releases=found.get("releases", ()),
+        unfinished=found.get("unfinished", ()),
         litter=found.get("litter", ()),
         shown=shown,
         problem=problem,

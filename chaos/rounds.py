@@ -163,9 +163,10 @@ def _settled(world: World, kind: str) -> tuple[Inside, tuple[Machine, ...], tupl
     """What is left, looked at again until nothing is or it is there to stay."""
     deadline = time.monotonic() + SETTLES_SECONDS
     while True:
+        began = time.monotonic()  # a look may take long on a busy machine, and what it saw first be over since
         inside, machines, places = pictures.inside(world), pictures.machines(world), pictures.places(world)
         seen = Picture(kind=kind, inside=inside, machines=machines, places=places, kept=pictures.kept(world))
         is_clean = not [*nothing_left_in_panel(seen), *nothing_left_on_servers(seen)]
-        if is_clean or time.monotonic() > deadline:
+        if is_clean or began > deadline:
             return inside, machines, places
         time.sleep(0.5)

@@ -127,6 +127,7 @@ PLANTED = [
     (SERVERS, "is locked", with_place(lock="environment deployment")),
     (SERVERS, "current.next.1", with_place(litter=("current.next.1",))),
     (SERVERS, "the release r3", with_place(releases=("r1", "r2", "r3"))),
+    (SERVERS, "the release r0", with_place(releases=("r0", "r1", "r2"), unfinished=("r0",))),
     (SERVERS, "runs 7 sleep", with_machine(processes=("7 sleep 1",))),
     (SERVERS, "has .new.1", with_machine(litter=(".new.1",))),
     (PANEL, "a job is left", with_inside(jobs=("deployments.advance",))),
@@ -176,6 +177,11 @@ def test_a_deployment_may_fail_where_a_server_of_its_site_was_struck() -> None:
 
 def test_a_rollback_may_find_that_its_release_was_removed() -> None:
     assert violations(gone_back("r0")) == []
+
+
+def test_a_release_that_could_not_be_taken_back_may_stay_for_one_deployment() -> None:
+    stayed = with_place(releases=("r1", "r1b", "r2"), unfinished=("r1b",))
+    assert violations(stayed) == []
 
 
 def test_only_silence_is_excused_and_only_of_the_server_that_was_away() -> None:

@@ -4,7 +4,7 @@ The lock is the file `<root>/.devflow/lock`, one line `<environment id> <deploym
 written under flock(2) on a file beside it. It outlives a run, since a deployment may be several.
 
 A release that is being made has a mark, the file `<root>/.devflow/making.<deployment>` with its name (commands/git.py), until
-the lock is given back.
+the lock is given back. Where it serves and could not be taken back, the mark stays as long as it does.
 
 Whose the folder is stands in `<root>/.devflow/owner`: the id of the environment that took it first, as long as it has a
 release there. Panels refuse what they know of; this is for what they do not know: other panels, another name of the host.
@@ -49,7 +49,11 @@ for left in "$devflow"/runs/*-1-forward; do
   by=${left##*/}
   case $state in running*) echo "Ended what still ran of the deployment ${by%%-*}" ;; esac
 done
-forget() { rm -rf "$root/.devflow"/*."$1" "$root/current.next.$1" "$root/shared/.env.next.$1"; }
+# forget DEPLOYMENT [MARK]: what it noted, but for the mark.
+forget() {
+  rm -rf "$root/current.next.$1" "$root/shared/.env.next.$1"
+  for noted in "$root/.devflow"/*."$1"; do [ "$noted" = "${2:-}" ] || rm -rf "$noted"; done
+}
 serves() {
   [ "$root/releases/$1" -ef "$root/current" ] || cat "$root/.devflow/live" "$root/.devflow/standby" 2>/dev/null | grep -q " $1$"
 }
@@ -57,7 +61,8 @@ for left in "$root"/.devflow/making.*; do
   by=${left##*.}
   [ -s "$left" ] && [ "$by" != "$deployment" ] && read -r unfinished <"$left" || continue
   case $unfinished in ''|.*|*/*) continue ;; esac
-  if [ -d "$root/releases/$unfinished" ] && ! serves "$unfinished" && [ ! -f "$root/.devflow/traffic.$by" ]; then
+  if serves "$unfinished"; then forget "$by" "$left"; continue; fi
+  if [ -d "$root/releases/$unfinished" ] && [ ! -f "$root/.devflow/traffic.$by" ]; then
     rm -rf "$root/releases/$unfinished" || { echo "Some files of the release $unfinished, which was never finished, cannot be removed."; continue; }
     rm -rf "$root/shared/.env.d/$unfinished" "$root/shared/.env.d/$unfinished.files"
     echo "Removed the release $unfinished, which was never finished"
@@ -73,8 +78,9 @@ fi
 )
 """A folder without an owner, new or of a deployment by an earlier version, is this environment's from now on. An environment
 has one deployment at a time: what still runs of another was left behind when the server did not answer the panel any more,
-and is ended now, and what it had not finished removed. A release that serves all the same stays, and so does
-one that was given traffic of its own: it may get requests still, and is pruned as others are."""
+and is ended now, and what it had not finished removed. A release that serves all the same stays until another one does, with its
+mark: nobody goes back to it. One that was given traffic of its own stays, too: it may get requests still, and is pruned as
+others are."""
 
 RELEASE = """\
 set -- "$root/.devflow/before.$deployment" "$root/.devflow/traffic.$deployment" "$root/.devflow/nginx.$deployment"

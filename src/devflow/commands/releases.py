@@ -109,7 +109,15 @@ coloured=''
 for file in "$root/.devflow/live" "$root/.devflow/standby"; do
   if [ -s "$file" ]; then read -r _ name <"$file"; coloured="$coloured $name "; fi
 done
-set -- "$root"/releases/*/
+unfinished=' '
+for mark in "$root"/.devflow/making.*; do
+  if [ -s "$mark" ] && [ "${mark##*.}" != "$deployment" ] && read -r name <"$mark"; then unfinished="$unfinished$name "; fi
+done
+set --
+for folder in "$root"/releases/*/; do
+  name=${folder%/}; name=${name##*/}
+  case $unfinished in *" $name "*) ;; *) set -- "$@" "$folder" ;; esac  # no way back: the next deployment removes it
+done
 excess=$(($# - keep))
 for folder in "$@"; do
   folder=${folder%/}; name=${folder##*/}

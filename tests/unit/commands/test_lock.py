@@ -202,12 +202,21 @@ def test_the_next_deployment_removes_what_was_never_finished(given_up: Machine) 
 
 @pytest.mark.parametrize("strategy", ["atomic", "colours"])
 def test_a_release_that_serves_stays_though_it_was_never_finished(given_up: Machine, strategy: str) -> None:
+    """Until another one serves: it could not be taken back, and nobody goes back to it."""
     if strategy == "atomic":
         given_up.run(releases.ACTIVATE, deployment="d2")
     else:
         (given_up.root / ".devflow" / "standby").write_text("green r2\n")
-    ran = given_up.run(lock.TAKE, deployment="d3", release="r3")
-    assert (ran.code, ran.lines, kept(given_up)) == (0, [], ["r1", "r2"])
+    for deployment in ("d3", "d4"):
+        ran = given_up.run(lock.TAKE, deployment=deployment, release="r3")
+        assert (ran.code, ran.lines, kept(given_up)) == (0, [], ["r1", "r2"])
+        assert [path.name for path in given_up.root.rglob("*.d2")] == ["making.d2"]
+    (given_up.root / ".devflow" / "standby").unlink(missing_ok=True)
+    given_up.release("r3")
+    given_up.run(releases.ACTIVATE, deployment="d4", release="r3")
+    ran = given_up.run(lock.TAKE, deployment="d5", release="r5")
+    assert ran.lines == ["Removed the release r2, which was never finished"]
+    assert (kept(given_up), [path.name for path in given_up.root.rglob("*.d2")]) == (["r1", "r3"], [])
 
 
 @pytest.mark.parametrize("end", [lock.RELEASE, releases.THROW_AWAY + lock.RELEASE])

@@ -323,6 +323,19 @@ def test_prune_spares_what_serves_and_what_served_before(site: Machine) -> None:
     assert kept(site) == ["r1", "r2"]
 
 
+def test_prune_counts_no_release_that_nobody_goes_back_to(site: Machine) -> None:
+    """r3 served before, of a deployment that failed and could not be taken back."""
+    for number in range(3, 5):
+        site.release(f"r{number}")
+    (site.root / "current").unlink()
+    (site.root / "current").symlink_to("releases/r4")
+    (site.root / ".devflow" / "making.d1").write_text("r3\n")
+    (site.root / ".devflow" / "making.d2").write_text("r4\n")
+    (site.root / ".devflow" / "before.d2").write_text("releases/r3\n")
+    site.run(releases.PRUNE, release="r4", keep=2)
+    assert kept(site) == ["r2", "r3", "r4"]
+
+
 def test_prune_goes_on_where_a_release_cannot_be_removed(site: Machine) -> None:
     for number in range(3, 5):
         site.release(f"r{number}")
