@@ -16,6 +16,7 @@ from devflow.core.errors import InvalidError
 from tests.support.deployer import Deployer, WorkerProcess
 from tests.support.gitrepo import GitRepository
 from tests.support.keys import make_key_pair
+from tests.support.panel import wait_until
 from tests.support.sites import Estate, Site
 from tests.support.vps import Vps
 
@@ -324,6 +325,37 @@ def test_a_home_that_is_full_or_cannot_be_written(
         assert words in deployment.error
     server.run("chown -R deploy:deploy /home/deploy/.devflow && chmod -R u+w /home/deploy/.devflow", user="root")
     site.check(site.deploy(), status="success", serves="before")
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_home_that_is_full_for_a_moment(
+    make_vps: Callable[..., Vps], deployer: Deployer, tmp_path: Path, is_cancelled: bool
+) -> None:
+    """What the run writes to its journal meanwhile is written all the same, and it goes on, or is taken back."""
+    home = {"/home/deploy": "size=60m,uid=1000,mode=750"}
+    servers = sorted((make_vps(tmpfs=home) for _ in range(2)), key=lambda server: server.name)
+    estate = Estate(deployer, servers, tmp_path)
+    estate.commit("before")
+    site = estate.site("moment")
+    site.check(site.deploy(), status="success", serves="before")
+    estate.commit("after")
+    site.hold("reload")
+    deployment = site.request()
+    deployer.wait(deployment, lambda _: all(site.ran(deployment, it)[-1:] == ["reload"] for it in servers), 30)
+    full = servers[1]
+    journal = f"$HOME/.devflow/runs/{deployment.pk.hex}-*-1-forward/log"
+    full.run(f"for log in {journal}; do yes | head -c $((4096 - $(wc -c <$log) % 4096)) >>$log; done")
+    fill = "while :; do cat /dev/zero >>~/ballast; done"  # not one block is left, and the journal's last one is full
+    full.run(f"(timeout 5 sh -c '{fill}'; rm ~/ballast) </dev/null >/dev/null 2>&1 &")
+    wait_until(lambda: full.run("df --output=avail ~ | tail -n 1").stdout.strip() == "0", 5)
+    if is_cancelled:
+        deployer.cancel(deployment)
+    full.run(f"rm -f {site.notes}/hold-*")
+    site.let_go()
+    deployer.wait_ended(deployment, 60)
+    site.check(
+        deployment, status="cancelled" if is_cancelled else "success", serves="before" if is_cancelled else "after"
+    )
 
 
 def test_a_root_that_belongs_to_somebody_else(site: Site, vps: Vps) -> None:

@@ -40,6 +40,7 @@ class JournalReader:
         self.offset = offset
         self.ended: int | None = None
         self._rest = b""
+        self._nonce = nonce.encode()
         self._frame = re.compile(f"{FRAME}{nonce} ([0-9.]+) ([a-z]+) ?([^\n]*?){FRAME}".encode())
 
     def feed(self, chunk: bytes) -> list[Line | Frame]:
@@ -74,12 +75,19 @@ class JournalReader:
     def _items(self, line: bytes) -> list[Line | Frame]:
         match = self._frame.search(line) if _MARK in line else None
         if match is None:
-            return [Line(_text(line))]
+            line = self._without_torn(line)
+            return [Line(_text(line))] if line else []
         before = [Line(_text(line[: match.start()]))] if match.start() else []
         frame = Frame(float(match[1]), match[2].decode(), match[3].decode(errors="replace"))
         if frame.kind == "ended":
             self.ended = int(frame.rest)
         return [*before, frame]
+
+    def _without_torn(self, line: bytes) -> bytes:
+        """The line before a frame that a full disk took no more than the beginning of; it is written anew behind it."""
+        text, _, torn = line.rstrip(b"\n").rpartition(_MARK)
+        is_torn = torn and _MARK in line and (self._nonce.startswith(torn) or torn.startswith(self._nonce + b" "))
+        return text if is_torn else line
 
 
 def _whole_character(data: bytes, end: int) -> int:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from devflow.core.errors import ConnectError, HostKeyError, RemoteError
 from devflow.engine import images, script
@@ -17,9 +17,10 @@ from devflow.engine.plan import Group, Plan, Target
 from devflow.engine.script import RunSecrets
 from devflow.engine.task import Phase
 from devflow.remote import run
-from devflow.remote.run import INTERRUPTED, NotInstalledError
+from devflow.remote.run import INTERRUPTED, HomeUnusableError, NotInstalledError
 from devflow.remote.transport import LATEST_SECONDS, Connection
 
+T = TypeVar("T")
 FIRST_CONTACT_SECONDS = 20
 """How long a server that has not answered in this deployment yet is tried before the deployment fails."""
 LOST_CONTACT_SECONDS = 900
@@ -33,6 +34,8 @@ NOTICE_SECONDS = 3
 STEADY_SECONDS = 10
 """A connection that held so long counts as good again: waiting for the server starts anew when it is lost."""
 STOP_AGAIN_SECONDS = 0.5
+ROOM_SECONDS = 20
+"""How long taking back waits for room where the home of the login, and so the journal, is full."""
 CANCELLED = ("cancelled", "Cancelled.")
 _LEFT = "It was sent this deployment and never answered; the next one ends what may have begun there."
 _RUNS_ON = "Nothing was taken back there, and what still runs is ended by the next deployment."
@@ -288,11 +291,24 @@ class Runner:
     async def _settle(self, group: Group, target: Target) -> str:
         """Runs a group on one server; '' when it ended well, else what went wrong, in words."""
         try:
-            code = await self._follow(group, target)
+            code = await self._with_room(
+                lambda: self._follow(group, target), seconds=ROOM_SECONDS if group.is_undo else 0
+            )
         except RemoteError as error:
             self._lost.add(target.name)
             return str(error)
         return "" if code == 0 else self._explain(group, target, code)
+
+    async def _with_room(self, attempt: Callable[[], Awaitable[T]], *, seconds: float) -> T:
+        """Tries again while the server's home is full: often for a moment only, and nobody else would take back."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return await attempt()
+            except HomeUnusableError:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(1)
 
     async def _follow(self, group: Group, target: Target, *, is_over: bool = False) -> int:
         """The exit code of the run, over as many connections as it takes; a run that `is_over` is only read to its end.
@@ -441,7 +457,7 @@ class Runner:
             return self._unended.get(name, "")
         has_answered = self._has_answered(name)
         try:
-            await self._kill(target)
+            await self._with_room(lambda: self._kill(target), seconds=ROOM_SECONDS)
             await self._follow(self._plan.forward, target, is_over=True)
         except RemoteError as error:
             if has_answered and not isinstance(error, ConnectError):  # what cannot be ended must not keep the site away

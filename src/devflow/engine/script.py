@@ -25,6 +25,8 @@ _INSTALL = {
     "poetry": "apt-get install python3-poetry",
 }
 """How a program comes to a server where its package has another name."""
+UNWRITTEN_SECONDS = 30
+"""How long a run tries to write a frame to its journal on a full disk; then it ends, which the panel sees."""
 UNDO_SECONDS = 60
 """How long a command may take that is repeated while a release is taken back: nobody could cancel that."""
 
@@ -169,7 +171,13 @@ user_env() {{
 {exports}}}
 frame() {{
   read -r now _ </proc/uptime
-  printf '{FRAME}%s %s %s{FRAME}\\n' "$nonce" "$now" "$*"
+  unwritten=0
+  until printf '{FRAME}%s %s %s{FRAME}\\n' "$nonce" "$now" "$*"; do  # the panel waits for it, and the disk is full
+    unwritten=$((unwritten + 1))
+    [ "$unwritten" -lt {UNWRITTEN_SECONDS * 2} ] || exit 98
+    sleep 0.5
+    [ -z "$(tail -c 1 "$run/log")" ] || echo || :  # what of it was written is a line of its own
+  done 2>/dev/null
 }}
 note() {{ frame "note $1 $2"; }}
 explain() {{ frame "explain $*"; exit 1; }}

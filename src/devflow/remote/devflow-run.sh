@@ -133,19 +133,22 @@ sweep() {
 # take_script [BYTES] - so many bytes of stdin, or all of it
 take_script() { if [ -n "$1" ]; then head -c "$1"; else cat; fi; }
 
+# tell FILE [WORD] - where the disk is full, once there is room: the run would wait for ever
+tell() { until if [ -n "${2:-}" ]; then echo "$2" >"$run/$1"; else true >"$run/$1"; fi; do sleep 0.5; done; }
+
 # Each gate has a file that says it is open; whoever waits is woken through the pipe, and looks again when it was woken in
 # vain. Waits itself while nobody reads there; who has just left is no reason to end.
 open_gates() {
   trap '' PIPE
   while read -r word value; do
     case "$word $value" in
-      'canary hold'|'canary resume'|'canary promote'|'canary abort') echo "$value" >"$run/canary"; continue ;;
+      'canary hold'|'canary resume'|'canary promote'|'canary abort') tell canary "$value"; continue ;;
     esac
     case $value in ''|*[!0-9a-f]*) continue ;; esac
     case $word in
-      open) : >"$run/open-$value" ;;
-      commit) echo "$value" >"$run/told" ;;
-      image) echo "$value" >"$run/told_image" ;;
+      open) tell open-"$value" ;;
+      commit) tell told "$value" ;;
+      image) tell told_image "$value" ;;
       *) continue ;;
     esac
     [ ! -p "$run/gate" ] || echo >"$run/gate"

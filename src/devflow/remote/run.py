@@ -42,7 +42,7 @@ class Follower:
             raise NotInstalledError(self._server)
         if code == TAKEN_BACK:
             return INTERRUPTED
-        raise RemoteError(_unusable(self._server, code, stderr), server=self._server)
+        raise _unusable(self._server, code, stderr)
 
     def tell_commit(self, commit: str) -> None:
         """What a run that has come to the branch's head waits for, where another server found it first."""
@@ -68,6 +68,10 @@ class NotInstalledError(RemoteError):
     """devflow-run of this version is not on the server yet."""
 
 
+class HomeUnusableError(RemoteError):
+    """The home folder, where the journal is kept, cannot be written: full, read-only, or another's."""
+
+
 async def follow(
     connection: Connection, server: str, run_id: str, offset: int, script: str, *, listens: bool = False
 ) -> Follower:
@@ -88,13 +92,13 @@ async def kill(connection: Connection, server: str, run_id: str) -> None:
         await install(connection, server)
         done = await connection.run(_call("kill", run_id), timeout_seconds=30)
     if done.exit_code == HOME_UNUSABLE:
-        raise RemoteError(_unusable(server, done.exit_code, done.stderr), server=server)
+        raise _unusable(server, done.exit_code, done.stderr)
     if done.exit_code != 0:
         raise RemoteError(f"{server}: {done.stderr.strip()}", server=server)
 
 
 async def install(connection: Connection, server: str) -> None:
-    """Puts devflow-run where `follow` looks for it. Raises RemoteError when the home cannot be written."""
+    """Puts devflow-run where `follow` looks for it. Raises HomeUnusableError, RemoteError."""
     target = f"$HOME/.devflow/bin/{_NAME}"
     script = (
         'umask 077; mkdir -p "$HOME/.devflow/bin" "$HOME/.devflow/runs" '
@@ -103,7 +107,7 @@ async def install(connection: Connection, server: str) -> None:
     )
     done = await connection.run(f"sh -c {quote(script)}", _PROGRAM)
     if done.exit_code != 0 or done.stdout.strip() != "absent":
-        raise RemoteError(_unusable(server, done.exit_code, done.stderr or done.stdout), server=server)
+        raise _unusable(server, done.exit_code, done.stderr or done.stdout)
 
 
 def _call(*words: str) -> str:
@@ -117,15 +121,17 @@ def _call(*words: str) -> str:
     )
 
 
-def _unusable(server: str, code: int, output: str) -> str:
+def _unusable(server: str, code: int, output: str) -> RemoteError:
     reason = (output.strip().splitlines() or ["no output"])[-1]
     if code == HOME_UNUSABLE or "No space" in output or "Read-only" in output or "Permission denied" in output:
         first = (output.strip().splitlines() or ["no output"])[0]
-        return (
+        return HomeUnusableError(
             f"The home folder of the login user on {server} cannot be written ({first}). "
-            "The panel keeps its journal in ~/.devflow: free some space there, or make the home writable."
+            "The panel keeps its journal in ~/.devflow: free some space there, or make the home writable.",
+            server=server,
         )
-    return (
+    return RemoteError(
         f"{server} did not run the panel's script as a POSIX shell would (exit code {code}): {reason}. "
-        "Is the login shell sh or bash?"
+        "Is the login shell sh or bash?",
+        server=server,
     )

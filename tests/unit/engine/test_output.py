@@ -105,6 +105,15 @@ def test_output_that_only_looks_like_a_frame_is_output() -> None:
     assert item == Line("f" * 24 + " 12.34 end 1 0")
 
 
+@pytest.mark.parametrize("size", range(2, len(frame("gate 2")) - 2))
+@pytest.mark.parametrize(("before", "text"), [(b"", []), (b"50 %", [Line("50 %")])])
+def test_a_frame_that_a_full_disk_took_half_of_is_not_shown(size: int, before: bytes, text: list[Line]) -> None:
+    """It is written once more, on a line of its own."""
+    torn = before + frame("gate 2")[:size]
+    assert read(torn + b"\n" + frame("gate 2")) == [*text, Frame(12.34, "gate", "2")]
+    assert read(torn) == text
+
+
 @given(size=st.integers(LONGEST_LINE - 60, LONGEST_LINE + 5))
 def test_a_frame_behind_a_long_line_without_end_is_seen(size: int) -> None:
     items = read(b"x" * size + frame("end 1 0"), cuts=[size + 10])
