@@ -95,6 +95,9 @@ def nothing_left_on_servers(picture: Picture) -> Iterator[str]:
 
     A release that served, and could not be taken back from a full disk, the second deployment after it removes."""
     kept = {each.site: each for each in picture.kept}
+    activated = {
+        (each.name, line.split()[-1]) for each in picture.machines for line in each.ran if line[:9] == "activate "
+    }
     for place in picture.places:
         where = f"{place.site} on {place.server}"
         if place.lock:
@@ -104,7 +107,9 @@ def nothing_left_on_servers(picture: Picture) -> Iterator[str]:
         yield from (
             f"{where} has the release {name}, which the panel does not know"
             for name in sorted(set(place.releases) - set(successes))
-            if name not in place.unfinished or sum(success > name for success in successes) > 1
+            if name not in place.unfinished
+            or (place.server, name) not in activated
+            or sum(success > name for success in successes) > 1
         )
     for machine in picture.machines:
         yield from (f"{machine.name} runs {line}" for line in machine.processes)
