@@ -33,7 +33,8 @@ FILES = ("one", "two", "three")
 KEEP = 3
 LINES = 8
 PHASES = ("prepare", "protect", "migrate", "activate", "reload", "verify", "finish")
-SMALL_DISK = {"/srv/www": "size=80m,uid=1000,gid=1000,mode=755", "/home/deploy": "size=80m,uid=1000,gid=1000,mode=700"}
+# The home also holds the runs of the last day, and a round has as many deployments as a server elsewhere in weeks.
+SMALL_DISK = {"/srv/www": "size=80m,uid=1000,gid=1000,mode=755", "/home/deploy": "size=160m,uid=1000,gid=1000,mode=700"}
 SITES = {"first": ("a",), "second": ("b",), "pair": ("a", "b"), "small": ("c",), "all": ("a", "b", "c")}
 HOOKED = ("second", "pair", "small")
 """The sites that a push deploys."""

@@ -13,6 +13,7 @@ import pytest
 from devflow.apps.deployments import selectors
 from devflow.engine.plan import COMMAND_PHASES
 from tests.support.deployer import Deployer, WorkerProcess
+from tests.support.panel import wait_until
 from tests.support.sites import Estate, Row, Site
 from tests.support.vps import Vps
 
@@ -55,6 +56,27 @@ def test_old_releases_are_pruned_and_the_two_that_matter_never(site: Site, estat
     last = site.deploy()
     assert site.left(last, site.servers[0]).releases == [done[2].release, last.release]
     site.check(deployer.wait_ended(deployer.roll_back(site.environment)), status="success", serves="page")
+
+
+def test_a_servers_home_does_not_fill_with_what_deployments_leave(site: Site, estate: Estate, vps: Vps) -> None:
+    """Runs of days ago, and the single objects of years of fetches."""
+    first = estate.commit("one")
+    site.check(site.deploy(), status="success", serves="one")
+    mirror = vps.run(f"dirname $(grep -l {first} ~/.devflow/repos/*.git/refs/devflow/main)").stdout.strip()
+    mirror = mirror.removesuffix("/refs/devflow")
+    vps.run(
+        "set -e; cd ~/.devflow/runs; for n in $(seq 300); do mkdir old-$n; echo 0 >old-$n/rc; done\n"
+        f"touch -d '2 days ago' old-*; export GIT_DIR={mirror}; git repack -a -d -q; mkdir ~/objects; cd ~/objects\n"
+        "seq 3000 | split -l 1 -a 4; ls | git hash-object -w --stdin-paths; rm -r ~/objects"
+    )
+    look = f"ls -d ~/.devflow/runs/old-* | wc -l; find {mirror}/objects/?? -type f | wc -l"
+    old, loose = map(int, vps.run(look).stdout.split())
+    assert (old, loose > 2900) == (300, True)
+    estate.commit("two")
+    site.check(site.deploy(), status="success", serves="two")
+    wait_until(lambda: vps.run(look).stdout.split()[1] == "0", 30)
+    assert 0 < int(vps.run(look).stdout.split()[0]) < 200  # those of today count, too
+    site.check(site.deploy(commit=first), status="success", serves="one")
 
 
 def test_shared_files_and_folders_outlive_releases(estate: Estate, vps: Vps) -> None:

@@ -10,6 +10,7 @@
 #   list              the runs, newest first        log ID   the whole journal of a run
 #   rollback SITE     back to the release before (SITE: a folder like /srv/shop); needs no panel
 #   unlock SITE       removes the lock of a panel that is gone for good
+#   tidy              removes runs of long ago, packs the copies of repositories; comes by itself after a run
 #
 # A run is ~/.devflow/runs/<ID>/{script,log,birth,pgid,boot_id,rc,ended_by}. After `start` the last line on stderr is
 # "devflow-run: " and its status. Exit codes: 97 unknown command, 98 home cannot be written, 99 the script came incomplete,
@@ -18,6 +19,9 @@ set -u
 umask 077
 devflow=$HOME/.devflow
 runs=$devflow/runs
+runs_kept=200
+loose_kept=8  # of the 256 folders of a repository's single objects in one; so 2,000 in all
+packs_kept=50
 
 die() { code=$1; shift; printf 'devflow-run: %s\n' "$*" >&2; exit "$code"; }
 
@@ -119,6 +123,53 @@ start() {
     interrupted*) stop "$1" ;;
   esac
   printf 'devflow-run: %s\n' "$state" >&2
+  if is_untidy; then setsid sh "$0" tidy </dev/null >/dev/null 2>&1 & fi
+}
+
+# Costs no process.
+is_untidy() {
+  ! has_many_runs || return 0
+  for mirror in "$devflow"/repos/*.git; do
+    ! is_scattered "$mirror" && ! has_leftovers "$mirror" || return 0
+  done
+  return 1
+}
+
+has_many_runs() { set -- "$runs"/*; [ "$#" -gt "$runs_kept" ]; }
+
+is_scattered() {
+  objects=$1/objects
+  set -- "$objects"/17/*
+  [ "$#" -le "$loose_kept" ] || return 0
+  set -- "$objects"/pack/*.pack
+  [ "$#" -gt "$packs_kept" ]
+}
+
+has_leftovers() { set -- "$1"/objects/pack/tmp_*; [ -e "$1" ]; }
+
+# What is left of runs that ended more than a day ago, but for the newest: the panel has read their journals. One that
+# still has its script goes on, or is ended by whoever takes the site's lock next.
+tidy_runs() {
+  cd "$runs" || return
+  # shellcheck disable=SC2012 # the names are run ids
+  beyond=$(ls -1t | tail -n "+$((runs_kept + 1))")
+  [ -n "$beyond" ] || return
+  # shellcheck disable=SC2044 # so are these
+  for old in $(find $beyond -prune -mtime +0); do
+    [ -e "$old/script" ] || rm -rf "$old"
+  done
+}
+
+# What a git that was killed has left goes after a day. Many objects and packs become one pack, where there is room for it
+# beside them; also what no branch has any more: it may be deployed again.
+tidy_mirror() {
+  find "$1/objects" -name 'tmp_*' -mtime +0 -exec rm -f {} +
+  is_scattered "$1" || return
+  size=$(du -sk "$1") && free=$(df -Pk "$1" | tail -n 1) || return
+  # shellcheck disable=SC2086 # df's columns
+  set -- "$1" $free
+  [ "$5" -ge $((${size%%[!0-9]*} * 2)) ] || return
+  nice -n 19 git -c 'safe.directory=*' -c pack.threads=1 --git-dir="$1" repack -a -d -q --keep-unreachable
 }
 
 # What a start that was killed has left, with the secrets of its script. One that is on its way has a live writer; after an
@@ -248,5 +299,9 @@ case ${1:-} in
   log) valid "${2:-}"; cat "$runs/$2/log" ;;
   rollback) rollback "${2:-}" "${3:-}" ;;
   unlock) site "${2:-}"; rm -f .devflow/lock ;;
+  tidy)
+    exec 8<"$devflow" && flock -n 8 || exit 0  # another is at it
+    ! has_many_runs || (tidy_runs)
+    for mirror in "$devflow"/repos/*.git; do [ ! -d "$mirror" ] || tidy_mirror "$mirror"; done ;;
   *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2; exit 97 ;;
 esac

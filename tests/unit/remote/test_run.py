@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -335,6 +337,117 @@ async def test_what_the_next_deployment_has_ended_is_told(connection: LocalConne
     assert devflow_run(home, "log", RUN).stdout == told
     assert (await following)[1] == INTERRUPTED
     assert await start(connection, "") == (told.encode(), INTERRUPTED)
+
+
+# --- what is left behind ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def old_runs(connection: LocalConnection, home: Path) -> Iterator[list[Path]]:
+    """260 runs that ended two days ago, a second between them, the oldest first."""
+    ended = time.time() - 2 * 86400
+    made = [folder(home, f"old-{number}-s1-1-forward") for number in range(260)]
+    for number, one in enumerate(made):
+        one.mkdir()
+        (one / "log").write_text("x\n")
+        (one / "rc").write_text("0\n")
+        os.utime(one, (ended + number, ended + number))
+    yield made
+    for one in made:
+        shutil.rmtree(one, ignore_errors=True)
+
+
+async def test_of_many_runs_the_newest_are_kept(connection: LocalConnection, home: Path, old_runs: list[Path]) -> None:
+    (old_runs[3] / "script").touch()  # it goes on, or has to be ended
+    of_today = time.time() - 3600
+    os.utime(old_runs[3], (of_today - 3 * 86400,) * 2)
+    for one in old_runs[10:15]:
+        os.utime(one, (of_today, of_today))
+    assert await start(connection, "echo one") == (b"one\n", 0)
+    newest = [*old_runs[10:15], *old_runs[-194:]]  # with the run itself 200
+    await eventually(lambda: not old_runs[0].exists() and not old_runs[-195].exists())
+    await eventually(lambda: [one for one in old_runs if one.exists()] == [old_runs[3], *newest])
+    assert status(home) == "ended 0"
+
+
+async def test_runs_of_the_last_day_are_kept_however_many_they_are(
+    connection: LocalConnection, home: Path, old_runs: list[Path]
+) -> None:
+    for one in old_runs:
+        os.utime(one)
+    await start(connection, "echo one")
+    assert devflow_run(home, "tidy").returncode == 0
+    assert all(one.exists() for one in old_runs)
+
+
+@pytest.fixture
+def mirror(home: Path) -> Path:
+    """A bare repository of one pack, with 3,000 single objects, and a commit that no branch has any more."""
+    made = home / ".devflow" / "repos" / "shop.git"
+    git("init", "-q", "--bare", str(made))
+    in_mirror = ["--git-dir", str(made)]
+    tree = git(*in_mirror, "mktree", given="")
+    commit = ["-c", "user.name=Ada", "-c", "user.email=ada@example.test", *in_mirror, "commit-tree", tree, "-m"]
+    git(*in_mirror, "update-ref", "refs/devflow/main", git(*commit, "of main"))
+    git(*in_mirror, "repack", "-a", "-d", "-q")
+    files = home / "files"
+    files.mkdir()
+    for number in range(3000):
+        (files / str(number)).write_text(f"{number}\n")
+    git(*in_mirror, "hash-object", "-w", "--stdin-paths", given="\n".join(map(str, files.iterdir())))
+    (made / "lost").write_text(git(*commit, "of nobody"))
+    return made
+
+
+def git(*words: str, given: str | None = None) -> str:
+    return subprocess.run(["git", *words], input=given, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def loose(mirror: Path) -> int:
+    return int(git("--git-dir", str(mirror), "count-objects").split()[0])
+
+
+async def test_many_objects_of_a_mirror_become_one_pack(connection: LocalConnection, mirror: Path) -> None:
+    pack = mirror / "objects" / "pack"
+    for name, days in (("tmp_pack_left", 2), ("tmp_pack_now", 0)):
+        (pack / name).write_text("half")
+        os.utime(pack / name, (time.time() - days * 86400,) * 2)
+    assert loose(mirror) > 3000
+    await start(connection, "echo one")
+    await eventually(lambda: loose(mirror) == 0 and list(pack.glob("*.pack")))
+    assert len(list(pack.glob("*.pack"))) == 1
+    assert (pack / "tmp_pack_now").exists()
+    assert not (pack / "tmp_pack_left").exists()
+    in_mirror = ["--git-dir", str(mirror)]
+    assert git(*in_mirror, "fsck", "--full", "--no-dangling") == ""
+    assert git(*in_mirror, "cat-file", "-t", (mirror / "lost").read_text()) == "commit"
+    assert git(*in_mirror, "log", "-1", "--format=%s", "refs/devflow/main") == "of main"
+
+
+async def test_a_mirror_is_packed_only_where_there_is_room(
+    connection: LocalConnection, home: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """df says what a nearly full disk would."""
+    tools = home / "tools"
+    tools.mkdir()
+    (tools / "df").write_text("#!/bin/sh\necho Filesystem 1024-blocks Used Available; echo disk 9000 8000 1000 89% /\n")
+    (tools / "df").chmod(0o755)
+    before = loose(mirror)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+        devflow_run(home, "tidy")
+    assert loose(mirror) == before
+    devflow_run(home, "tidy")
+    assert loose(mirror) == 0
+
+
+async def test_two_who_tidy_at_once(
+    connection: LocalConnection, home: Path, mirror: Path, old_runs: list[Path]
+) -> None:
+    await asyncio.gather(*(asyncio.to_thread(devflow_run, home, "tidy") for _ in range(4)))
+    assert loose(mirror) == 0
+    assert git("--git-dir", str(mirror), "fsck", "--full", "--no-dangling") == ""
+    assert [one for one in old_runs if one.exists()] == old_runs[-200:]
 
 
 # --- by hand, on the server -------------------------------------------------------------------------------------------
